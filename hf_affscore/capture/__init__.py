@@ -1,0 +1,1 @@
+"""What happens inside a model: which activations ran, with what input and output. No file, no network."""

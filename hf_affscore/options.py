@@ -1,0 +1,79 @@
+"""Every option of an analysis, its default and its meaning, once.
+
+The Python interface, the command line, the metric module and the provenance in a signature all read this
+table. An option is one field here and one keyword of :func:`hf_affscore.analyze`; a test holds the two
+together.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+
+from hf_affscore.errors import InputError
+
+Pooling = Literal["paper"]
+DType = Literal["float32", "bfloat16", "float16", "auto"]
+
+
+def _option(default: Any, help: str, *, metavar: str | None = None, recorded: bool = True) -> Any:
+    """A field with its command-line text; ``recorded`` says that it can change a number."""
+    return field(default=default, metadata={"help": help, "metavar": metavar, "recorded": recorded})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """How to analyse. Immutable and checked when made.
+
+    Raises:
+        InputError: A value is out of range; the message names the option, the value and what is allowed.
+
+    Example:
+        >>> Options(num_samples=512).shrinkage
+        True
+        >>> Options(num_samples=1)
+        Traceback (most recent call last):
+        ...
+        hf_affscore.errors.InputError: num_samples is 1; expected at least 2: a covariance needs two samples.
+    """
+
+    split: str | None = _option(None, "split of the data set; default: its test or validation split")
+    dataset_config: str | None = _option(None, "configuration of the data set", metavar="NAME")
+    image_column: str | None = _option(None, "column that holds the images, where there are several")
+    num_samples: int = _option(2048, "images to use", metavar="N")
+    batch_size: int | None = _option(None, "images per forward pass; default: 16", metavar="N")
+    shuffle: bool = _option(True, "draw the images at random instead of taking the first")
+    seed: int = _option(0, "seed of the draw, and of noise", metavar="N")
+    pooling: Pooling = _option("paper", "how an activation becomes one row per image")
+    shrinkage: bool = _option(True, "add the score with Ledoit-Wolf covariances")
+    regularization: float = _option(1e-6, "ridge added to both covariances", metavar="R")
+    dtype: DType = _option("float32", "number format of the model's weights")
+    device: str | None = _option(None, "device of the model; default: a GPU if there is one")
+    revision: str | None = _option(None, "branch, tag or commit of the model")
+    dataset_revision: str | None = _option(None, "branch, tag or commit of the data set", metavar="REVISION")
+    trust_remote_code: bool = _option(False, "run code that comes with the checkpoint")
+    token: str | bool | None = _option(
+        None, "access token for the Hub; default: the one you logged in with", recorded=False
+    )
+    progress: bool = _option(True, "show progress on stderr, where it is a terminal", recorded=False)
+
+    def __post_init__(self) -> None:
+        def expect(name: str, fine: bool, wanted: str) -> None:
+            if not fine:
+                raise InputError(f"{name} is {getattr(self, name)!r}; expected {wanted}")
+
+        at_least_two = "at least 2: a covariance needs two samples."
+        expect("num_samples", isinstance(self.num_samples, int) and self.num_samples >= 2, at_least_two)
+        expect("batch_size", self.batch_size is None or self.batch_size >= 1, "a positive number, or None.")
+        expect("regularization", 0 <= self.regularization < float("inf"), "a finite number of at least 0.")
+        expect("pooling", self.pooling in get_args(Pooling), f"one of {', '.join(get_args(Pooling))}.")
+        expect("dtype", self.dtype in get_args(DType), f"one of {', '.join(get_args(DType))}.")
+
+    def recorded(self) -> dict[str, Any]:
+        """The options that can change a number, by name."""
+        return {
+            option.name: getattr(self, option.name)
+            for option in dataclasses.fields(self)
+            if option.metadata["recorded"]
+        }
