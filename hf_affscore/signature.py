@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SCHEMA_VERSION = 1
+
+#: Raised whenever the same images through the same network give other numbers than before.
+NUMBERS_VERSION = 1
 JSON_FILE = "signature.json"
 TABLE_FILE = "signature.parquet"
 
