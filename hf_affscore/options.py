@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args
 
 from hf_affscore.errors import InputError
 
-Pooling = Literal["paper"]
+Pooling = Literal["paper", "channels", "positions", "tokens", "none"]
 DType = Literal["float32", "bfloat16", "float16", "auto"]
 
 
