@@ -13,7 +13,7 @@ import sys
 import types
 import typing
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
@@ -160,7 +160,7 @@ def _deliver(signature: Signature, arguments: argparse.Namespace) -> None:
 
 def _show_warnings_as_sentences() -> None:
     """Print this package's warnings without the source line that Python adds; leave others as they are."""
-    usual = warnings.showwarning
+    usual: Callable[..., None] = warnings.showwarning
 
     def show(message: Warning | str, category: type[Warning], *where: Any) -> None:
         if issubclass(category, AffscoreWarning):
@@ -168,7 +168,7 @@ def _show_warnings_as_sentences() -> None:
         else:
             usual(message, category, *where)
 
-    warnings.showwarning = show
+    warnings.showwarning = show  # type: ignore[assignment]  # it passes on whatever it gets
 
 
 if __name__ == "__main__":

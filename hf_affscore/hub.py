@@ -29,8 +29,8 @@ def pin(kind: Kind, repo_id: str, *, revision: str | None, token: str | bool | N
 @contextmanager
 def failures_named(kind: Kind, repo_id: str, revision: str | None = None) -> Iterator[None]:
     """Turn what the Hub's clients raise into one sentence about ``repo_id`` with a next step."""
-    from huggingface_hub import errors
     from httpx2 import HTTPError
+    from huggingface_hub import errors
 
     what = f"{'Model' if kind == 'model' else 'Data set'} {repo_id!r}"
     error_class: type[AffscoreError] = ModelError if kind == "model" else DatasetError

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
-    from hf_affscore.capture.capture import CapturedCall, Site
+    from hf_affscore.capture.capture import Call, Site
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Features:
     num_batches: int = 0
     _chunks: dict[Site, dict[int, tuple[Summary, Summary]]] = field(default_factory=dict)
 
-    def add(self, batch: int, calls: Sequence[CapturedCall[Summary]]) -> None:
+    def add(self, batch: int, calls: Sequence[Call[Summary]]) -> None:
         """Keep what one forward pass gave; ``batch`` is its number in the stream."""
         self.num_batches += 1
         for call in calls:

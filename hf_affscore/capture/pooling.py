@@ -18,7 +18,7 @@ from torch import Tensor
 Pooling = Literal["paper"]
 
 
-class Skip(Exception):  # noqa: N818 - it reports a decision, not a failure
+class Skip(Exception):
     """Raised to say that a call is not scored; the text is the reason."""
 
 

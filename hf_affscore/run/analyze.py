@@ -18,10 +18,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hf_affscore.capture.activations import looked_for
-from hf_affscore.capture.capture import Capture, SkippedCall
+from hf_affscore import __version__
+from hf_affscore.capture import Call, Capture, SkippedCall, looked_for, pool
 from hf_affscore.capture.features import Features, Summary
-from hf_affscore.capture.pooling import pool
 from hf_affscore.errors import AffscoreError, AffscoreWarning, DatasetError, ModelError, NoActivationError
 from hf_affscore.options import DType, Options, Pooling
 from hf_affscore.run.images import ImageStream, Undecodable, open_images
@@ -34,12 +33,12 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from hf_affscore.capture.capture import Site
+    from hf_affscore.capture import Site
 
 DEFAULT = Options()
 DEFAULT_BATCH_SIZE = 16
 NEAR_ZERO = 1e-3
-_VERSIONS = ("hf-affscore", "torch", "transformers", "timm", "datasets", "accelerate", "numpy", "scipy")
+_LIBRARIES = ("torch", "transformers", "timm", "datasets", "accelerate", "numpy", "scipy")
 
 
 def analyze(
@@ -193,7 +192,7 @@ def _batches(stream: ImageStream, undecodable: list[str], options: Options) -> I
 
 def _forward(
     checkpoint: Checkpoint, images: list[Any], options: Options
-) -> tuple[list[Any], list[SkippedCall]]:
+) -> tuple[list[Call[Summary]], list[SkippedCall]]:
     """One forward pass: the calls it made with their summaries, and the calls passed over."""
 
     def summarize(tensor: torch.Tensor, site: Site) -> Summary:
@@ -296,7 +295,7 @@ def _nothing_found(checkpoint: Checkpoint, skipped: list[Record]) -> str:
     return (
         f"{checkpoint.metadata['class']} ran without any activation that can be scored. "
         + (f"Seen and skipped: {seen}. " if seen else "")
-        + f"Looked for: {looked_for()}."
+        + f"Looked for calls of {', '.join(looked_for())}."
     )
 
 
@@ -320,7 +319,10 @@ def _metadata(
         "environment": {
             "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "python": platform.python_version(),
-            "versions": {name: importlib.metadata.version(name) for name in _VERSIONS},
+            "versions": {
+                "hf_affscore": __version__,
+                **{name: importlib.metadata.version(name) for name in _LIBRARIES},
+            },
             "device": str(next((p.device for p in checkpoint.module.parameters()), "cpu")),
             "num_threads": torch.get_num_threads(),
         },

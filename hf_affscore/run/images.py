@@ -154,7 +154,7 @@ def _local(folder: Path, options: Options) -> ImageStream:
             f"No images could be read from the folder {folder}: expected image files or Parquet files "
             f"({str(error).splitlines()[0]})"
         ) from error
-    where = {"id": str(folder), "config": options.dataset_config, "revision": None}
+    where = {"id": folder.resolve().name, "config": options.dataset_config, "revision": None}
     return _from_datasets(_choose_split(splits, options, f"The folder {folder}"), where, options)
 
 
@@ -204,7 +204,7 @@ def _image_column(data: datasets.Dataset | datasets.IterableDataset, options: Op
         names = list(data.features)
         images = [name for name, feature in data.features.items() if isinstance(feature, datasets.Image)]
     else:  # a stream that does not declare its columns: look at one example
-        example = next(iter(data), {})
+        example: dict[str, Any] = next(iter(data), {})
         names = list(example)
         images = [name for name, value in example.items() if isinstance(value, Image)]
     columns = ", ".join(names) or "none"
@@ -221,7 +221,7 @@ def _image_column(data: datasets.Dataset | datasets.IterableDataset, options: Op
         raise DatasetError(
             f"Several columns hold images: {', '.join(images)}. Choose one with image_column (--image-column)."
         )
-    return images[0]
+    return str(images[0])
 
 
 def _decode(item: Any) -> Decoded:
@@ -242,12 +242,10 @@ def _open(source: bytes | str) -> Image:
     from PIL import Image, UnidentifiedImageError
 
     try:
-        if isinstance(source, str):
-            with xopen(source, "rb") as file:
-                source = file.read()
-        with Image.open(io.BytesIO(source)) as image:
-            image.load()
-            return to_rgb(image)
+        if isinstance(source, bytes):
+            return to_rgb(Image.open(io.BytesIO(source)))
+        with xopen(source, "rb") as file:
+            return to_rgb(Image.open(file))
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise Undecodable(str(error)) from error
 

@@ -101,8 +101,9 @@ def _from_name(name: str, processor: Any, options: Options) -> Checkpoint:
 
     folder = Path(name).expanduser()
     if folder.is_dir():
-        name, commit, revision = str(folder), None, fingerprint(folder)
+        label, name, commit, revision = folder.resolve().name, str(folder), None, fingerprint(folder)
     else:
+        label = name
         revision = commit = pin("model", name, revision=options.revision, token=options.token)
     source: dict[str, Any] = {
         "revision": commit,
@@ -126,7 +127,7 @@ def _from_name(name: str, processor: Any, options: Options) -> Checkpoint:
     module = module.to(device=_device(options), memory_format=torch.channels_last).eval()
     preprocess, preprocessing = _preprocessing(processor)
     metadata = {
-        "id": name,
+        "id": label,
         "revision": revision,
         **describe(module),
         "accuracy": _accuracy(name, commit, options),
@@ -173,7 +174,8 @@ def _default_processor(module: nn.Module) -> Callable[[Image], torch.Tensor]:
 
 
 def _image_size(module: nn.Module) -> int:
-    size = getattr(getattr(module, "config", None), "image_size", None) or getattr(module, "image_size", 224)
+    size: Any = getattr(getattr(module, "config", None), "image_size", None)
+    size = size or getattr(module, "image_size", 224)
     return int(size if isinstance(size, int) else max(size))
 
 
@@ -224,9 +226,10 @@ def _preprocessing(
     from transformers.image_processing_base import ImageProcessingMixin
 
     if isinstance(processor, ImageProcessingMixin):
+        call: Callable[..., Any] = processor  # type: ignore[assignment]  # its subclasses are callable
 
         def process(images: list[Image]) -> dict[str, torch.Tensor]:
-            return dict(processor(images=images, return_tensors="pt"))
+            return dict(call(images=images, return_tensors="pt"))
 
         settings = processor.to_dict()
         backend = getattr(processor, "backend", None) or type(processor).__module__.rpartition("_")[2]
@@ -303,9 +306,9 @@ def _accuracy(name: str, commit: str | None, options: Options) -> float | None:
             if commit is None
             else Path(hf_hub_download(name, "README.md", revision=commit, token=options.token))
         )
-        results = ModelCard(readme.read_text(encoding="utf-8"), ignore_metadata_errors=True).data.eval_results
+        card: Any = ModelCard(readme.read_text(encoding="utf-8"), ignore_metadata_errors=True)
     except (OSError, ValueError, EntryNotFoundError, HfHubHTTPError):  # a card is welcome, not needed
         return None
-    published = (result for result in results or [] if result.metric_type == "accuracy")
+    published = (result for result in card.data.eval_results or [] if result.metric_type == "accuracy")
     value = next((result.metric_value for result in published), None)
     return float(value) if isinstance(value, int | float) else None
