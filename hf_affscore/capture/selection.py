@@ -77,9 +77,19 @@ class Selection:
         inside = next((part for part in path.split(".") if _ATTENTION.fullmatch(part)), None)
         return inside and f"inside attention ({inside!r} in the path), which is left out, as in the paper"
 
-    def unmatched(self) -> list[str]:
-        """Patterns that have matched nothing so far: misspelt, or meant for another model."""
-        return [pattern for pattern in (*self.include, *self.exclude) if pattern not in self._matched]
+    def check_all_matched(self) -> None:
+        """To be called when the model has run.
+
+        Raises:
+            InputError: A pattern matched nothing: it is misspelt, or meant for another model.
+        """
+        for name, patterns in (("include", self.include), ("exclude", self.exclude)):
+            if unmatched := [pattern for pattern in patterns if pattern not in self._matched]:
+                raise InputError(
+                    f"{name} has patterns that match no activation, module class or module path of this "
+                    f"model: {', '.join(map(repr, unmatched))}. `hf-affscore inspect` lists what there is; "
+                    "upper and lower case differ."
+                )
 
     def _match(self, patterns: Iterable[str], name: str, path: str) -> str | None:
         """The first pattern that the name or the path matches."""
