@@ -1,0 +1,130 @@
+"""The affinity score: how close a layer's activation is to an affine map, on the data it really sees.
+
+What the number means. X are the rows before the activation, Y those after it. T is the best affine guess at
+the activation from the two means and covariances alone: the optimal transport map between the Gaussians that
+have them. The score compares how far T(X) lies from Y, as point clouds, with how far it could lie at most:
+
+    score = 1 - W2(T(X), Y) / sqrt(2 tr Cov(Y))
+
+1 says that the activation moves these samples as a positive semi-definite affine map does; smaller says more
+non-linear. On real networks values from 0.1 to 1 occur.
+
+What it does not mean. It is no property of the activation function, but of function and data: ReLU scores 1
+where all inputs are positive. It ignores which x became which y beyond the covariances: clouds are compared,
+not pairs. A rotation or a sign flip is linear and still scores below 1, since it is not positive
+semi-definite. And it depends on the number of samples: with few, W2 between samples is not yet W2 between
+distributions.
+
+Degenerate cases, one answer each (paper, and the authors' conventions):
+
+- Constant output: the map is zero and T(X) = Y; score 1, flagged. It is applied where tr Cov(Y), ridge
+  included, is at most twice what the ridge alone gives, as the authors do.
+- Constant input, varying output: T(X) is the mean of Y, so W2 is the spread of Y; score about 1 - sqrt(1/2).
+- A single sample, NaN or infinite entries, values whose squares overflow: no score. :func:`affinity_score`
+  raises; :func:`hf_affscore.score.score_layer` gives nan with its reason.
+
+Source: Bouniot et al., CVPR 2025, arXiv 2310.11439, equation 6. Everything is computed in float64.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from hf_affscore.errors import InputError
+from hf_affscore.score.arrays import Array, as_row_pair, defect, to_host
+from hf_affscore.score.gaussian import Gaussian, Regularization, compress
+from hf_affscore.score.threads import one_blas_thread
+from hf_affscore.score.transport import coupling_cost, squared_wasserstein
+
+
+@dataclass(frozen=True)
+class Affinity:
+    """A score and what belongs to it.
+
+    Attributes:
+        score: The affinity score, in [0, 1].
+        identity_coupling_score: What the score would be if x_i had to be compared with y_i. A lower bound of
+            the score; equal to it where the pairing is already optimal, as in most wide layers.
+        flag: What to keep in mind about this score; None if nothing.
+    """
+
+    score: float
+    identity_coupling_score: float
+    flag: str | None = None
+
+
+def affinity_score(
+    pre: Any, post: Any, *, shrinkage: bool = False, regularization: Regularization = 1e-6
+) -> float:
+    """How close ``post`` is to an affine map of ``pre``: 1 is affine, smaller is more non-linear.
+
+    Args:
+        pre: What went into the activation: shape ``(n, d)``, rows are samples, or ``(n,)`` for one feature.
+            A numpy array or torch tensor of any real precision on any device; computed in float64.
+        post: What came out, in the same shape and order.
+        shrinkage: Use Ledoit-Wolf covariances instead of the samples'.
+        regularization: Ridge added to both covariances, in squared units of the activations;
+            ``"relative"`` takes 1e-6 of each side's mean variance, so that units do not matter.
+
+    Returns:
+        The score.
+
+    Raises:
+        InputError: The shapes differ or are not ``(n, d)``, there are fewer than two rows, or entries are
+            no finite numbers.
+
+    Example:
+        >>> import numpy as np
+        >>> x = np.linspace(-1, 1, 1000)
+        >>> round(affinity_score(x, 3 * x + 1), 4), round(affinity_score(x, x**3), 4)
+        (1.0, 0.7112)
+    """
+    return affinity(pre, post, shrinkage=shrinkage, regularization=regularization).score
+
+
+def affinity(
+    pre: Any, post: Any, *, shrinkage: bool = False, regularization: Regularization = 1e-6
+) -> Affinity:
+    """The score of :func:`affinity_score` with its diagnostics; arguments and errors are the same."""
+    x, y = as_row_pair(pre, post)
+    check_regularization(regularization)
+    reason = defect(x, y)
+    if reason is not None:
+        raise InputError(f"No affinity score: {reason}. Remove or repair those samples.")
+    with one_blas_thread():
+        return score_rows(x, y, shrinkage=shrinkage, regularization=regularization)
+
+
+def score_rows(x: Array, y: Array, *, shrinkage: bool, regularization: Regularization) -> Affinity:
+    """The score of rows that have passed :func:`~hf_affscore.score.arrays.defect`."""
+    pre = Gaussian.fit(x, shrinkage=shrinkage, regularization=regularization)
+    post = Gaussian.fit(y, shrinkage=shrinkage, regularization=regularization)
+    total = post.total_variance
+    ridge = 0.0 if regularization == "relative" else regularization
+    if total <= 2 * ridge * y.shape[1]:
+        flag: str | None = "constant output"
+        mapped, target = post.rows * 0, post.rows
+    else:
+        flag = "constant input" if float(abs(pre.rows).max()) == 0 else None
+        pre, post = compress(pre, post)
+        mapped, target = pre.rows @ pre.affine_map_to(post).matrix, post.rows
+    if total == 0:
+        return Affinity(score=1.0, identity_coupling_score=1.0, flag=flag)
+    mapped, target = to_host(mapped), to_host(target)
+    return Affinity(
+        score=1 - math.sqrt(squared_wasserstein(mapped, target) / (2 * total)),
+        identity_coupling_score=1 - math.sqrt(coupling_cost(mapped, target) / (2 * total)),
+        flag=flag,
+    )
+
+
+def check_regularization(regularization: Regularization) -> None:
+    """Raise InputError unless it is a finite number of at least 0, or ``"relative"``."""
+    if regularization == "relative":
+        return
+    if not isinstance(regularization, int | float) or not 0 <= regularization < math.inf:
+        raise InputError(
+            f"regularization is {regularization!r}; expected a finite number of at least 0, or 'relative'."
+        )

@@ -1,0 +1,111 @@
+"""What comes in: arrays of numpy or torch become float64 rows that stay on their device.
+
+The linear algebra of this package is written once, in the operations that numpy and torch spell alike, and
+runs where the rows are: :func:`namespace` says with whose functions. Rows in main memory are numpy's, also
+when they came as a torch tensor; rows on an accelerator stay torch's. torch is never imported here: a tensor
+can only exist where somebody else has imported it.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from hf_affscore.errors import InputError
+
+#: A numpy array or a torch tensor, float64. Neither library can name the other's type in a way that lets
+#: mypy check an operation written for both.
+Array: TypeAlias = Any
+
+#: Squares of larger values overflow a float64.
+LARGEST = 1e150
+
+
+def as_rows(values: Any, name: str) -> Array:
+    """``values`` as float64 rows of shape ``(n, d)``; ``(n,)`` is taken as one feature.
+
+    Args:
+        values: A numpy array, a torch tensor (any real precision, any device) or nested lists of numbers.
+        name: What the caller calls them, for the message.
+
+    Raises:
+        InputError: Not numbers, not one or two axes, or no feature.
+
+    Example:
+        >>> as_rows([1, 2, 3], "pre").shape
+        (3, 1)
+    """
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(values, torch.Tensor):
+        if values.is_complex() or values.is_meta or values.layout != torch.strided:
+            raise InputError(_not_numbers(name, f"a {values.layout} tensor of {values.dtype}"))
+        rows = values.detach().to(dtype=torch.float64)
+        rows = rows.numpy() if rows.device.type == "cpu" else rows
+    else:
+        try:
+            rows = np.asarray(values)
+        except ValueError as error:
+            raise InputError(_not_numbers(name, "lists of unequal length")) from error
+        if rows.dtype.kind not in "biuf":
+            raise InputError(_not_numbers(name, f"{type(values).__name__} of {rows.dtype}"))
+        rows = rows.astype(np.float64, copy=False)
+    if rows.ndim == 1:
+        rows = rows[:, None]
+    if rows.ndim != 2 or rows.shape[1] == 0:
+        raise InputError(
+            f"{name} has shape {tuple(rows.shape)}; expected (n, d), one row per sample, or (n,). "
+            "Pool or flatten the other axes first: x.mean((-2, -1)) for (n, channels, height, width)."
+        )
+    return rows
+
+
+def as_row_pair(pre: Any, post: Any) -> tuple[Array, Array]:
+    """Both sides as rows of one shape on one device.
+
+    Raises:
+        InputError: As :func:`as_rows`; or the shapes or devices differ.
+    """
+    x, y = as_rows(pre, "pre"), as_rows(post, "post")
+    if x.shape != y.shape:
+        raise InputError(
+            f"pre has shape {tuple(x.shape)} and post {tuple(y.shape)}; expected the same: row i of post is "
+            "what the activation made of row i of pre."
+        )
+    if namespace(x) is not namespace(y) or getattr(x, "device", "cpu") != getattr(y, "device", "cpu"):
+        raise InputError("pre and post are on different devices; move one with .to(device).")
+    return x, y
+
+
+def defect(pre: Array, post: Array) -> str | None:
+    """Why no score can be computed from these rows, or None where nothing stands against it."""
+    if len(pre) < 2:
+        return f"{len(pre)} sample{'s' * (len(pre) != 1)}; a covariance needs at least 2"
+    for name, rows in (("pre", pre), ("post", post)):
+        broken = int((~namespace(rows).isfinite(rows)).sum())
+        if broken:
+            return f"{name} has {broken} NaN or infinite of {len(rows) * rows.shape[1]} entries"
+        if float(abs(rows).max()) > LARGEST:
+            return f"{name} has entries beyond {LARGEST:g}, whose squares float64 cannot hold"
+    return None
+
+
+def namespace(rows: Array) -> Any:
+    """The library whose functions work on ``rows``: numpy or torch."""
+    return sys.modules["torch"] if is_torch(rows) else np
+
+
+def is_torch(rows: Array) -> bool:
+    """Whether ``rows`` are torch's; otherwise they are numpy's."""
+    return not isinstance(rows, np.ndarray)
+
+
+def to_host(rows: Array) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """``rows`` as a numpy array in main memory."""
+    host: np.ndarray[Any, np.dtype[np.float64]] = rows.cpu().numpy() if is_torch(rows) else rows
+    return host
+
+
+def _not_numbers(name: str, received: str) -> str:
+    return f"{name} is {received}; expected a dense numpy array or torch tensor of real numbers."
