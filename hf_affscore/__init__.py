@@ -11,8 +11,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from hf_affscore.capture import register_activation as register_activation
     from hf_affscore.errors import AffscoreError as AffscoreError
     from hf_affscore.run.analyze import analyze as analyze
+    from hf_affscore.run.inspection import inspect as inspect
     from hf_affscore.score import affinity_score as affinity_score
     from hf_affscore.signature import Signature as Signature
 
@@ -23,9 +25,11 @@ _HOME = {
     "Signature": "hf_affscore.signature",
     "affinity_score": "hf_affscore.score",
     "analyze": "hf_affscore.run.analyze",
+    "inspect": "hf_affscore.run.inspection",
+    "register_activation": "hf_affscore.capture",
 }
 
-__all__ = ["AffscoreError", "Signature", "affinity_score", "analyze"]
+__all__ = ["AffscoreError", "Signature", "affinity_score", "analyze", "inspect", "register_activation"]
 
 
 def __getattr__(name: str) -> Any:

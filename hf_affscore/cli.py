@@ -14,7 +14,7 @@ import sys
 import types
 import typing
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
@@ -25,6 +25,11 @@ from hf_affscore.options import Options
 if TYPE_CHECKING:
     from hf_affscore.signature import Signature
 
+#: The options that say what is listed, and what it would cost.
+INSPECT_OPTIONS = (
+    *("num_samples", "pooling", "include", "exclude"),
+    *("revision", "trust_remote_code", "token"),
+)
 DEMO_FOLDER = "affscore-demo"
 
 
@@ -52,6 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_analyze(commands)
     _add_demo(commands)
+    _add_inspect(commands)
     return parser
 
 
@@ -82,6 +88,19 @@ def _add_demo(commands: Any) -> None:
     command.set_defaults(run=_run_demo)
 
 
+def _add_inspect(commands: Any) -> None:
+    command = commands.add_parser(
+        "inspect",
+        help="the activations of a checkpoint, without downloading its weights",
+        description="List what analyze would score and what not, with shapes, and what it would cost.",
+        allow_abbrev=False,
+    )
+    command.add_argument("model", metavar="MODEL", help="Hub id or local folder of an image model")
+    _add_options(command, INSPECT_OPTIONS)
+    command.add_argument("--json", action="store_true", help="print one JSON document and nothing else")
+    command.set_defaults(run=_run_inspect)
+
+
 def _add_outputs(command: argparse.ArgumentParser, output: str | None) -> None:
     default = f" (default: {output})" if output else ""
     command.add_argument(
@@ -91,10 +110,12 @@ def _add_outputs(command: argparse.ArgumentParser, output: str | None) -> None:
     command.add_argument("--json", action="store_true", help="print one JSON document and nothing else")
 
 
-def _add_options(command: argparse.ArgumentParser) -> None:
-    """One command-line option for each field of :class:`Options`."""
+def _add_options(command: argparse.ArgumentParser, names: Collection[str] | None = None) -> None:
+    """One command-line option for each field of :class:`Options`, or for those named."""
     hints = typing.get_type_hints(Options)
     for option in dataclasses.fields(Options):
+        if names is not None and option.name not in names:
+            continue
         flag = "--" + option.name.replace("_", "-")
         text = option.metadata["help"]
         kind = _value_type(hints[option.name])
@@ -132,6 +153,18 @@ def _run_analyze(arguments: argparse.Namespace) -> None:
     options = {field.name: getattr(arguments, field.name) for field in dataclasses.fields(Options)}
     signature = analyze(arguments.model, arguments.dataset, **options)
     _deliver(signature, arguments)
+
+
+def _run_inspect(arguments: argparse.Namespace) -> None:
+    from hf_affscore.run.inspection import inspect
+    from hf_affscore.tables import print_inspection
+
+    options = {name: getattr(arguments, name) for name in INSPECT_OPTIONS}
+    inspection = inspect(arguments.model, **options)
+    if arguments.json:
+        print(json.dumps(inspection.to_dict(), indent=2, ensure_ascii=False, allow_nan=False))
+    else:
+        print_inspection(inspection)
 
 
 def _run_demo(arguments: argparse.Namespace) -> None:
