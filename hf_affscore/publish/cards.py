@@ -123,7 +123,7 @@ def _collection(entries: Sequence[Entry], repo_id: str) -> str:
 
 
 def _network_row(entry: Entry) -> list[str]:
-    picture = f"[{bars(entry.scores)}]({entry.folder}/{PICTURE_FILE})"
+    picture = f"[{bars(entry.scores) or 'none'}]({entry.folder}/{PICTURE_FILE})"
     return [
         repository_link(entry.model, entry.model_revision),
         _images(entry),

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hf_affscore.errors import HubError
+from hf_affscore.errors import HubError, InputError
 from hf_affscore.hub import Kind, client, failures_named
 
 if TYPE_CHECKING:
@@ -51,6 +51,17 @@ class State:
             return None
         found = self.api.hf_hub_download(self.repo_id, path, repo_type=self.kind, revision=self.commit)
         return Path(found).read_bytes()
+
+    def read_card(self) -> str:
+        """The card's text with its line ends, empty where there is none.
+
+        Raises:
+            InputError: It is not UTF-8, which the Hub's clients cannot write back.
+        """
+        try:
+            return (self.read("README.md") or b"").decode()
+        except UnicodeDecodeError as error:
+            raise InputError(f"The card of {self.repo_id} is not UTF-8 ({error}). Repair it first.") from error
 
 
 Change = Callable[[State], Mapping[str, bytes]]

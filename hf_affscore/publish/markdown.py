@@ -19,7 +19,7 @@ from hf_affscore.errors import InputError
 BEGIN = "<!-- hf-affscore: begin (what stands between these two lines is replaced by the next update) -->"
 END = "<!-- hf-affscore: end -->"
 
-_HARMLESS = " ./-,"
+_HARMLESS = " ./-,…"
 _REPO_ID = re.compile(r"[A-Za-z0-9](?:[\w.-]*[A-Za-z0-9])?/[A-Za-z0-9](?:[\w.-]*[A-Za-z0-9])?", re.ASCII)
 _BARS = "▁▂▃▄▅▆▇█"
 
@@ -33,12 +33,13 @@ def escape(text: object, limit: int = 120) -> str:
     Example:
         >>> escape("a|b <script>")
         'a&#124;b &#60;script&#62;'
-        >>> escape("user/net-50, v1.5")
-        'user/net-50, v1.5'
+        >>> escape("user/my_net-50, v1.5")
+        'user/my_net-50, v1.5'
     """
     line = " ".join(str(text).split())
     line = line if len(line) <= limit else line[: limit - 1] + "…"
-    return "".join(_harmless(character) for character in line)
+    line = re.sub(r"(?<=[^\W_])_(?=[^\W_])", "\0", line.replace("\0", " "))  # between letters it means nothing
+    return "".join("_" if character == "\0" else _harmless(character) for character in line)
 
 
 def _harmless(character: str) -> str:

@@ -58,12 +58,12 @@ def update_model_card(
     image = picture(signature)
 
     def change(state: State) -> dict[str, bytes]:
-        before = (state.read("README.md") or b"").decode(errors="surrogateescape")
+        before = state.read_card()
         after = model_card(before, signature)
         if with_model_index:
             after = model_index(after, signature, repo_id.rpartition("/")[2])
         changed["diff"] = _diff(before, after)
-        return {"README.md": after.encode(errors="surrogateescape"), MODEL_PICTURE: image}
+        return {"README.md": after.encode(), MODEL_PICTURE: image}
 
     if dry_run:
         with failures_named("model", repo_id, revision, publishing=True):

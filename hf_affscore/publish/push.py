@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hf_affscore.errors import HubError
+from hf_affscore.errors import HubError, InputError
 from hf_affscore.publish.cards import dataset_card
 from hf_affscore.publish.commit import State, commit_change
 from hf_affscore.publish.index import INDEX_FILE, PICTURE_FILE, Entry, read_index, write_index
@@ -27,19 +27,16 @@ def push_signature(
     commit_message: str | None,
 ) -> CommitInfo:
     """Add ``signature`` to the collection ``repo_id``, see :meth:`Signature.push_to_hub`."""
+    if not signature.rows:
+        raise InputError(f"The signature of {signature.name} has no rows; expected at least one to publish.")
     entry = Entry.of(signature)
     files = {f"{entry.folder}/{name}": content for name, content in signature.to_files().items()}
     files[f"{entry.folder}/{PICTURE_FILE}"] = picture(signature)
 
     def change(state: State) -> dict[str, bytes]:
         entries = {**_present(state), entry.folder: entry}
-        card = (state.read("README.md") or b"").decode(errors="surrogateescape")
-        card = dataset_card(card, list(entries.values()), repo_id)
-        return {
-            **files,
-            INDEX_FILE: write_index(entries.values()),
-            "README.md": card.encode(errors="surrogateescape"),
-        }
+        card = dataset_card(state.read_card(), list(entries.values()), repo_id)
+        return {**files, INDEX_FILE: write_index(entries.values()), "README.md": card.encode()}
 
     return commit_change(
         "dataset",
