@@ -107,6 +107,16 @@ def test_a_connection_cut_within_a_large_upload(hub: LocalHub, pauses: list[floa
     assert ha.load_signatures(REPO) == [signature()]
 
 
+@pytest.mark.parametrize(("status", "sentence"), [(None, "connection to the Hub broke"), (502, "own (502)")])
+def test_an_upload_that_never_gets_through(
+    hub: LocalHub, pauses: list[float], monkeypatch: pytest.MonkeyPatch, status: int | None, sentence: str
+) -> None:
+    monkeypatch.setattr(committing, "ATTEMPTS", 2)
+    hub.fail("PUT", "/lfs/", status, times=1000)
+    refused(push(hub.token("ada")), sentence, "ry again")
+    assert hub.files("dataset", REPO) == {}
+
+
 def test_a_lost_answer_does_not_commit_twice(hub: LocalHub, pauses: list[float]) -> None:
     hub.fail("POST", "/commit/", after=True)
     signature().push_to_hub(REPO, token=hub.token("ada"))
