@@ -24,7 +24,7 @@ ALLOWED = {
     "tables": {"signature"},
     "publish": {"signature"},
 }
-LEAVES = {"errors", "options", "storage", "hub", "assets", ""}
+LEAVES = {"errors", "fileformat", "options", "storage", "hub", "assets", ""}
 HEAVY = [
     "torch",
     "transformers",

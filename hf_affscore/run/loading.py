@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hf_affscore.errors import AffscoreWarning, InputError, ModelError
-from hf_affscore.hub import Source, failures_named, locate
+from hf_affscore.hub import failures_named
 from hf_affscore.options import Options
+from hf_affscore.run.sources import Source, locate
 
 if TYPE_CHECKING:
     import torch
