@@ -51,6 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_analyze(commands)
     _add_demo(commands)
+    _add_metric(commands)
     return parser
 
 
@@ -79,6 +80,33 @@ def _add_demo(commands: Any) -> None:
     )
     _add_outputs(command, output=DEMO_FOLDER)
     command.set_defaults(run=_run_demo)
+
+
+def _add_metric(commands: Any) -> None:
+    command = commands.add_parser(
+        "metric",
+        help='the metric of Hugging Face\'s evaluate: evaluate.load("affinity_signature")',
+        description="Make the metric available to evaluate.load, here or to everybody.",
+        allow_abbrev=False,
+    )
+    actions = command.add_subparsers(title="actions", metavar="ACTION", required=True)
+    install = actions.add_parser(
+        "install",
+        help="let evaluate find the metric by name in every process, also offline",
+        description="Put a reference to this package into evaluate's module cache.",
+        allow_abbrev=False,
+    )
+    install.set_defaults(run=_run_metric_install)
+    publish = actions.add_parser(
+        "publish",
+        help="push the metric to a Space of yours",
+        description="Push the metric and its page to a Space, in one commit.",
+        allow_abbrev=False,
+    )
+    publish.add_argument("space", metavar="USER/affinity_signature", help="the Space, made if there is none")
+    publish.add_argument("--private", action="store_true", default=None, help="make the Space private")
+    publish.add_argument("--token", help="access token with write access; default: the one you logged in with")
+    publish.set_defaults(run=_run_metric_publish)
 
 
 def _add_outputs(command: argparse.ArgumentParser, output: str | None) -> None:
@@ -139,6 +167,18 @@ def _run_demo(arguments: argparse.Namespace) -> None:
     if not arguments.json:
         print("\nNext, a checkpoint and images of your own:")
         print("  hf-affscore analyze microsoft/resnet-18 --dataset FOLDER_WITH_IMAGES --output signature")
+
+
+def _run_metric_install(arguments: argparse.Namespace) -> None:
+    from hf_affscore.metrics.install import install
+
+    print(install())
+
+
+def _run_metric_publish(arguments: argparse.Namespace) -> None:
+    from hf_affscore.metrics.publish import publish
+
+    print(publish(arguments.space, private=arguments.private, token=arguments.token))
 
 
 def _deliver(signature: Signature, arguments: argparse.Namespace) -> None:
