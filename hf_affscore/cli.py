@@ -106,7 +106,9 @@ def _add_metric(commands: Any) -> None:
     )
     publish.add_argument("space", metavar="USER/affinity_signature", help="the Space, made if there is none")
     publish.add_argument("--private", action="store_true", default=None, help="make the Space private")
-    publish.add_argument("--token", help="access token with write access; default: the one you logged in with")
+    publish.add_argument(
+        "--token", help="access token with write access; default: the one you logged in with"
+    )
     publish.set_defaults(run=_run_metric_publish)
 
 

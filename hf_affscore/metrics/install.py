@@ -16,7 +16,7 @@ from hf_affscore.errors import InputError
 from hf_affscore.metrics import NAME
 from hf_affscore.storage import write_atomically
 
-_REFERENCE: Final = f'''"""Written by `hf-affscore metric install`: the metric of the installed package, whatever its version."""
+_REFERENCE: Final = f'''"""Written by `hf-affscore metric install`: the metric of the installed package."""
 
 import evaluate
 

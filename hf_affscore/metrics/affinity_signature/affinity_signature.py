@@ -75,13 +75,16 @@ Example:
 """
 
 
+@evaluate.utils.file_utils.add_start_docstrings(_DESCRIPTION, _INPUTS)
 class AffinitySignature(evaluate.Metric):
     """``evaluate.load("affinity_signature")``; see the metric card for what the numbers mean."""
 
     def __init__(self, *args: Any, **settings: Any) -> None:
         unknown = settings.keys() - inspect.signature(evaluate.Metric.__init__).parameters.keys()
         if unknown:  # evaluate would drop them silently
-            raise TypeError(f"affinity_signature has no setting {', '.join(sorted(unknown))}; check the spelling.")
+            raise TypeError(
+                f"affinity_signature has no setting {', '.join(sorted(unknown))}; check the spelling."
+            )
         super().__init__(*args, **settings)
         self._batches: list[Pair] = []
 
@@ -129,7 +132,12 @@ class AffinitySignature(evaluate.Metric):
             self._batches.append((pre.copy(), post.copy()))  # the caller may reuse the memory
 
     def add(
-        self, *, prediction: Any = None, reference: Any = None, predictions: Any = None, references: Any = None
+        self,
+        *,
+        prediction: Any = None,
+        reference: Any = None,
+        predictions: Any = None,
+        references: Any = None,
     ) -> None:
         """Keep one row; evaluate.combine calls this with the names in the plural."""
         one = [prediction if predictions is None else predictions]

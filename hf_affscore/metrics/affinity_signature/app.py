@@ -26,7 +26,7 @@ from hf_affscore.tables import call_name
 
 Rows = npt.NDArray[np.float64]
 
-DEMO_IMAGES = 128
+MOST_IMAGES = 128  # of a data set; enough to see a signature's shape, few enough for a page that answers
 _INPUTS = np.linspace(-2, 2, 41)
 EXAMPLE = ("\n".join(f"{x:.1f}" for x in _INPUTS), "\n".join(f"{max(x, 0):.1f}" for x in _INPUTS))
 
@@ -42,14 +42,16 @@ def score_arrays(
     except InputError as error:
         raise gr.Error(f"{error} (pre is before the activation, post after it.)") from error
     note = f" Note: {found.flag}." if found.flag else ""
-    sentence = f"## Affinity score {found.score:.4f}\n{len(pre)} samples of {pre.shape[1]} features.{note}"
+    sentence = f"## Affinity score {found.score:.4f}\nSamples: {len(pre)}, features: {pre.shape[1]}.{note}"
     return sentence, draw_map(pre, post)
 
 
-def score_checkpoint(model: str, files: list[str] | None) -> tuple[str, Figure, list[list[str | float]]]:
+def score_checkpoint(
+    model: str, dataset: str, files: list[str] | None
+) -> tuple[str, Figure, list[list[str | float]]]:
     """The summary of a signature as a sentence, the signature as a picture and as rows of a table."""
     try:
-        signature = analyse(model.strip(), files or [])
+        signature = analyse(model.strip(), dataset.strip(), files or [])
     except AffscoreError as error:
         raise gr.Error(str(error)) from error
     summary = signature.summary()
@@ -63,15 +65,16 @@ def score_checkpoint(model: str, files: list[str] | None) -> tuple[str, Figure, 
     return sentence, signature.plot(), table
 
 
-def analyse(model: str, files: list[str]) -> Signature:
-    """The signature of a checkpoint on uploaded images; the demo's where one of them is left empty."""
+def analyse(model: str, dataset: str, files: list[str]) -> Signature:
+    """The signature of a checkpoint on uploaded images, else on a data set; the demo's where nothing is named."""
+    model_or_demo = model or DEMO_MODEL
     if not files:
-        return ha.analyze(model or DEMO_MODEL, DEMO_DATASET, num_samples=DEMO_IMAGES, progress=False)
+        return ha.analyze(model_or_demo, dataset or DEMO_DATASET, num_samples=MOST_IMAGES, progress=False)
     try:
         images = [Image.open(file) for file in files]
     except OSError as error:
-        raise InputError(f"An uploaded file is no image that can be read: {error}. Upload PNG or JPEG.") from error
-    return ha.analyze(model or DEMO_MODEL, images, num_samples=max(2, len(images)), progress=False)
+        raise InputError(f"An uploaded file is no image: {error}. Upload PNG or JPEG files.") from error
+    return ha.analyze(model_or_demo, images, num_samples=max(2, len(images)), progress=False)
 
 
 def read_rows(side: str, text: str, file: str | None) -> Rows:
@@ -91,10 +94,10 @@ def read_rows(side: str, text: str, file: str | None) -> Rows:
 
 
 def parse_rows(text: str) -> Rows:
-    """Lines of numbers, separated by commas or spaces, as an array of shape ``(n, d)``.
+    r"""Lines of numbers, separated by commas or spaces, as an array of shape ``(n, d)``.
 
     Example:
-        >>> parse_rows("1, 2\\n3 4")
+        >>> parse_rows("1, 2\n3 4")
         array([[1., 2.],
                [3., 4.]])
     """
@@ -132,29 +135,36 @@ def build() -> gr.Blocks:
             "affine, smaller is more non-linear ([Bouniot et al., CVPR 2025](https://arxiv.org/abs/2310.11439))."
         )
         with gr.Tab("Arrays"):
-            with gr.Row():
-                texts = [
-                    gr.Textbox(EXAMPLE[i], label=f"Rows {side} the activation", lines=8, max_lines=8)
-                    for i, side in enumerate(("before", "after"))
-                ]
-            with gr.Row():
-                uploads = [
-                    gr.File(label=f"or a file with the rows {side}", file_types=[".npy", ".csv", ".txt"], height=100)
-                    for side in ("before", "after")
-                ]
-            button = gr.Button("Score the arrays", variant="primary")
-            button.click(score_arrays, [*texts, *uploads], [gr.Markdown(), gr.Plot(label="Affine map")])
+            _arrays_tab()
         with gr.Tab("Checkpoint"):
-            model = gr.Textbox(label="Checkpoint", placeholder="microsoft/resnet-18 (empty: a small demo network)")
-            images = gr.File(
-                label=f"Images (none: {DEMO_IMAGES} handwritten digits)", file_count="multiple", file_types=["image"]
-            )
-            button = gr.Button("Score the checkpoint", variant="primary")
-            table = gr.Dataframe(headers=["module", "activation", "width", "score"], render=False)
-            button.click(
-                score_checkpoint, [model, images], [gr.Markdown(), gr.Plot(label="Signature"), table.render()]
-            )
+            _checkpoint_tab()
     return page
+
+
+def _arrays_tab() -> None:
+    texts, files = [], []
+    with gr.Row():
+        for example, side in zip(EXAMPLE, ("before", "after"), strict=True):
+            with gr.Column():
+                texts.append(gr.Textbox(example, label=f"Rows {side} the activation", lines=8, max_lines=8))
+                files.append(
+                    gr.File(label=f"or a file: rows {side}", file_types=[".npy", ".csv", ".txt"], height=160)
+                )
+    button = gr.Button("Score the arrays", variant="primary")
+    button.click(score_arrays, [*texts, *files], [gr.Markdown(), gr.Plot(show_label=False)])
+
+
+def _checkpoint_tab() -> None:
+    with gr.Row():
+        model = gr.Textbox(
+            label="Checkpoint (Hub id)", placeholder="a small network that comes with the page"
+        )
+        dataset = gr.Textbox(label="Images: data set (Hub id)", placeholder="512 handwritten digits")
+    files = gr.File(label="or images to upload", file_count="multiple", file_types=["image"], height=160)
+    button = gr.Button("Score the checkpoint", variant="primary")
+    sentence, picture = gr.Markdown(), gr.Plot(show_label=False)
+    table = gr.Dataframe(headers=["module", "activation", "width", "score"])
+    button.click(score_checkpoint, [model, dataset, files], [sentence, picture, table])
 
 
 def main() -> None:
