@@ -27,7 +27,8 @@ metric.add_batch(predictions=after[mine][:150], references=before[mine][:150])
 result = metric.compute(predictions=after[mine][150:], references=before[mine][150:])
 if rank:
     os._exit(0 if result is None else 1)
-print(os.waitpid(child, 0)[1], result["num_samples"], result["affinity_score"], hf_affscore.affinity_score(before, after))
+alone = hf_affscore.affinity_score(before, after)
+print(os.waitpid(child, 0)[1], result["num_samples"], result["affinity_score"], alone)
 """
 
 
@@ -92,5 +93,5 @@ def test_evaluates_gradio_widget_asks_for_what_gradio_no_longer_has():
 
 
 def test_evaluates_command_line_asks_for_what_huggingface_hub_no_longer_has():
-    with pytest.raises(ImportError, match="cookiecutter|Repository"):
+    with pytest.raises(ImportError, match=r"cookiecutter|Repository"):
         importlib.import_module("evaluate.commands.evaluate_cli")
