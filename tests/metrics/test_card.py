@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
-import yaml
+from huggingface_hub import RepoCard
 
 from hf_affscore.metrics import FOLDER
 
@@ -28,7 +28,9 @@ TEMPLATE = [
 
 
 def test_the_card_is_the_readme_of_the_space():
-    assert (FOLDER / "README.md").read_bytes() == CARD.read_bytes(), f"cp metric_card.md {FOLDER / 'README.md'}"
+    assert (FOLDER / "README.md").read_bytes() == CARD.read_bytes(), (
+        f"cp metric_card.md {FOLDER / 'README.md'}"
+    )
 
 
 def test_the_card_follows_the_template():
@@ -36,8 +38,7 @@ def test_the_card_follows_the_template():
 
 
 def test_the_space_is_set_up_in_the_card():
-    _, metadata, _ = CARD.read_text().split("---\n", 2)
-    settings = yaml.safe_load(metadata)
+    settings = RepoCard(CARD.read_text()).data.to_dict()
     assert settings["sdk"] == "gradio"
     assert (FOLDER / settings["app_file"]).is_file()
     assert settings["tags"] == ["evaluate", "metric"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import os
 import socket
 import subprocess
@@ -18,6 +19,7 @@ from playwright.sync_api import Page, expect
 
 import hf_affscore as ha
 from hf_affscore.metrics import FOLDER
+from hf_affscore.metrics.affinity_signature import app
 
 ROOT = Path(ha.__file__).parents[1]
 START = 60  # seconds; Gradio and the package take 5 to 10 to import
@@ -69,6 +71,10 @@ def drawn(page: Page) -> None:
     picture = page.locator("img[src^='data:image/']:visible").first
     expect(picture).to_be_visible()
     assert picture.evaluate("image => image.naturalWidth") > 300
+
+
+def test_the_example_in_the_page_runs():
+    assert doctest.testmod(app) == (0, 1)
 
 
 def test_pasted_arrays_show_their_score_and_the_map(page: Page, address: str) -> None:

@@ -129,7 +129,8 @@ def draw_map(pre: Rows, post: Rows) -> Figure:
 
 def build() -> gr.Blocks:
     """The page."""
-    with gr.Blocks(title="Affinity score", analytics_enabled=False) as page:
+    page = gr.Blocks(title="Affinity score", analytics_enabled=False)
+    with page:
         gr.Markdown(
             "# Affinity score\nHow close an activation function is to an affine map on the data it sees: 1 is "
             "affine, smaller is more non-linear ([Bouniot et al., CVPR 2025](https://arxiv.org/abs/2310.11439))."
