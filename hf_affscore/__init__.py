@@ -15,6 +15,8 @@ from hf_affscore.metrics import by_name
 
 if TYPE_CHECKING:
     from hf_affscore.errors import AffscoreError as AffscoreError
+    from hf_affscore.publish import load_signatures as load_signatures
+    from hf_affscore.publish import update_model_card as update_model_card
     from hf_affscore.run.analyze import analyze as analyze
     from hf_affscore.score import affinity_score as affinity_score
     from hf_affscore.signature import Signature as Signature
@@ -26,9 +28,11 @@ _HOME = {
     "Signature": "hf_affscore.signature",
     "affinity_score": "hf_affscore.score",
     "analyze": "hf_affscore.run.analyze",
+    "load_signatures": "hf_affscore.publish",
+    "update_model_card": "hf_affscore.publish",
 }
 
-__all__ = ["AffscoreError", "Signature", "affinity_score", "analyze"]
+__all__ = ["AffscoreError", "Signature", "affinity_score", "analyze", "load_signatures", "update_model_card"]
 
 
 by_name.register()

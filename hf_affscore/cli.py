@@ -10,6 +10,7 @@ import argparse
 import collections.abc
 import dataclasses
 import json
+import shlex
 import sys
 import types
 import typing
@@ -19,7 +20,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from hf_affscore import __version__
-from hf_affscore.errors import AffscoreError, AffscoreWarning
+from hf_affscore.errors import AffscoreError, AffscoreWarning, HubError
+from hf_affscore.metrics.command import add_metric
 from hf_affscore.options import Options
 
 if TYPE_CHECKING:
@@ -52,7 +54,9 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_analyze(commands)
     _add_demo(commands)
-    _add_metric(commands)
+    _add_push(commands)
+    _add_card(commands)
+    add_metric(commands)
     return parser
 
 
@@ -69,6 +73,9 @@ def _add_analyze(commands: Any) -> None:
     )
     _add_options(command)
     _add_outputs(command, output=None)
+    command.add_argument(
+        "--push-to-hub", metavar="REPO", help="add the signature to this data set repository on the Hub"
+    )
     command.set_defaults(run=_run_analyze)
 
 
@@ -83,33 +90,48 @@ def _add_demo(commands: Any) -> None:
     command.set_defaults(run=_run_demo)
 
 
-def _add_metric(commands: Any) -> None:
+def _add_push(commands: Any) -> None:
     command = commands.add_parser(
-        "metric",
-        help='the metric of Hugging Face\'s evaluate: evaluate.load("affinity_signature")',
-        description="Make the metric available to evaluate.load, here or to everybody.",
+        "push",
+        help="add a saved signature to a data set repository on the Hub",
+        description="Add a saved signature to a collection on the Hub, in one commit; the same again is none.",
         allow_abbrev=False,
     )
-    actions = command.add_subparsers(title="actions", metavar="ACTION", required=True)
-    install = actions.add_parser(
-        "install",
-        help="let evaluate find the metric by name in every process, also offline",
-        description="Put a reference to this package into evaluate's module cache.",
+    _add_target(command, "REPO", "data set repository, made if missing: user/signatures")
+    command.add_argument("--private", action=argparse.BooleanOptionalAction, help="if it is made: private")
+    command.add_argument("--create-pr", action="store_true", help="open a pull request instead of committing")
+    command.set_defaults(run=_run_push)
+
+
+def _add_card(commands: Any) -> None:
+    command = commands.add_parser(
+        "card",
+        help="show a saved signature in the model's card on the Hub",
+        description="Put picture, table and meaning into a section of the model's card; the rest of it stays.",
         allow_abbrev=False,
     )
-    install.set_defaults(run=_run_metric_install)
-    publish = actions.add_parser(
-        "publish",
-        help="push the metric to a Space of yours",
-        description="Push the metric and its page to a Space, in one commit.",
-        allow_abbrev=False,
+    _add_target(command, "MODEL", "model repository on the Hub")
+    command.add_argument(
+        "--create-pr",
+        action=argparse.BooleanOptionalAction,
+        help="open a pull request; default: unless the model is yours",
     )
-    publish.add_argument("space", metavar="USER/affinity_signature", help="the Space, made if there is none")
-    publish.add_argument("--private", action="store_true", default=None, help="make the Space private")
-    publish.add_argument(
-        "--token", help="access token with write access; default: the one you logged in with"
+    command.add_argument(
+        "--model-index", action="store_true", help="add the median to the card's model-index"
     )
-    publish.set_defaults(run=_run_metric_publish)
+    command.add_argument("--dry-run", action="store_true", help="change nothing, print the difference")
+    command.set_defaults(run=_run_card)
+
+
+def _add_target(command: argparse.ArgumentParser, metavar: str, help: str) -> None:
+    """What every command that writes to the Hub takes."""
+    command.add_argument(
+        "folder", type=Path, metavar="FOLDER", help="where analyze --output saved the signature"
+    )
+    command.add_argument("repo_id", metavar=metavar, help=help)
+    command.add_argument("--token", help="access token for the Hub; default: the one you logged in with")
+    command.add_argument("--revision", help="branch to commit to (default: main)")
+    command.add_argument("--commit-message", metavar="TEXT", help="first line of the commit")
 
 
 def _add_outputs(command: argparse.ArgumentParser, output: str | None) -> None:
@@ -161,7 +183,11 @@ def _run_analyze(arguments: argparse.Namespace) -> None:
 
     options = {field.name: getattr(arguments, field.name) for field in dataclasses.fields(Options)}
     signature = analyze(arguments.model, arguments.dataset, **options)
+    if arguments.push_to_hub and not arguments.output:
+        arguments.output = _folder_for(signature)  # a push can fail; the analysis must not go with it
     _deliver(signature, arguments)
+    if arguments.push_to_hub:
+        _push(signature, arguments)
 
 
 def _run_demo(arguments: argparse.Namespace) -> None:
@@ -176,16 +202,53 @@ def _run_demo(arguments: argparse.Namespace) -> None:
         print("  hf-affscore analyze microsoft/resnet-18 --dataset FOLDER_WITH_IMAGES --output signature")
 
 
-def _run_metric_install(arguments: argparse.Namespace) -> None:
-    from hf_affscore.metrics.install import install
+def _run_push(arguments: argparse.Namespace) -> None:
+    from hf_affscore.signature import Signature
 
-    print(install())
+    commit = Signature.from_pretrained(arguments.folder).push_to_hub(
+        arguments.repo_id,
+        private=arguments.private,
+        token=arguments.token,
+        revision=arguments.revision,
+        create_pr=arguments.create_pr,
+        commit_message=arguments.commit_message,
+    )
+    print(commit.pr_url or commit.commit_url)
 
 
-def _run_metric_publish(arguments: argparse.Namespace) -> None:
-    from hf_affscore.metrics.publish import publish
+def _run_card(arguments: argparse.Namespace) -> None:
+    from hf_affscore.publish import update_model_card
+    from hf_affscore.signature import Signature
 
-    print(publish(arguments.space, private=arguments.private, token=arguments.token))
+    update = update_model_card(
+        Signature.from_pretrained(arguments.folder),
+        arguments.repo_id,
+        create_pr=arguments.create_pr,
+        with_model_index=arguments.model_index,
+        dry_run=arguments.dry_run,
+        token=arguments.token,
+        revision=arguments.revision,
+        commit_message=arguments.commit_message,
+    )
+    print(update.diff if arguments.dry_run else update.url)
+
+
+def _folder_for(signature: Signature) -> Path:
+    from hf_affscore.publish.index import Entry
+
+    return Path(f"affscore-{Path(Entry.of(signature).folder).name}")
+
+
+def _push(signature: Signature, arguments: argparse.Namespace) -> None:
+    """Publish a signature that has been saved; where that fails, say how to go on from there."""
+    try:
+        commit = signature.push_to_hub(arguments.push_to_hub, token=arguments.token)
+    except AffscoreError as error:
+        again = f"hf-affscore push {shlex.quote(str(arguments.output))} {arguments.push_to_hub}"
+        raise HubError(
+            f"{error}\nThe signature is safe in {arguments.output}. Publish it with `{again}`."
+        ) from error
+    print(f"published: {commit.commit_url}", file=sys.stderr if arguments.json else sys.stdout)
 
 
 def _deliver(signature: Signature, arguments: argparse.Namespace) -> None:

@@ -23,9 +23,9 @@ ALLOWED = {
     "plots": {"signature"},
     "tables": {"signature"},
     "publish": {"signature"},
-    "metrics": {"run", "score", "signature", "plots", "tables"},
+    "metrics": {"run", "score", "signature", "plots", "publish", "tables"},
 }
-LEAVES = {"errors", "options", "storage", "hub", "assets", ""}
+LEAVES = {"errors", "fileformat", "options", "storage", "hub", "assets", ""}
 HEAVY = [
     "torch",
     "transformers",

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from hf_affscore.errors import InputError
-from hf_affscore.hub import client, failures_named
 from hf_affscore.metrics import FOLDER, NAME
+from hf_affscore.publish.commit import commit_change
 
 #: What makes up the Space.
 FILES: Final = ("README.md", "app.py", "requirements.txt", f"{NAME}.py")
@@ -28,17 +28,20 @@ def publish(repo_id: str, *, private: bool | None = None, token: str | bool | No
         InputError: The Space would have another name than the metric.
         HubError: The Hub cannot be reached, or does not allow it.
     """
-    from huggingface_hub import CommitOperationAdd
-
     owner, _, name = repo_id.partition("/")
     if not owner or name != NAME:
         raise InputError(
             f"The Space is to be called {repo_id!r}; expected 'USER/{NAME}': evaluate.load('USER/NAME') reads "
             "NAME.py, so that the name of the metric is also that of its Space."
         )
-    api = client(token)
-    files = [CommitOperationAdd(path, FOLDER / path) for path in FILES]
-    with failures_named("space", repo_id, publishing=True):
-        url = api.create_repo(repo_id, repo_type="space", space_sdk="gradio", private=private, exist_ok=True)
-        api.create_commit(repo_id, files, repo_type="space", commit_message="Publish the metric")
-    return str(url)
+    files = {path: (FOLDER / path).read_bytes() for path in FILES}
+    commit = commit_change(
+        "space",
+        repo_id,
+        lambda state: files,
+        message="Publish the metric affinity_signature",
+        token=token,
+        create=True,
+        private=private,
+    )
+    return str(commit.repo_url)
