@@ -4,11 +4,14 @@ For every activation function of a network this package compares input and outpu
 how far the output is from an affine map of the input. The answers, in execution order, are the network's
 non-linearity signature (Bouniot et al., CVPR 2025, arXiv 2310.11439).
 
-Names are imported when first used: ``import hf_affscore`` loads neither torch nor transformers.
+Names are imported when first used: ``import hf_affscore`` loads neither torch nor transformers. The one thing
+it does is to leave a note for Hugging Face's evaluate, should that be used: see ``hf_affscore.metrics.by_name``.
 """
 
 import importlib
 from typing import TYPE_CHECKING, Any
+
+from hf_affscore.metrics import by_name
 
 if TYPE_CHECKING:
     from hf_affscore.errors import AffscoreError as AffscoreError
@@ -30,6 +33,9 @@ _HOME = {
 }
 
 __all__ = ["AffscoreError", "Signature", "affinity_score", "analyze", "load_signatures", "update_model_card"]
+
+
+by_name.register()
 
 
 def __getattr__(name: str) -> Any:

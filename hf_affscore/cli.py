@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from hf_affscore import __version__
 from hf_affscore.errors import AffscoreError, AffscoreWarning, HubError
+from hf_affscore.metrics.command import add_metric
 from hf_affscore.options import Options
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_demo(commands)
     _add_push(commands)
     _add_card(commands)
+    add_metric(commands)
     return parser
 
 

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError
 
-Kind = Literal["model", "dataset"]
+Kind = Literal["model", "dataset", "space"]
+
+_CALLED: dict[Kind, str] = {"model": "Model", "dataset": "Data set", "space": "Space"}
 
 _LOG_IN = "log in with `hf auth login` or pass a token"
 
@@ -46,10 +48,10 @@ def failures_named(
     """Turn what the Hub's clients raise into one sentence about ``repo_id`` with a next step.
 
     Args:
-        kind: Whether the repository is a model or a data set.
+        kind: Whether the repository is a model, a data set or a Space.
         repo_id: Its name.
         revision: The revision that was asked for.
-        publishing: The repository is one of signatures, or a card: what is raised is a
+        publishing: The repository is one to write to: what is raised is a
             :class:`~hf_affscore.errors.HubError` then, else a ModelError or DatasetError.
     """
     from httpx2 import HTTPError
@@ -59,7 +61,7 @@ def failures_named(
     try:
         yield
     except (HTTPError, HFValidationError, RevisionResolutionError, OSError) as error:
-        what = f"{'Model' if kind == 'model' else 'Data set'} {repo_id!r}"
+        what = f"{_CALLED[kind]} {repo_id!r}"
         sentence = explain(error, what, revision)
         if sentence is None:
             raise
