@@ -11,6 +11,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from hf_affscore.comparison import Comparison as Comparison
+    from hf_affscore.comparison import compare as compare
     from hf_affscore.errors import AffscoreError as AffscoreError
     from hf_affscore.run.analyze import analyze as analyze
     from hf_affscore.score import affinity_score as affinity_score
@@ -20,12 +22,14 @@ __version__ = "0.1.0"
 
 _HOME = {
     "AffscoreError": "hf_affscore.errors",
+    "Comparison": "hf_affscore.comparison",
     "Signature": "hf_affscore.signature",
     "affinity_score": "hf_affscore.score",
     "analyze": "hf_affscore.run.analyze",
+    "compare": "hf_affscore.comparison",
 }
 
-__all__ = ["AffscoreError", "Signature", "affinity_score", "analyze"]
+__all__ = ["AffscoreError", "Comparison", "Signature", "affinity_score", "analyze", "compare"]
 
 
 def __getattr__(name: str) -> Any:

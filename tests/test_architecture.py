@@ -19,8 +19,9 @@ ALLOWED = {
     "capture": set(),
     "signature": set(),
     "run": {"score", "capture", "signature"},
-    "compare": {"signature"},
-    "plots": {"signature"},
+    "comparison": {"signature"},
+    "plots": {"signature", "comparison"},
+    "report": {"signature", "comparison"},
     "tables": {"signature"},
     "publish": {"signature"},
 }
