@@ -7,6 +7,7 @@ Data goes to stdout, progress and messages to stderr. The options of ``analyze``
 from __future__ import annotations
 
 import argparse
+import collections.abc
 import dataclasses
 import json
 import sys
@@ -101,6 +102,10 @@ def _add_options(command: argparse.ArgumentParser) -> None:
             command.add_argument(
                 flag, action=argparse.BooleanOptionalAction, default=option.default, help=text
             )
+            continue
+        if typing.get_origin(kind) is collections.abc.Sequence:
+            metavar = option.metadata["metavar"]
+            command.add_argument(flag, nargs="+", default=option.default, metavar=metavar, help=text)
             continue
         choices = typing.get_args(kind) if typing.get_origin(kind) is Literal else None
         shown = "" if option.default is None else f" (default: {option.default})"

@@ -8,12 +8,13 @@ together.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from hf_affscore.errors import InputError
 
-Pooling = Literal["paper"]
+Pooling = Literal["paper", "channels", "positions", "tokens", "none"]
 DType = Literal["float32", "bfloat16", "float16", "auto"]
 
 
@@ -46,6 +47,13 @@ class Options:
     shuffle: bool = _option(True, "draw the images at random instead of taking the first")
     seed: int = _option(0, "seed of the draw, and of noise", metavar="N")
     pooling: Pooling = _option("paper", "how an activation becomes one row per image")
+    include: Sequence[str] = _option(
+        (), "also score these activations, classes or module paths", metavar="PATTERN"
+    )
+    exclude: Sequence[str] = _option(
+        (), "leave these activations, classes or module paths out", metavar="PATTERN"
+    )
+    sparsity_samples: int = _option(128, "images to measure sparsity on", metavar="N")
     shrinkage: bool = _option(True, "add the score with Ledoit-Wolf covariances")
     regularization: float = _option(1e-6, "ridge added to both covariances", metavar="R")
     dtype: DType = _option("float32", "number format of the model's weights")
@@ -67,13 +75,17 @@ class Options:
         expect("num_samples", isinstance(self.num_samples, int) and self.num_samples >= 2, at_least_two)
         expect("batch_size", self.batch_size is None or self.batch_size >= 1, "a positive number, or None.")
         expect("regularization", 0 <= self.regularization < float("inf"), "a finite number of at least 0.")
+        expect("sparsity_samples", self.sparsity_samples >= 0, "a number of images, or 0.")
+        for name in ("include", "exclude"):
+            expect(name, not isinstance(getattr(self, name), str), "a list of patterns.")
         expect("pooling", self.pooling in get_args(Pooling), f"one of {', '.join(get_args(Pooling))}.")
         expect("dtype", self.dtype in get_args(DType), f"one of {', '.join(get_args(DType))}.")
 
     def recorded(self) -> dict[str, Any]:
-        """The options that can change a number, by name."""
+        """The options that can change a number, by name, in types that JSON has."""
         return {
-            option.name: getattr(self, option.name)
+            option.name: list(value) if isinstance(value, tuple) else value
             for option in dataclasses.fields(self)
             if option.metadata["recorded"]
+            for value in [getattr(self, option.name)]
         }

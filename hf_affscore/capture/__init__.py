@@ -1,7 +1,20 @@
 """What happens inside a model: every activation call, its input and its output."""
 
-from hf_affscore.capture.activations import looked_for
-from hf_affscore.capture.capture import Call, Capture, Site, SkippedCall
+from hf_affscore.capture.activations import looked_for, register_activation
+from hf_affscore.capture.capture import Capture
 from hf_affscore.capture.pooling import Skip, pool
+from hf_affscore.capture.selection import Selection
+from hf_affscore.capture.sites import ROOT, Call, Site, SkippedCall
 
-__all__ = ["Call", "Capture", "Site", "Skip", "SkippedCall", "looked_for", "pool"]
+__all__ = [
+    "ROOT",
+    "Call",
+    "Capture",
+    "Selection",
+    "Site",
+    "Skip",
+    "SkippedCall",
+    "looked_for",
+    "pool",
+    "register_activation",
+]

@@ -9,33 +9,27 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from hf_affscore.capture.summary import Summary, sparsity
+
 if TYPE_CHECKING:
-    from hf_affscore.capture.capture import Call, Site
-
-
-@dataclass(frozen=True)
-class Summary:
-    """What is kept of one activation tensor of one batch.
-
-    Attributes:
-        rows: Pooled features, shape ``(n, d)``, float32 or float64; one row per image.
-        near_zero: Entries of the unpooled tensor with an absolute value of at most 1e-3.
-        entries: Entries of the unpooled tensor.
-    """
-
-    rows: npt.NDArray[np.floating]
-    near_zero: int
-    entries: int
+    from hf_affscore.capture.sites import Call, Site
 
 
 @dataclass(frozen=True)
 class SiteFeatures:
-    """All that was collected at one call site: ``pre`` and ``post`` of shape ``(n, d)``, and sparsities."""
+    """All that was collected at one call site.
+
+    Attributes:
+        pre: Pooled inputs, ``(n, d)``.
+        post: Pooled outputs, ``(n, d)``.
+        sparsity_pre: Share of near-zero entries of the unpooled inputs, and its standard error.
+        sparsity_post: The same of the outputs.
+    """
 
     pre: npt.NDArray[np.floating]
     post: npt.NDArray[np.floating]
-    sparsity_pre: float
-    sparsity_post: float
+    sparsity_pre: tuple[float, float]
+    sparsity_post: tuple[float, float]
 
 
 @dataclass
@@ -76,10 +70,6 @@ class Features:
         return SiteFeatures(
             pre=np.concatenate([summary.rows for summary in pre]),
             post=np.concatenate([summary.rows for summary in post]),
-            sparsity_pre=_share(pre),
-            sparsity_post=_share(post),
+            sparsity_pre=sparsity(pre),
+            sparsity_post=sparsity(post),
         )
-
-
-def _share(summaries: Sequence[Summary]) -> float:
-    return sum(s.near_zero for s in summaries) / sum(s.entries for s in summaries)

@@ -12,15 +12,16 @@ import importlib.metadata
 import itertools
 import platform
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hf_affscore import __version__
-from hf_affscore.capture import Call, Capture, SkippedCall, looked_for, pool
-from hf_affscore.capture.features import Features, Summary
+from hf_affscore.capture import Call, Capture, Selection, SkippedCall, looked_for
+from hf_affscore.capture.features import Features
+from hf_affscore.capture.summary import Summarize, Summary
 from hf_affscore.errors import AffscoreError, AffscoreWarning, DatasetError, ModelError, NoActivationError
 from hf_affscore.options import DType, Options, Pooling
 from hf_affscore.run.images import ImageStream, Undecodable, open_images
@@ -30,14 +31,10 @@ from hf_affscore.score import score_layer
 from hf_affscore.signature import NUMBERS_VERSION, Record, Signature
 
 if TYPE_CHECKING:
-    import torch
     from torch import nn
-
-    from hf_affscore.capture import Site
 
 DEFAULT = Options()
 DEFAULT_BATCH_SIZE = 16
-NEAR_ZERO = 1e-3
 _LIBRARIES = ("torch", "transformers", "timm", "datasets", "accelerate", "numpy", "scipy")
 
 
@@ -54,6 +51,9 @@ def analyze(
     shuffle: bool = DEFAULT.shuffle,
     seed: int = DEFAULT.seed,
     pooling: Pooling = DEFAULT.pooling,
+    include: Sequence[str] = DEFAULT.include,
+    exclude: Sequence[str] = DEFAULT.exclude,
+    sparsity_samples: int = DEFAULT.sparsity_samples,
     shrinkage: bool = DEFAULT.shrinkage,
     regularization: float = DEFAULT.regularization,
     dtype: DType = DEFAULT.dtype,
@@ -80,7 +80,12 @@ def analyze(
         batch_size: Images per forward pass; default: 16. It changes scores by float32 rounding only.
         shuffle: Draw the images at random instead of taking the first.
         seed: Seed of the draw, and of noise.
-        pooling: How an activation becomes one row per image.
+        pooling: How an activation becomes one row per image: ``paper``, ``channels``, ``positions`` (also
+            called ``tokens``) or ``none``; :mod:`hf_affscore.capture.pooling` explains them.
+        include: Score these too: names of activations that are left out by default (``softmax``), of module
+            classes (``LayerNorm``), or paths of modules (``layer1.0``), with wildcards.
+        exclude: Leave these out, named in the same way.
+        sparsity_samples: Images to measure sparsity on, drawn at random.
         shrinkage: Add the score with Ledoit-Wolf covariances.
         regularization: Ridge added to both covariances.
         dtype: Number format of the weights of a loaded checkpoint.
@@ -114,6 +119,9 @@ def analyze(
         shuffle=shuffle,
         seed=seed,
         pooling=pooling,
+        include=include,
+        exclude=exclude,
+        sparsity_samples=sparsity_samples,
         shrinkage=shrinkage,
         regularization=regularization,
         dtype=dtype,
@@ -153,19 +161,23 @@ def collect(checkpoint: Checkpoint, stream: ImageStream, options: Options) -> Co
         ModelError: The model fails on a batch.
     """
     collected = Collected()
+    watch = _Watch(options)
     progress = bar(options.num_samples, "Images", "image", enabled=options.progress)
     with progress, _evaluating(checkpoint.module):
-        for number, images in enumerate(_batches(stream, collected.undecodable, options)):
-            calls, collected.skipped = _forward(checkpoint, images, options)
+        for number, batch in enumerate(_batches(stream, collected.undecodable, options)):
+            images = list(batch.values())
+            watch.summarize.start(list(batch))
+            calls, collected.skipped = _forward(checkpoint, images, watch)
             collected.features.add(number, calls)
             collected.num_samples += len(images)
             progress.update(len(images))
     _report_missing(collected, options)
+    watch.selection.check_all_matched()
     return collected
 
 
-def _batches(stream: ImageStream, undecodable: list[str], options: Options) -> Iterator[list[Any]]:
-    """Batches of decoded images until there are ``num_samples``, or no more.
+def _batches(stream: ImageStream, undecodable: list[str], options: Options) -> Iterator[dict[int, Any]]:
+    """Batches of decoded images, by position in the stream, until there are ``num_samples``, or no more.
 
     Batches are cut from the stream by position, before anything is decoded: an image that cannot be decoded
     leaves its batch smaller and moves no other image to another batch.
@@ -178,11 +190,11 @@ def _batches(stream: ImageStream, undecodable: list[str], options: Options) -> I
         batch = list(itertools.islice(items, size))
         if not batch:
             return
-        images = []
+        images = {}
         for item in batch:
             number = next(position)
             try:
-                images.append(stream.decode(item))
+                images[number] = stream.decode(item)
             except Undecodable as error:
                 undecodable.append(f"image {number}: {error}")
         wanted -= len(images)
@@ -190,19 +202,26 @@ def _batches(stream: ImageStream, undecodable: list[str], options: Options) -> I
             yield images
 
 
+class _Watch:
+    """What stays the same from batch to batch: which calls are scored, and what is kept of them."""
+
+    def __init__(self, options: Options) -> None:
+        self.selection = Selection(options.include, options.exclude)
+        self.summarize = Summarize(
+            options.pooling,
+            num_samples=options.num_samples,
+            sparsity_samples=options.sparsity_samples,
+            seed=options.seed,
+        )
+
+
 def _forward(
-    checkpoint: Checkpoint, images: list[Any], options: Options
+    checkpoint: Checkpoint, images: list[Any], watch: _Watch
 ) -> tuple[list[Call[Summary]], list[SkippedCall]]:
     """One forward pass: the calls it made with their summaries, and the calls passed over."""
-
-    def summarize(tensor: torch.Tensor, site: Site) -> Summary:
-        rows = pool(tensor, options.pooling, batch_size=len(images))
-        near_zero = int((tensor.abs() <= NEAR_ZERO).sum())
-        return Summary(rows.cpu().numpy(), near_zero, tensor.numel())
-
     inputs = checkpoint.inputs(images)
     try:
-        with Capture(checkpoint.module, summarize) as seen:
+        with Capture(checkpoint.module, watch.summarize, watch.selection) as seen:
             checkpoint.forward(inputs)
     except AffscoreError:
         raise
@@ -276,8 +295,10 @@ def _score(collected: Collected, options: Options) -> tuple[list[Record], list[R
                 dim=layer.pre.shape[1],
                 num_samples=layer.pre.shape[0],
                 **numbers,
-                sparsity_pre=layer.sparsity_pre,
-                sparsity_post=layer.sparsity_post,
+                sparsity_pre=layer.sparsity_pre[0],
+                sparsity_pre_error=layer.sparsity_pre[1],
+                sparsity_post=layer.sparsity_post[0],
+                sparsity_post_error=layer.sparsity_post[1],
             )
             rows.append(row)
     return rows, unusable
