@@ -1,4 +1,4 @@
-"""Signatures as tables in a terminal."""
+"""Signatures and comparisons as tables in a terminal."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
+    from hf_affscore.comparison import Comparison
     from hf_affscore.signature import Record, Signature
 
 BAR_WIDTH = 20
@@ -36,6 +37,32 @@ def print_signature(signature: Signature) -> None:
     console.print(f"\n{summary['count']} scores   {measures}")
     for text in _notes(signature):
         console.print(Text(text))
+
+
+def print_comparison(comparison: Comparison) -> None:
+    """Print one line per network in the order of the dendrogram, and the correlations, to stdout."""
+    console = Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH, highlight=False)
+    table = Table(box=None, pad_edge=False)
+    table.add_column("network", overflow="fold")
+    for heading in ("scores", "median", "min", "max", "std", "modes", "accuracy"):
+        table.add_column(heading, justify="right")
+    table.add_column("nearest", overflow="fold")
+    lines = comparison.networks.to_dict(orient="index")
+    for name in (comparison.names[i] for i in comparison.leaf_order):
+        line = lines[name]
+        figures = [f"{line[column]:.4f}" for column in ("median", "min", "max", "std")]
+        modes = ", ".join(f"{mode:.2f}" for mode in line["modes"])
+        accuracy = "" if math.isnan(line["accuracy"]) else f"{line['accuracy']:.4f}"
+        nearest = "".join(f"{other} ({distance:.3f})" for other, distance in comparison.nearest(name, 1))
+        table.add_row(Text(name), str(line["activations"]), *figures, modes, accuracy, Text(nearest))
+    console.print(table)
+    correlations = comparison.correlation_summary()
+    if len(correlations):
+        console.print("\ncorrelation with the score, mean and standard deviation over networks")
+    for statistic, mean, std, _ in correlations.itertuples():
+        console.print(Text(f"  {statistic!s:<24}{mean:+.2f} +- {std:.2f}"))
+    for difference in comparison.differences:
+        console.print(Text(f"made differently: {difference}"))
 
 
 def call_name(row: Record) -> str:

@@ -232,7 +232,8 @@ def _names(signatures: Iterable[Signature]) -> tuple[str, ...]:
     full = []
     for name, signature in zip(plain, signatures, strict=True):
         revision = signature.metadata.get("model", {}).get("revision")
-        full.append(f"{name}@{str(revision)[:7]}" if plain.count(name) > 1 and revision else name)
+        short = str(revision).rpartition(":")[2][:7]  # a local folder's is "sha256:..."
+        full.append(f"{name}@{short}" if plain.count(name) > 1 and revision else name)
     seen: Counter[str] = Counter()
     unique = []
     for name in full:

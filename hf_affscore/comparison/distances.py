@@ -76,3 +76,17 @@ def cut(linkage: Array, count: int) -> list[int]:
     if not len(linkage):
         return [1]
     return [int(family) for family in hierarchy.fcluster(linkage, count, criterion="maxclust")]
+
+
+def tree(linkage: Array) -> list[tuple[list[float], list[float]]]:
+    """The dendrogram as brackets of four points, x and y; the first leaf stands at x = 0, the next at 1.
+
+    Example:
+        >>> tree(link(np.array([[0.0, 2.0], [2.0, 0.0]])))
+        [([0.0, 0.0, 1.0, 1.0], [0.0, 2.0, 2.0, 0.0])]
+    """
+    if not len(linkage):
+        return []
+    drawn = hierarchy.dendrogram(linkage, no_plot=True)  # its leaves stand at 5, 15, 25, ...
+    brackets = zip(drawn["icoord"], drawn["dcoord"], strict=True)
+    return [([(float(x) - 5) / 10 for x in xs], [float(y) for y in ys]) for xs, ys in brackets]

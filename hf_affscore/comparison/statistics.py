@@ -52,12 +52,12 @@ def modes(scores: Array) -> list[float]:
 
 
 def companions(signature: Signature) -> list[str]:
-    """The columns with a statistic recorded beside the score: numbers that are not the score itself."""
+    """The columns with a statistic recorded beside the score: numbers that are no form of the score."""
     return [
         name
         for name in (signature.rows[0] if signature.rows else ())
         if name not in IDENTITY
-        and not name.startswith("affinity_score")
+        and "_score" not in name  # with other covariances, with another coupling, the ends of an interval
         and any(isinstance(row[name], float) for row in signature.rows)
     ]
 

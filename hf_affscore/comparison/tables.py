@@ -61,18 +61,18 @@ def latex(frame: pd.DataFrame) -> str:
 
 
 def shown(value: Any) -> str:
-    """One value as a reader sees it.
+    """One value as a reader sees it; years keep their four digits together.
 
     Example:
-        >>> [shown(value) for value in (0.12345, 11689512, [0.53, 0.9], float("nan"), None, "resnet")]
-        ['0.123', '11,689,512', '0.53, 0.9', '-', '-', 'resnet']
+        >>> [shown(value) for value in (0.12345, 11689512, 2012.0, [0.53, 0.9], float("nan"), None)]
+        ['0.123', '11,689,512', '2012', '0.53, 0.9', '-', '-']
     """
     if isinstance(value, list):
         return ", ".join(str(item) for item in value)
     if value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value)):
         return "-"
     if isinstance(value, int) or (isinstance(value, float) and value.is_integer() and abs(value) >= 1000):
-        return f"{int(value):,}"
+        return f"{int(value):,}" if abs(value) >= 10_000 else str(int(value))
     return f"{value:.3f}" if isinstance(value, float) else str(value)
 
 

@@ -14,8 +14,8 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
-from scipy.cluster import hierarchy
 
+from hf_affscore.comparison.distances import tree
 from hf_affscore.comparison.statistics import GRID, defined, density
 from hf_affscore.errors import InputError
 from hf_affscore.plots.style import COLOURS, GREY, label, new_figure, plain, save, style
@@ -111,15 +111,15 @@ def plot_distances(comparison: Comparison, path: Target | None = None) -> Figure
     side = max(_PLACE * len(order), 2.4)
     with style():
         figure = new_figure(side + 4.2, side + 4.0)
-        tree, heat = figure.subplots(2, 1, height_ratios=[1.2, side])
+        top, heat = figure.subplots(2, 1, height_ratios=[1.2, side])
         image = heat.imshow(comparison.distances[np.ix_(order, order)], cmap="cividis_r", aspect="auto")
         label(heat.xaxis, names)
         label(heat.yaxis, names)
         heat.grid(visible=False)
         if len(order) <= _FEW:
             _write(heat, image)
-        _dendrogram(tree, comparison.linkage, len(order))
-        figure.colorbar(image, ax=[tree, heat], label="warping distance", shrink=0.6)
+        _dendrogram(top, comparison.linkage, len(order))
+        figure.colorbar(image, ax=[top, heat], label="warping distance", shrink=0.6)
     return _saved(figure, path)
 
 
@@ -156,13 +156,11 @@ def plot_correlations(comparison: Comparison, path: Target | None = None) -> Fig
 
 
 def _dendrogram(axes: Axes, linkage: npt.NDArray[np.float64], count: int) -> None:
-    """Draw the tree over columns 0 to ``count - 1``; scipy puts its leaves at 5, 15, 25, ..."""
+    """Draw the tree over columns 0 to ``count - 1``."""
     axes.set(xlim=(-0.5, count - 0.5), xticks=[], ylabel="distance")
-    if len(linkage):
-        tree = hierarchy.dendrogram(linkage, no_plot=True)
-        for x, y in zip(tree["icoord"], tree["dcoord"], strict=True):
-            axes.plot((np.array(x) - 5) / 10, y, color="black", linewidth=0.9)
-        axes.set_ylim(bottom=0)
+    for x, y in tree(linkage):
+        axes.plot(x, y, color="black", linewidth=0.9)
+    axes.set_ylim(bottom=0)
     axes.spines["bottom"].set_visible(False)
 
 

@@ -9,6 +9,7 @@ import pytest
 import hf_affscore
 import hf_affscore.comparison
 from hf_affscore.comparison import compare
+from hf_affscore.comparison.sources import read_published
 from hf_affscore.errors import InputError, SignatureError
 from tests.signatures import make_signature
 
@@ -159,6 +160,23 @@ def test_saving_writes_figures_tables_and_pictures(families, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="could not be written to"):
         comparison.save(tmp_path / "file")
+
+
+def test_published_figures_are_read_from_a_csv_file(families, tmp_path):
+    table = tmp_path / "published.csv"
+    table.write_text("network,year,accuracy\ncnn0,2012,0.6\nvit1,2020,\n")
+    networks = compare(families, published=read_published(table)).networks
+    assert networks.loc["cnn0", ["year", "accuracy"]].tolist() == [2012, 0.6]
+    assert math.isnan(networks.loc["vit1", "accuracy"])
+    table.write_text("network,year\na,1\na,2\n")
+    with pytest.raises(InputError, match="names a more than once"):
+        read_published(table)
+    for content in (b"", b"a,b\n1,2,3,4\n1\n1,2,3,4,5", b"\xff\xfe\x00"):
+        table.write_bytes(content)
+        with pytest.raises(InputError, match="could not be read as a table"):
+            read_published(table)
+    with pytest.raises(InputError, match="could not be read as a table"):
+        read_published(tmp_path / "missing.csv")
 
 
 def test_compare_stays_a_function_whatever_was_imported_before():

@@ -35,7 +35,12 @@ def test_correlations_equal_scipys_over_the_rows_that_have_both():
     reason = [None if math.isfinite(score) else "constant output" for score in scores]
     found = correlations(
         make_signature(
-            scores, cka=cka.tolist(), norm=norm.tolist(), affinity_score_shrunk=scores, reason=reason
+            scores,
+            cka=cka.tolist(),
+            norm=norm.tolist(),
+            affinity_score_shrunk=scores,
+            identity_coupling_score=scores,
+            reason=reason,
         )
     )
     both = np.isfinite(scores) & np.isfinite(cka)
