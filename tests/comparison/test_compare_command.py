@@ -28,7 +28,7 @@ def test_compare_prints_each_network_with_its_nearest(capsys, folder):
     assert code == 0
     lines = {line.split()[0]: line.split() for line in out.splitlines() if line[:2] in ("a ", "b ", "c ")}
     assert lines["a"][1:3] == ["4", "0.2000"]
-    assert lines["a"][-2:] == ["b", "(0.200)"]
+    assert lines["a"][-2:] == ["b", "(0.180)"]  # 0.1, 0.1, 0.05, 0, 0.1 along the path
     assert lines["c"][-2] == "b"
     assert "cka                     +1.00 +- 0.00" in out
 
