@@ -99,9 +99,8 @@ def test_networks_of_one_name_are_told_apart():
         signature = make_signature([0.5], name="a")
         return dataclasses.replace(signature, metadata={"model": {"id": "a", "revision": revision}})
 
-    names = compare(
-        [network("0123456789"), network("fedcba9876"), network("fedcba9876"), network(None)]
-    ).names
+    revisions = ["0123456789", "sha256:fedcba9876", "sha256:fedcba9876", None]
+    names = compare([network(revision) for revision in revisions]).names
     assert names == ("a@0123456", "a@fedcba9", "a@fedcba9 (2)", "a")
 
 

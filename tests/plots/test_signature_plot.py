@@ -56,12 +56,13 @@ def test_intervals_are_drawn_where_rows_have_them():
 
 
 @pytest.mark.parametrize("suffix", [".png", ".svg", ".pdf"])
-def test_names_are_text_and_the_bytes_are_always_the_same(tmp_path, suffix):
+def test_names_are_text_and_the_bytes_are_always_the_same(tmp_path, monkeypatch, suffix):
     signature = make_signature(
         [0.5, math.nan, 0.2], name="$x_{$ <script>\n\x00", activations=("_hidden", "$", r"$\frac")
     )
     first, second = tmp_path / f"a{suffix}", tmp_path / f"b{suffix}"
     plot_signature(signature, first)
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1")  # matplotlib's clock, where it writes the time
     with mpl.rc_context({"font.size": 30, "svg.hashsalt": None, "axes.prop_cycle": mpl.cycler(color="r")}):
         plot_signature(signature, second)
     assert first.read_bytes() == second.read_bytes()
