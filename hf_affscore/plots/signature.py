@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from hf_affscore.comparison.statistics import images
 from hf_affscore.plots.style import GREY, label, look, new_figure, plain, save, style
 from hf_affscore.signature import Record, Signature
 
@@ -61,19 +62,6 @@ def plot_signature(signature: Signature, path: str | os.PathLike[str] | None = N
     if path is not None:
         save(figure, path)
     return figure
-
-
-def images(signature: Signature) -> str:
-    """What the network looked at, in words.
-
-    Example:
-        >>> images(Signature((), (), {"dataset": {"id": "cifar10", "split": "test", "num_samples": 512}}))
-        '512 images of cifar10, test'
-    """
-    dataset = signature.metadata.get("dataset", {})
-    parts = [str(dataset[key]) for key in ("id", "config", "split") if dataset.get(key)]
-    count = dataset.get("num_samples")
-    return f"{'' if count is None else f'{count} '}images of {', '.join(parts) or 'an unknown source'}"
 
 
 def _points(axes: Axes, rows: Sequence[Record]) -> None:

@@ -21,7 +21,7 @@ from typing import Any
 
 from hf_affscore.comparison import Comparison
 from hf_affscore.comparison.distances import tree
-from hf_affscore.comparison.statistics import companions
+from hf_affscore.comparison.statistics import companions, images
 from hf_affscore.errors import InputError
 from hf_affscore.signature import Signature
 from hf_affscore.storage import write_atomically
@@ -80,7 +80,7 @@ def _document(comparison: Comparison) -> dict[str, Any]:
             for line, signature in zip(figures["networks"], comparison.signatures, strict=True)
         ],
         "columns": [str(column) for column in comparison.networks.columns],
-        "images": sorted({_images(signature) for signature in comparison.signatures}),
+        "images": sorted({images(signature) for signature in comparison.signatures}),
         "distances": figures["distances"],
         "tree": tree(comparison.linkage),
         "leaf_order": figures["leaf_order"],
@@ -105,16 +105,10 @@ def _number(value: float | None) -> float | None:
     return None if value is None or math.isnan(value) else value
 
 
-def _images(signature: Signature) -> str:
-    dataset = signature.metadata.get("dataset", {})
-    parts = [str(dataset[key]) for key in ("id", "config", "split") if dataset.get(key)]
-    return f"{dataset.get('num_samples', 'some')} images of {', '.join(parts) or 'an unknown source'}"
-
-
 def _json(document: dict[str, Any]) -> str:
     """JSON that cannot end the element it stands in, whatever a network is called."""
-    text = json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+    text = json.dumps(document, allow_nan=False, separators=(",", ":"))
+    return text.replace("<", "\\u003c")
 
 
 def _hash(script: str) -> str:
