@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SCHEMA_VERSION = 1
+
+#: Raised whenever the same images through the same network give other numbers than before.
+NUMBERS_VERSION = 1
 JSON_FILE = "signature.json"
 TABLE_FILE = "signature.parquet"
 
@@ -135,8 +138,10 @@ class Signature:
         """
         scores = self.scores
         defined = scores[np.isfinite(scores)]
-        measures = {"min": np.min, "max": np.max, "mean": np.mean, "median": np.median, "std": np.std}
-        values = {name: float(f(defined)) if defined.size else math.nan for name, f in measures.items()}
+        values = {
+            name: float(getattr(np, name)(defined)) if defined.size else math.nan
+            for name in ("min", "max", "mean", "median", "std")
+        }
         return {**values, "count": int(defined.size), "undefined": int(scores.size - defined.size)}
 
     def to_dataframe(self) -> pd.DataFrame:

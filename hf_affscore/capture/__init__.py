@@ -1,1 +1,20 @@
-"""What happens inside a model: which activations ran, with what input and output. No file, no network."""
+"""What happens inside a model: every activation call, its input and its output."""
+
+from hf_affscore.capture.activations import looked_for, register_activation
+from hf_affscore.capture.capture import Capture
+from hf_affscore.capture.pooling import Skip, pool
+from hf_affscore.capture.selection import Selection
+from hf_affscore.capture.sites import ROOT, Call, Site, SkippedCall
+
+__all__ = [
+    "ROOT",
+    "Call",
+    "Capture",
+    "Selection",
+    "Site",
+    "Skip",
+    "SkippedCall",
+    "looked_for",
+    "pool",
+    "register_activation",
+]

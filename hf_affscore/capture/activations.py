@@ -1,0 +1,204 @@
+"""What counts as an activation, as data beside the mechanism that looks for it.
+
+Two tables: classes of modules, named by where they are defined (so that nothing has to be imported to look
+for them), and functions, named as in ``torch.nn.functional``. A function stands for all its forms:
+``F.relu(x)``, ``torch.relu(x)``, ``x.relu()``, ``x.relu_()`` and ``torch.ops.aten.relu(x)``.
+
+A composite such as QuickGELU is one activation: it is listed as a class, and what it calls inside is not
+looked at. A gated unit (GLU) is scored by its gate's own non-linearity. Softmax, attention and recurrent
+cells are in the tables too, so that they can be reported as seen and not scored.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Literal, TypeVar, cast
+
+import torch
+from torch import nn
+from torch.overrides import handle_torch_function, has_torch_function
+
+from hf_affscore.errors import InputError
+
+Role = Literal["activation", "gate", "softmax", "attention", "recurrent"]
+Target = TypeVar("Target", bound=Callable[..., Any])
+
+#: Module classes by role and defining Python module. A subclass counts as the class it derives from.
+MODULES: dict[Role, dict[str, tuple[str, ...]]] = {
+    "activation": {
+        "torch.nn.modules.activation": (
+            *("CELU", "ELU", "GELU", "Hardshrink", "Hardsigmoid", "Hardswish", "Hardtanh", "LeakyReLU"),
+            *("LogSigmoid", "Mish", "PReLU", "RReLU", "ReLU", "ReLU6", "SELU", "SiLU", "Sigmoid"),
+            *("Softplus", "Softshrink", "Softsign", "Tanh", "Tanhshrink", "Threshold"),
+        ),
+        "transformers.activations": (
+            *("AccurateGELUActivation", "ClippedGELUActivation", "FastGELUActivation", "GELUActivation"),
+            *("GELUTanh", "LaplaceActivation", "MishActivation", "NewGELUActivation"),
+            *("QuickGELUActivation", "ReLUSquaredActivation", "SiLUActivation"),
+            *("SqrtSoftplusActivation", "XIELUActivation"),
+        ),
+        "timm.layers.activations": (
+            *("GELU", "GELUTanh", "HardMish", "HardSigmoid", "HardSwish", "Mish", "PReLU"),
+            *("QuickGELU", "Sigmoid", "Swish", "Tanh"),
+        ),
+        "timm.layers.activations_me": ("HardMishMe", "HardSigmoidMe", "HardSwishMe", "MishMe", "SwishMe"),
+        "timm.models.metaformer": ("SquaredReLU", "StarReLU"),
+        "timm.models.nfnet": ("GammaAct",),
+    },
+    "gate": {"torch.nn.modules.activation": ("GLU",)},
+    "softmax": {"torch.nn.modules.activation": ("LogSoftmax", "Softmax", "Softmax2d", "Softmin")},
+    "attention": {"torch.nn.modules.activation": ("MultiheadAttention",)},
+    "recurrent": {"torch.nn.modules.rnn": ("GRU", "GRUCell", "LSTM", "LSTMCell", "RNN", "RNNCell")},
+}
+
+#: Functions by the name they have in torch.nn.functional.
+FUNCTIONS: dict[Role, tuple[str, ...]] = {
+    "activation": (
+        *("celu", "elu", "gelu", "hardshrink", "hardsigmoid", "hardswish", "hardtanh", "leaky_relu"),
+        *("logsigmoid", "mish", "prelu", "relu", "relu6", "rrelu", "selu", "sigmoid", "silu", "softplus"),
+        *("softshrink", "softsign", "tanh", "tanhshrink", "threshold"),
+    ),
+    "gate": ("glu",),
+    "softmax": ("gumbel_softmax", "log_softmax", "softmax", "softmin"),
+    "attention": ("multi_head_attention_forward", "scaled_dot_product_attention"),
+    "recurrent": (
+        *("gru", "gru_cell", "lstm", "lstm_cell"),
+        *("rnn_relu", "rnn_relu_cell", "rnn_tanh", "rnn_tanh_cell"),
+    ),
+}
+
+#: Other names of the same functions, in torch.special and torch's C++ bindings.
+ALIASES = {
+    "sigmoid": ("expit", "special_expit"),
+    "logsigmoid": ("log_sigmoid",),
+    "softmax": ("_softmax", "special_softmax"),
+    "log_softmax": ("_log_softmax", "special_log_softmax"),
+}
+
+
+@dataclass(frozen=True)
+class Activation:
+    """An entry of the tables.
+
+    Attributes:
+        name: Class name (``"ReLU"``) or function name (``"relu"``).
+        role: ``"activation"`` and ``"gate"`` are scored, the others are reported with a reason.
+    """
+
+    name: str
+    role: Role
+
+
+_registered: dict[Callable[..., Any], Activation] = {}
+
+
+def register_activation(target: Target) -> Target:
+    """Add an activation: a module class, a torch function, or a function of your own.
+
+    Args:
+        target: A subclass of ``nn.Module``: its calls are captured, those of its subclasses too. A function
+            of torch that takes a tensor (``torch.clamp``). Or a Python function; torch cannot see calls of
+            those, so use what is returned, in the place of the original. Works as a decorator.
+
+    Returns:
+        ``target``, or for a Python function its visible replacement.
+
+    Raises:
+        InputError: It is none of these.
+
+    Example:
+        >>> @register_activation
+        ... def snake(x: torch.Tensor) -> torch.Tensor:
+        ...     return x + x.sin() ** 2
+        >>> of_function(snake)
+        Activation(name='snake', role='activation')
+    """
+    name = getattr(target, "__name__", "")
+    if not callable(target) or not name or (isinstance(target, type) and not issubclass(target, nn.Module)):
+        raise InputError(
+            f"Expected a subclass of torch.nn.Module or a function to register, got {target!r}. For an "
+            "instance, register its class."
+        )
+    activation = Activation(name, "activation")
+    if isinstance(target, type):
+        _registered[target] = activation
+    elif target in torch.overrides.get_testing_overrides():  # torch's own: visible in all its forms
+        _registered.update(dict.fromkeys((target, *forms(name, f"{name}_")), activation))
+    elif target not in _registered:
+        target = _visible(target)
+        _registered[target] = activation
+    return target
+
+
+def _visible(function: Target) -> Target:
+    """The function, reporting its calls as torch's own functions do."""
+
+    @functools.wraps(function)
+    def reported(*args: Any, **kwargs: Any) -> Any:
+        tensors = [value for value in (*args, *kwargs.values()) if isinstance(value, torch.Tensor)]
+        if has_torch_function(tensors):
+            return handle_torch_function(reported, tensors, *args, **kwargs)
+        return function(*args, **kwargs)
+
+    return cast(Target, reported)
+
+
+def of_module(module: nn.Module) -> Activation | None:
+    """The activation that a module is, or ``None``.
+
+    Example:
+        >>> of_module(nn.ReLU6())
+        Activation(name='ReLU6', role='activation')
+        >>> of_module(nn.Linear(2, 2)) is None
+        True
+    """
+    name = type(module).__name__
+    for base in type(module).__mro__:
+        if base in _registered:
+            return Activation(name, "activation")
+        for role, homes in MODULES.items():
+            if base.__name__ in homes.get(base.__module__, ()):
+                return Activation(name, role)
+    return None
+
+
+def of_function(function: Callable[..., Any]) -> Activation | None:
+    """The activation that a function is, in any of its forms, or ``None``.
+
+    Example:
+        >>> of_function(torch.Tensor.relu_)
+        Activation(name='relu', role='activation')
+    """
+    if isinstance(function, torch._ops.OpOverload):
+        function = function.overloadpacket
+    return _functions().get(function) or _registered.get(function)
+
+
+@cache
+def _functions() -> dict[Callable[..., Any], Activation]:
+    """Every form of every function in the table."""
+    return {
+        form: Activation(name, role)
+        for role, names in FUNCTIONS.items()
+        for name in names
+        for form in forms(name, f"{name}_", *ALIASES.get(name, ()))
+    }
+
+
+def forms(*names: str) -> Iterator[Callable[..., Any]]:
+    """Every function of torch that has one of these names: functional, method, binding, operator."""
+    homes = (nn.functional, torch, torch.Tensor, torch.special, torch._C._nn, torch.ops.aten)
+    return (getattr(home, name) for home in homes for name in names if hasattr(home, name))
+
+
+def looked_for() -> list[str]:
+    """Names of everything that is scored when it is called, for messages and documentation."""
+    scored: tuple[Role, ...] = ("activation", "gate")
+    return [
+        *(f"{home}.{name}" for role in scored for home, names in MODULES[role].items() for name in names),
+        *(f"torch.nn.functional.{name}" for role in scored for name in FUNCTIONS[role]),
+        *dict.fromkeys(activation.name for activation in _registered.values()),
+    ]

@@ -1,0 +1,271 @@
+"""Watch a forward pass: every activation's input before it runs and its output after, in execution order.
+
+Activation modules are seen by hooks, function and method calls by a ``TorchFunctionMode``. Inside an
+activation module both are off, so a composite is one call. The model is left exactly as it was found, also
+after an exception.
+
+Counting semantics:
+
+- One entry per call. A module that runs three times has three entries, numbered 0, 1, 2.
+- A module is named by its first path in ``named_modules()``, a function by the innermost module around it,
+  the model itself by :data:`~hf_affscore.capture.sites.ROOT`.
+- The input is what the activation really receives, after other forward pre-hooks, and is summarised before
+  the call, since the call may overwrite it. The output is what it returns, before other forward hooks.
+- A gated unit, ``a * sigmoid(b)``, is its gate: input ``b``, output ``sigmoid(b)``.
+- A module that is asked for as a whole (:mod:`~hf_affscore.capture.selection`) is listed when it ends, after
+  the activations inside it.
+
+The model computes what it computes unwatched, to the bit, with one exception: torch's fused inference path
+of ``nn.TransformerEncoderLayer`` hides its activation, is off while a model is watched, and agrees with the
+unfused path to rounding only. Compiled models run uncompiled while they are watched.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Generic, Self, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from hf_affscore.capture.activations import Activation, of_function, of_module
+from hf_affscore.capture.layout import Layout
+from hf_affscore.capture.pooling import Skip
+from hf_affscore.capture.selection import Selection
+from hf_affscore.capture.sites import ROOT, Call, Kind, Site, SkippedCall
+from hf_affscore.errors import InputError, ModelError
+
+T = TypeVar("T")
+
+_capturing = threading.local()
+
+
+class Capture(Generic[T]):
+    """Context manager that summarises every activation call of the forward pass inside it.
+
+    Args:
+        model: The model that will run. Not changed.
+        summarize: Called with the input and then with the output of every activation, and its site. It must
+            not keep the tensor itself, which the model may go on to overwrite. It may raise :class:`Skip`.
+        selection: Which calls are scored; every activation outside attention, unless said otherwise.
+
+    Attributes:
+        calls: What was captured, in execution order.
+        skipped: What was seen and not captured, in execution order.
+
+    Raises:
+        InputError: Another capture is already running in this thread.
+        ModelError: The model is scripted, or spreads over several threads, and cannot be watched.
+
+    Example:
+        >>> model = nn.Sequential(nn.Linear(4, 2), nn.ReLU())
+        >>> with Capture(model, lambda tensor, site: tuple(tensor.shape)) as seen:
+        ...     output = model(torch.ones(3, 4))
+        >>> [(str(call.site), call.pre, call.post) for call in seen.calls]
+        [('1 ReLU#0', (3, 2), (3, 2))]
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        summarize: Callable[[Tensor, Site], T],
+        selection: Selection | None = None,
+    ) -> None:
+        self.calls: list[Call[T]] = []
+        self.skipped: list[SkippedCall] = []
+        self._model = model
+        self._summarize = summarize
+        self._selection = selection or Selection()
+        self._layout = Layout()
+        self._counts: Counter[tuple[str, str]] = Counter()
+        self._running: list[_Frame[T]] = [_Frame(ROOT)]  # modules, outermost first
+        self._composite: _Frame[T] | None = None  # the activation module that runs
+        self._unwatched = ExitStack()  # holds what switches function calls off inside it
+        self._undo = ExitStack()
+        self._thread = threading.get_ident()
+
+    def __enter__(self) -> Self:
+        _refuse_unwatchable(self._model)
+        if getattr(_capturing, "on", False):
+            raise InputError(
+                "Expected one capture at a time; this thread is inside another. Leave that first."
+            )
+        self._thread = threading.get_ident()
+        with ExitStack() as undo:
+            _capturing.on = True
+            undo.callback(setattr, _capturing, "on", False)
+            for path, module in self._model.named_modules():
+                before, after = self._hooks(path or ROOT, module)
+                undo.callback(module.register_forward_pre_hook(before, with_kwargs=True).remove)
+                # First in line, to see the module's own output; on errors too, to know where we are.
+                undo.callback(module.register_forward_hook(after, prepend=True, always_call=True).remove)
+            if "torch._dynamo" in sys.modules:  # then something may be compiled
+                undo.enter_context(torch.compiler.set_stance("force_eager"))
+            undo.enter_context(_Functions(self))
+            undo.callback(self._unwatched.close)
+            self._undo = undo.pop_all()
+        return self
+
+    def __exit__(
+        self,
+        error_type: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._undo.close()
+
+    def _hooks(self, path: str, module: nn.Module) -> tuple[Callable[..., None], Callable[..., None]]:
+        """What runs before and after a module; neither changes its input or output.
+
+        Calls from other threads, which may share the model, are none of this capture's business.
+        """
+        activation = of_module(module)
+        whole = activation is None and self._selection.is_asked_for(module, path)
+
+        def before(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            if threading.get_ident() != self._thread:
+                return
+            frame: _Frame[T] = _Frame(path)
+            self._running.append(frame)
+            if self._composite is not None:
+                return
+            if activation is not None:
+                dim = {"dim": module.dim} if activation.role == "gate" else {}
+                frame.begun = self._begin(activation, "module", args, {**kwargs, **dim})
+                self._composite = frame
+                self._unwatched.enter_context(torch._C.DisableTorchFunction())
+            elif whole:
+                asked = Activation(type(module).__name__, "activation")
+                frame.begun = self._begin(asked, "module", args, kwargs)
+
+        def after(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+            if threading.get_ident() != self._thread:
+                return
+            frame = self._running.pop()
+            if frame is self._composite:
+                self._composite = None
+                self._unwatched.close()
+            if frame.begun is not None:
+                self._end(frame.begun, output)
+
+        return before, after
+
+    def _begin(
+        self, activation: Activation, kind: Kind, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> _Begun[T]:
+        """Number the call and summarise its input, or find the reason why not."""
+        path = self._running[-1].path
+        number = self._counts[path, activation.name]
+        self._counts[path, activation.name] += 1
+        tensor = _first_tensor((*args, *kwargs.values()))
+        axis = self._layout.channel_axis(tensor) if tensor is not None else 1
+        site = Site(path, activation.name, number, kind, axis)
+        begun: _Begun[T] = _Begun(site, self._selection.why_skipped(activation, path))
+        if begun.reason is not None:
+            return begun
+        if activation.role == "gate" and tensor is not None:
+            dim = kwargs.get("dim", args[1] if len(args) > 1 else -1)
+            with torch._C.DisableTorchFunction():
+                gate = tensor.detach().chunk(2, dim)[1]
+                self._keep(begun, gate)
+                self._keep(begun, gate.sigmoid())
+        else:
+            self._keep(begun, tensor)
+        return begun
+
+    def _end(self, begun: _Begun[T], output: Any) -> None:
+        """Summarise the output and list the call."""
+        if len(begun.kept) == 1:
+            outputs = output if isinstance(output, tuple | list) else (output,)
+            self._keep(begun, _first_tensor(outputs))
+        if begun.reason is None:
+            pre, post = begun.kept
+            self.calls.append(Call(begun.site, pre, post, begun.shape))
+        else:
+            self.skipped.append(SkippedCall(begun.site, begun.reason))
+
+    def _keep(self, begun: _Begun[T], tensor: Tensor | None) -> None:
+        """Summarise one side of the call, out of sight of every function mode, or note why not."""
+        if begun.reason is not None:
+            return
+        if tensor is None:
+            begun.reason = f"no tensor among its {'outputs' if begun.kept else 'inputs'}"
+            return
+        if not begun.kept:
+            begun.shape = tuple(tensor.shape)
+        try:
+            with torch._C.DisableTorchFunction(), torch.no_grad():
+                begun.kept.append(self._summarize(tensor.detach(), begun.site))
+        except Skip as skip:
+            begun.reason = str(skip)
+
+
+@dataclass
+class _Begun(Generic[T]):
+    """A call whose output is not there yet."""
+
+    site: Site
+    reason: str | None
+    shape: tuple[int, ...] = ()
+    kept: list[T] = field(default_factory=list)  # of the input, then of the output
+
+
+@dataclass(eq=False)
+class _Frame(Generic[T]):
+    """A module that is running."""
+
+    path: str
+    begun: _Begun[T] | None = None
+
+
+class _Functions(TorchFunctionMode):
+    """Reports the function calls of a forward pass to a capture; it is off inside what it reports."""
+
+    def __init__(self, capture: Capture[Any]) -> None:
+        super().__init__()
+        self._capture = capture
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Collection[type],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        kwargs = kwargs or {}
+        activation = of_function(func)
+        if activation is None:
+            output = func(*args, **kwargs)
+            self._capture._layout.after(func, output)
+            return output
+        begun = self._capture._begin(activation, "function", args, kwargs)
+        output = func(*args, **kwargs)
+        self._capture._end(begun, output)
+        return output
+
+
+def _first_tensor(values: Iterable[Any]) -> Tensor | None:
+    return next((value for value in values if isinstance(value, Tensor)), None)
+
+
+def _refuse_unwatchable(model: nn.Module) -> None:
+    """Raise for models whose activations run where no hook and no function mode sees them."""
+    for path, module in model.named_modules():
+        where = f"{path or ROOT} ({type(module).__name__})"
+        if isinstance(module, torch.jit.ScriptModule):
+            raise ModelError(
+                f"Expected a model that runs in Python; {where} is a TorchScript module, whose activations "
+                "cannot be observed. Pass the model as it was before torch.jit.script or torch.jit.trace."
+            )
+        if isinstance(module, nn.DataParallel) and len(module.device_ids) > 1:
+            raise ModelError(
+                f"Expected a model that runs in one thread; {where} runs copies in "
+                f"{len(module.device_ids)} threads at once. Pass the model inside it: `model.module`."
+            )

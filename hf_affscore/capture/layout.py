@@ -1,0 +1,61 @@
+"""Which axis of a tensor holds its channels, where the shape alone does not say.
+
+``(16, 56, 56, 96)`` may be 56 channels or 96. What decides is the last layer with weights before the
+activation: a convolution writes its channels to axis 1, a linear layer to the last axis. The tensor may have
+been permuted in between (a channels-last LayerNorm around a convolution), so of these two axes the one that
+has as many entries as that layer has channels wins, and the layer's own axis if both have, or neither (a
+split gate). Before the first such layer: axis 1 of four dimensions and more, else the last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+from torch import Tensor
+
+from hf_affscore.capture.activations import forms
+
+#: Functions with weights, and the axis they write their channels to.
+WRITERS = {
+    1: ("conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d"),
+    -1: ("linear", "addmm"),
+}
+
+
+@cache
+def _writers() -> dict[Callable[..., Any], int]:
+    return {form: axis for axis, names in WRITERS.items() for form in forms(*names)}
+
+
+class Layout:
+    """Follows a forward pass from one layer with weights to the next.
+
+    Example:
+        >>> import torch
+        >>> layout = Layout()
+        >>> layout.after(torch.conv2d, torch.ones(16, 96, 56, 56))
+        >>> layout.channel_axis(torch.ones(16, 96, 56, 56)), layout.channel_axis(torch.ones(16, 56, 56, 96))
+        (1, 3)
+    """
+
+    def __init__(self) -> None:
+        self._axis: int | None = None
+        self._width = 0
+
+    def after(self, function: Callable[..., Any], output: object) -> None:
+        """Note a function that has run, if it has weights."""
+        axis = _writers().get(function)
+        if axis is not None and isinstance(output, Tensor) and output.ndim > 1:
+            self._axis, self._width = axis, output.shape[axis]
+
+    def channel_axis(self, tensor: Tensor) -> int:
+        """The axis that holds the channels of an activation's input."""
+        last = tensor.ndim - 1
+        if last < 2:
+            return last
+        if self._axis is None:
+            return 1 if tensor.ndim >= 4 else last
+        fits = [axis for axis in (1, last) if tensor.shape[axis] == self._width]
+        return fits[0] if len(fits) == 1 else self._axis % tensor.ndim

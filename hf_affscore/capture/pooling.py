@@ -1,0 +1,100 @@
+"""How the tensor of an activation becomes one row per image: ``(N, ...)`` to ``(N, d)``.
+
+``paper``
+    The mean over every axis after the second, the paper's convention for three and four dimensions
+    ((N, a, b, c) over the last two, (N, a, b) over the last, (N, a) as it is) continued to five and more.
+    What it keeps depends on the layout: channels of a convolution, tokens of a ViT, image rows of a
+    channels-last layer such as Swin's.
+``channels``
+    The mean over everything but the channels, whichever axis they are on
+    (:mod:`hf_affscore.capture.layout` says how that is known).
+``positions``
+    One position (pixel or token) per image, drawn at random with a seed, with all its channels: samples are
+    positions, not averages. One per image, so that samples stay independent. ``tokens`` is another name.
+``none``
+    Everything, flattened; up to :data:`WIDTH_LIMIT` features.
+
+Pooled in float32, or in float64 where the tensor already is.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from hf_affscore.options import Pooling
+
+#: Features that ``none`` keeps at most: 2,048 images of this width take 128 MB, on either side of a call.
+WIDTH_LIMIT = 16_384
+
+
+class Skip(Exception):
+    """Raised to say that a call is not scored; the text is the reason."""
+
+
+def pool(
+    tensor: Tensor,
+    pooling: Pooling,
+    batch_size: int,
+    *,
+    channel_axis: int = 1,
+    draws: Tensor | None = None,
+) -> Tensor:
+    """One row per image, ``(batch_size, d)``, in memory of its own.
+
+    A tensor whose first dimension is a multiple of the batch size (windows, patches, proposals) is not
+    folded back: the shape does not tell whether the images or the windows come first, and rows in the wrong
+    order would give a plausible wrong score.
+
+    Args:
+        tensor: Input or output of an activation, ``(batch_size, ...)``.
+        pooling: Name of the rule.
+        batch_size: Images in the forward pass.
+        channel_axis: Axis of the channels, for ``channels`` and ``positions``.
+        draws: One number in [0, 1) per image, which picks its position for ``positions``; default: the
+            position in the middle.
+
+    Raises:
+        Skip: The tensor has no row per image; the text says why.
+
+    Example:
+        >>> pool(torch.ones(2, 3, 8, 8), "paper", batch_size=2).shape
+        torch.Size([2, 3])
+        >>> pool(torch.ones(2, 8, 8, 3), "channels", batch_size=2, channel_axis=3).shape
+        torch.Size([2, 3])
+    """
+    _check(tensor, batch_size)
+    tensor = tensor.detach()
+    dtype = torch.promote_types(tensor.dtype, torch.float32)
+    if tensor.ndim <= 2 or pooling == "none":
+        width = math.prod(tensor.shape[1:])
+        if pooling == "none" and width > WIDTH_LIMIT:
+            raise Skip(f"{width} features without pooling; at most {WIDTH_LIMIT} are kept")
+        return tensor.reshape(batch_size, width).to(dtype, copy=True)
+    if pooling in ("positions", "tokens"):
+        return _at_positions(tensor, channel_axis, draws).to(dtype, copy=True)
+    kept = 1 if pooling == "paper" else channel_axis
+    return tensor.mean(dim=[axis for axis in range(1, tensor.ndim) if axis != kept], dtype=dtype)
+
+
+def _check(tensor: Tensor, batch_size: int) -> None:
+    shape = tuple(tensor.shape)
+    if not tensor.is_floating_point():
+        raise Skip(f"{tensor.dtype} values of shape {shape}; floating point was expected")
+    if tensor.ndim == 0 or shape[0] != batch_size:
+        raise Skip(f"shape {shape} has no row per image; a first dimension of {batch_size} was expected")
+    if tensor.numel() == 0:
+        raise Skip(f"shape {shape} is empty")
+
+
+def _at_positions(tensor: Tensor, channel_axis: int, draws: Tensor | None) -> Tensor:
+    """The channels at one position of each image, ``(N, C)``."""
+    channels_last = tensor.movedim(channel_axis, -1)
+    extent = channels_last.shape[1:-1]
+    count = math.prod(extent)
+    draws = torch.full((len(tensor),), 0.5) if draws is None else draws
+    chosen = (draws.to(torch.float64) * count).long().clamp_(max=count - 1).to(tensor.device)
+    images = torch.arange(len(tensor), device=tensor.device)
+    return channels_last[(images, *torch.unravel_index(chosen, extent))]

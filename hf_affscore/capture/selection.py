@@ -1,0 +1,100 @@
+"""Which of the calls that are seen are scored, and why the others are not.
+
+By default every activation outside attention, as in the paper. ``include`` asks for more, ``exclude`` for
+less; both take names of activations or classes (``"softmax"``, ``"LayerNorm"``) and paths of modules
+(``"layer1.0"``), with the wildcards of a shell (``"layer1.*"``, ``"*GELU*"``; a ``*`` also crosses dots).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+
+from torch import nn
+
+from hf_affscore.capture.activations import Activation, Role
+from hf_affscore.errors import InputError
+
+#: Why a role is not scored unless it is asked for.
+REASONS: dict[Role, str] = {
+    "softmax": "softmax mixes the entries of a row and is no element-wise activation",
+    "attention": "attention is left out, as in the paper",
+    "recurrent": "the gates inside a recurrent cell cannot be observed from outside",
+}
+
+_ATTENTION = re.compile(r"(?:.*_)?(?:attn|attention)\d*(?:_.*)?")
+
+
+@dataclass
+class Selection:
+    """The decision about each call. Remembers which patterns found something.
+
+    Raises:
+        InputError: The patterns are a string, not a list of strings.
+
+    Example:
+        >>> relu = Activation("ReLU", "activation")
+        >>> Selection().why_skipped(relu, "blocks.0.attn.proj")
+        "inside attention ('attn' in the path), which is left out, as in the paper"
+        >>> Selection(include=["*.attn.*"]).why_skipped(relu, "blocks.0.attn.proj") is None
+        True
+        >>> Selection(exclude=["ReLU*"]).why_skipped(relu, "layer1.0")
+        "excluded by 'ReLU*'"
+    """
+
+    include: Iterable[str] = ()
+    exclude: Iterable[str] = ()
+    _matched: set[str] = field(default_factory=set, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        for name, patterns in (("include", self.include), ("exclude", self.exclude)):
+            if isinstance(patterns, str):
+                raise InputError(f"{name} is {patterns!r}; expected a list of patterns, [{patterns!r}].")
+        self.include, self.exclude = tuple(self.include), tuple(self.exclude)
+
+    def is_asked_for(self, module: nn.Module, path: str) -> bool:
+        """Whether a module that is no activation is to be scored as a whole."""
+        return self._match(self.include, type(module).__name__, path) is not None
+
+    def why_skipped(self, activation: Activation, path: str) -> str | None:
+        """Why a call is not scored, or ``None`` if it is.
+
+        What runs inside attention is left out: below a path component that has the word ``attn`` or
+        ``attention`` in it (``attn``, ``self_attention``, ``attention_output``, ``attn1``).
+
+        Args:
+            activation: What was called.
+            path: Path of the module that ran, or that encloses the function call.
+        """
+        if (pattern := self._match(self.exclude, activation.name, path)) is not None:
+            return f"excluded by {pattern!r}"
+        if self._match(self.include, activation.name, path) is not None:
+            return None
+        if activation.role in REASONS:
+            return REASONS[activation.role]
+        inside = next((part for part in path.split(".") if _ATTENTION.fullmatch(part)), None)
+        return inside and f"inside attention ({inside!r} in the path), which is left out, as in the paper"
+
+    def check_all_matched(self) -> None:
+        """To be called when the model has run.
+
+        Raises:
+            InputError: A pattern matched nothing: it is misspelt, or meant for another model.
+        """
+        for name, patterns in (("include", self.include), ("exclude", self.exclude)):
+            if unmatched := [pattern for pattern in patterns if pattern not in self._matched]:
+                raise InputError(
+                    f"{name} has patterns that match no activation, module class or module path of this "
+                    f"model: {', '.join(map(repr, unmatched))}. `hf-affscore inspect` lists what there is; "
+                    "upper and lower case differ."
+                )
+
+    def _match(self, patterns: Iterable[str], name: str, path: str) -> str | None:
+        """The first pattern that the name or the path matches."""
+        for pattern in patterns:
+            if fnmatchcase(name, pattern) or fnmatchcase(path, pattern):
+                self._matched.add(pattern)
+                return pattern
+        return None

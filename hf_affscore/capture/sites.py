@@ -1,0 +1,59 @@
+"""Where an activation was called, and what was kept of the call."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Generic, Literal, TypeVar
+
+T = TypeVar("T")
+Kind = Literal["module", "function"]
+
+#: Path of the model itself, whose name in ``named_modules()`` is empty.
+ROOT = "(model)"
+
+
+@dataclass(frozen=True)
+class Site:
+    """One activation call of a forward pass; equal in every pass over the same model.
+
+    Attributes:
+        module: Path of the module that ran; for a function, of the innermost module around the call.
+        activation: Name of the class (``"ReLU"``) or function (``"relu"``).
+        call: Number of the call among those of equal module and activation, from 0.
+        kind: ``"module"`` or ``"function"``.
+        channel_axis: The axis that holds the channels: 1, or the last (:mod:`hf_affscore.capture.layout`).
+    """
+
+    module: str
+    activation: str
+    call: int
+    kind: Kind
+    channel_axis: int = field(default=1, compare=False)
+
+    def __str__(self) -> str:
+        return f"{self.module} {self.activation}#{self.call}"
+
+
+@dataclass(frozen=True)
+class Call(Generic[T]):
+    """An activation call and what was kept of it.
+
+    Attributes:
+        site: Where it happened.
+        pre: What ``summarize`` made of the input.
+        post: What ``summarize`` made of the output.
+        shape: Shape of the input.
+    """
+
+    site: Site
+    pre: T
+    post: T
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class SkippedCall:
+    """An activation call that was seen and not kept, and why."""
+
+    site: Site
+    reason: str

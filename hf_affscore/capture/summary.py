@@ -1,0 +1,138 @@
+"""What is kept of one activation tensor: a row per image, and how many of its entries are near zero.
+
+Sparsity is the share of entries of the unpooled tensor with an absolute value of at most 1e-3 (the paper).
+Looking at every entry costs more than everything else that capture does, so it is done for a seeded subset of
+the images, unless all are asked for; the counts are kept per image, which gives the error of the share.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from hf_affscore.capture.pooling import pool
+from hf_affscore.capture.sites import Site
+from hf_affscore.options import Pooling
+
+NEAR_ZERO = 1e-3
+_BLOCK = 1 << 18  # entries looked at at once: what fits a core's cache twice
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What is kept of one activation tensor of one batch.
+
+    Attributes:
+        rows: Pooled features, shape ``(n, d)``, float32 or float64; one row per image.
+        near_zero: Share of entries near zero, one number for each image that it was measured on.
+    """
+
+    rows: npt.NDArray[np.floating]
+    near_zero: npt.NDArray[np.float64]
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[Summary]) -> Summary:
+        """The parts of one batch, in order."""
+        if len(parts) == 1:
+            return parts[0]
+        return cls(
+            rows=np.concatenate([part.rows for part in parts]),
+            near_zero=np.concatenate([part.near_zero for part in parts]),
+        )
+
+
+class Summarize:
+    """Makes a :class:`Summary` of every tensor of a batch. Call :meth:`start` before each forward pass.
+
+    Args:
+        pooling: How a tensor becomes one row per image.
+        num_samples: Images there will be.
+        sparsity_samples: Images to measure sparsity on, drawn at random.
+        seed: Seed of that draw, and of the positions for ``positions`` pooling.
+
+    Example:
+        >>> summarize = Summarize("paper", num_samples=2, sparsity_samples=2, seed=0)
+        >>> summarize.start([0, 1])
+        >>> summarize(torch.tensor([[0.0, 2.0], [1.0, 3.0]]), Site("relu", "ReLU", 0, "module")).near_zero
+        array([0.5, 0. ])
+    """
+
+    def __init__(self, pooling: Pooling, *, num_samples: int, sparsity_samples: int, seed: int) -> None:
+        self._pooling = pooling
+        self._seed = seed
+        count = min(sparsity_samples, num_samples)
+        drawn = np.random.default_rng(seed).choice(num_samples, count, replace=False)
+        self._measured = frozenset(drawn.tolist())
+        self._images: Sequence[int] = ()
+        self._draws: Tensor | None = None
+
+    def start(self, images: Sequence[int]) -> None:
+        """Say which images are coming, by their number in the stream; what is drawn depends on that alone."""
+        self._images = images
+        if self._pooling in ("positions", "tokens"):
+            draws = [np.random.default_rng([self._seed, image]).random() for image in images]
+            self._draws = torch.tensor(draws, dtype=torch.float64)
+
+    def __call__(self, tensor: Tensor, site: Site) -> Summary:
+        """Summarise a tensor of shape ``(n, ...)``.
+
+        Raises:
+            Skip: It has no row per image.
+        """
+        rows = pool(
+            tensor, self._pooling, len(self._images), channel_axis=site.channel_axis, draws=self._draws
+        )
+        shares = [
+            near_zero_share(tensor[row]) for row, image in enumerate(self._images) if image in self._measured
+        ]
+        return Summary(rows.cpu().numpy(), np.array(shares, dtype=np.float64))
+
+
+def near_zero_share(tensor: Tensor) -> float:
+    """Share of entries with an absolute value of at most 1e-3; nan entries are not near zero.
+
+    On a CPU by numpy, block by block: five to twenty times faster than ``(x.abs() <= 1e-3).sum()`` in torch,
+    which writes and reads a copy of the tensor.
+    """
+    if tensor.device.type != "cpu":
+        return int(torch.count_nonzero(tensor.abs() <= NEAR_ZERO)) / tensor.numel()
+    dtype = torch.promote_types(tensor.dtype, torch.float32)
+    entries = tensor.to(dtype).numpy().ravel(order="K")  # in the order of memory: no copy
+    block = np.empty(min(_BLOCK, entries.size), dtype=entries.dtype)
+    small = np.empty(block.size, dtype=bool)
+    count = 0
+    for start in range(0, entries.size, _BLOCK):
+        size = min(_BLOCK, entries.size - start)
+        np.abs(entries[start : start + size], out=block[:size])
+        np.less_equal(block[:size], NEAR_ZERO, out=small[:size])
+        count += int(np.count_nonzero(small[:size]))
+    return count / entries.size
+
+
+def sparsity(summaries: Sequence[Summary]) -> tuple[float, float]:
+    """Mean share of near-zero entries over the measured images, and its standard error.
+
+    Every image weighs the same. The error is that of a mean over k of n images drawn without replacement,
+    s / sqrt(k) * sqrt(1 - k / n): zero where all were measured. nan where too few were measured to say.
+
+    Example:
+        >>> rows = np.zeros((2, 1))
+        >>> sparsity([Summary(rows, np.array([0.25, 0.75]))])
+        (0.5, 0.0)
+    """
+    shares = np.concatenate([summary.near_zero for summary in summaries])
+    images = sum(len(summary.rows) for summary in summaries)
+    if shares.size == 0:
+        return math.nan, math.nan
+    if shares.size == images:
+        return float(shares.mean()), 0.0
+    if shares.size == 1:
+        return float(shares[0]), math.nan
+    error = shares.std(ddof=1) * math.sqrt((1 - shares.size / images) / shares.size)
+    return float(shares.mean()), float(error)

@@ -1,0 +1,5 @@
+"""Pictures of signatures: figures in, files out, and no window, global style or pyplot state on the way."""
+
+from hf_affscore.plots.signature import plot_signature
+
+__all__ = ["plot_signature"]

@@ -1,0 +1,111 @@
+"""One signature as a picture: the affinity score of every activation, in execution order."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from hf_affscore.plots.style import GREY, look, new_figure, plain, save, style
+from hf_affscore.signature import Record, Signature
+
+#: Up to this many activations each is named on the axis; beyond, their positions are numbered.
+_NAMED = 40
+
+
+def plot_signature(signature: Signature, path: str | os.PathLike[str] | None = None) -> Figure:
+    """Draw the score against execution order, one colour and marker for each kind of activation.
+
+    A grey line joins neighbours that both have a score; an undefined score is a cross at the bottom. Where
+    rows carry a confidence interval, it is drawn as a bar.
+
+    Args:
+        signature: What to draw.
+        path: Where to save it as well; the suffix (``.png``, ``.svg``, ``.pdf``) chooses the format.
+
+    Returns:
+        The figure, bound to no window; ``figure.savefig`` and ``figure.axes`` work as usual.
+
+    Raises:
+        InputError: ``path`` has another suffix or cannot be written.
+
+    Example:
+        >>> row = Record(index=0, module="act", activation="ReLU", call=0, affinity_score=0.5)
+        >>> figure = plot_signature(Signature(rows=(row,), skipped=(), metadata={}))
+        >>> figure.axes[0].get_ylabel()
+        'affinity score'
+    """
+    rows = signature.rows
+    named = len(rows) <= _NAMED
+    with style():
+        figure = new_figure(float(np.clip(4 + 0.12 * len(rows), 7, 14)), 5.0 if named else 4.0)
+        axes = figure.add_subplot()
+        scores = signature.scores
+        positions = np.arange(len(rows))
+        axes.plot(positions, scores, color=GREY, linewidth=0.8, zorder=1)
+        _intervals(axes, rows)
+        _points(axes, rows)
+        undefined = positions[~np.isfinite(scores)]
+        if undefined.size:
+            axes.plot(undefined, np.zeros(undefined.size), "x", color=GREY, label="undefined")
+        axes.set(ylim=(-0.03, 1.03), xlim=(-0.7, max(len(rows), 1) - 0.3), ylabel="affinity score")
+        axes.set_title(f"{plain(signature.name)}\n{plain(images(signature))}", parse_math=False)
+        if named:
+            _name(axes, rows)
+        else:
+            axes.set_xlabel("activation, in execution order")
+        _legend(figure, axes)
+    if path is not None:
+        save(figure, path)
+    return figure
+
+
+def images(signature: Signature) -> str:
+    """What the network looked at, in words.
+
+    Example:
+        >>> images(Signature((), (), {"dataset": {"id": "cifar10", "split": "test", "num_samples": 512}}))
+        '512 images of cifar10, test'
+    """
+    dataset = signature.metadata.get("dataset", {})
+    parts = [str(dataset[key]) for key in ("id", "config", "split") if dataset.get(key)]
+    count = dataset.get("num_samples")
+    return f"{'' if count is None else f'{count} '}images of {', '.join(parts) or 'an unknown source'}"
+
+
+def _points(axes: Axes, rows: Sequence[Record]) -> None:
+    scores = np.array([row["affinity_score"] for row in rows], dtype=np.float64)
+    kinds = np.array([row["activation"] for row in rows], dtype=object)
+    size = 5 if len(rows) <= 100 else 3.5
+    for kind, (colour, marker) in look(list(dict.fromkeys(kinds))).items():
+        (at,) = np.nonzero((kinds == kind) & np.isfinite(scores))
+        if at.size:
+            # The leading space keeps matplotlib from hiding names that start with an underscore.
+            label = f" {plain(str(kind), 32)}"
+            axes.plot(at, scores[at], marker, color=colour, markersize=size, label=label)
+
+
+def _intervals(axes: Axes, rows: Sequence[Record]) -> None:
+    for position, row in enumerate(rows):
+        low, high = row.get("affinity_score_low"), row.get("affinity_score_high")
+        if low is not None and high is not None:
+            axes.plot([position, position], [low, high], color=GREY, linewidth=2.5, alpha=0.5, zorder=1)
+
+
+def _name(axes: Axes, rows: Sequence[Record]) -> None:
+    """Name each activation below the axis, with the number of its call where it ran before."""
+    names = [f"{row['module']} ({row['call'] + 1})" if row["call"] else row["module"] for row in rows]
+    axes.set_xticks(range(len(rows)), [plain(name, 32) for name in names], rotation=90, fontsize=7)
+    for label in axes.get_xticklabels():
+        label.set_parse_math(False)
+
+
+def _legend(figure: Figure, axes: Axes) -> None:
+    handles, labels = axes.get_legend_handles_labels()
+    if handles:
+        legend = figure.legend(handles, labels, loc="outside lower left", ncols=min(len(handles), 4))
+        for text in legend.get_texts():
+            text.set_parse_math(False)

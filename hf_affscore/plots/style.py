@@ -1,0 +1,113 @@
+"""What every picture shares: its look, its colours, harmless text, and files with the same bytes each time.
+
+Figures are made with matplotlib's object interface under one fixed style, so a user's ``matplotlibrc``,
+backend and open figures neither change a picture nor are changed by one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import matplotlib.style
+from matplotlib.figure import Figure
+
+from hf_affscore.errors import InputError
+from hf_affscore.storage import write_atomically
+
+#: Okabe and Ito's colours, which the common kinds of colour blindness keep apart; yellow is left out
+#: because it fades on white.
+COLOURS: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+MARKERS: Final = ("o", "s", "^", "D", "v", "P", "X")
+GREY: Final = "#888888"
+
+_RESOLUTION = 150  # dots per inch of a PNG
+#: Formats that can be written, and the metadata to leave out of each: dates and versions change the bytes.
+_FORMATS: Final[dict[str, dict[str, None]]] = {
+    ".png": {"Software": None},
+    ".svg": {"Date": None, "Creator": None},
+    ".pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+}
+_STYLE: Final[dict[str, Any]] = {
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.grid.axis": "y",
+    "axes.axisbelow": True,
+    "axes.titlelocation": "left",
+    "axes.titlesize": 10,
+    "grid.color": "#E4E4E4",
+    "legend.frameon": False,
+    "pdf.fonttype": 42,  # text stays text
+    "svg.hashsalt": "hf_affscore",  # identifiers in an SVG are random otherwise
+}
+
+
+@contextlib.contextmanager
+def style() -> Iterator[None]:
+    """The fixed style, for as long as a figure is made or drawn."""
+    with matplotlib.style.context(["default", _STYLE]):
+        yield
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure of ``width`` x ``height`` inches that makes room for every label."""
+    return Figure(figsize=(width, height), dpi=_RESOLUTION, layout="constrained")
+
+
+def plain(text: str, limit: int = 72) -> str:
+    r"""Text from outside, fit to be drawn: one line, no control characters, shortened in the middle.
+
+    Example:
+        >>> plain("a name\nof two lines")
+        'a name of two lines'
+        >>> plain("timm_model.blocks.0.conv.act", 16)
+        'timm_mod…onv.act'
+    """
+    shown = "".join(character if character.isprintable() else " " for character in text)
+    if len(shown) <= limit:
+        return shown
+    return f"{shown[: limit // 2]}…{shown[limit // 2 - limit + 1 :]}"
+
+
+def look(kinds: list[str]) -> dict[str, tuple[str, str]]:
+    """A colour and a marker for each kind; 49 pairs before one comes again.
+
+    Example:
+        >>> look(["ReLU", "GELU"])
+        {'ReLU': ('#0072B2', 'o'), 'GELU': ('#D55E00', 's')}
+    """
+    count = len(COLOURS)
+    return {
+        kind: (COLOURS[i % count], MARKERS[(i + i // count) % len(MARKERS)]) for i, kind in enumerate(kinds)
+    }
+
+
+def save(figure: Figure, path: str | os.PathLike[str]) -> None:
+    """Write ``figure`` to ``path``: the same figure gives the same bytes.
+
+    Raises:
+        InputError: The suffix names no known format, or the file cannot be written.
+    """
+    path = Path(path)
+    suffix = path.suffix.lower()
+    if suffix not in _FORMATS:
+        raise InputError(
+            f"{path} ends in {suffix or 'no suffix'!r}; expected {', '.join(_FORMATS)}. "
+            "The suffix chooses the format of the picture."
+        )
+    buffer = io.BytesIO()
+    with style():
+        figure.savefig(buffer, format=suffix[1:], metadata=_FORMATS[suffix])
+    try:
+        write_atomically(path, buffer.getvalue())
+    except OSError as error:
+        raise InputError(
+            f"The picture could not be written to {path}: {error.strerror or error}. "
+            "Choose a folder that exists and that you can write to."
+        ) from error

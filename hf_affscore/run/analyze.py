@@ -1,0 +1,183 @@
+"""What a person calls: one model, or many, and one set of images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from hf_affscore.errors import AffscoreError
+from hf_affscore.options import DType, Options, Pooling
+from hf_affscore.run.runner import run
+from hf_affscore.signature import Signature
+
+if TYPE_CHECKING:
+    from torch import nn
+
+DEFAULT = Options()
+
+
+def analyze(
+    model: str | Path | nn.Module,
+    dataset: str | Path | Iterable[Any],
+    *,
+    processor: Any = None,
+    split: str | None = DEFAULT.split,
+    dataset_config: str | None = DEFAULT.dataset_config,
+    image_column: str | None = DEFAULT.image_column,
+    num_samples: int | Literal["all"] = DEFAULT.num_samples,
+    group_size: int = DEFAULT.group_size,
+    max_images: int | None = DEFAULT.max_images,
+    batch_size: int | None = DEFAULT.batch_size,
+    shuffle: bool = DEFAULT.shuffle,
+    seed: int = DEFAULT.seed,
+    pooling: Pooling = DEFAULT.pooling,
+    include: Sequence[str] = DEFAULT.include,
+    exclude: Sequence[str] = DEFAULT.exclude,
+    sparsity_samples: int = DEFAULT.sparsity_samples,
+    shrinkage: bool = DEFAULT.shrinkage,
+    regularization: float = DEFAULT.regularization,
+    dtype: DType = DEFAULT.dtype,
+    random_weights: bool = DEFAULT.random_weights,
+    device: str | None = DEFAULT.device,
+    device_map: str | None = DEFAULT.device_map,
+    attn_implementation: str | None = DEFAULT.attn_implementation,
+    revision: str | None = DEFAULT.revision,
+    dataset_revision: str | None = DEFAULT.dataset_revision,
+    trust_remote_code: bool = DEFAULT.trust_remote_code,
+    token: str | bool | None = DEFAULT.token,
+    memory_limit: float = DEFAULT.memory_limit,
+    cache: bool = DEFAULT.cache,
+    progress: bool = DEFAULT.progress,
+) -> Signature:
+    """The non-linearity signature of a vision network.
+
+    Args:
+        model: Hub id, local folder, or a ``torch.nn.Module`` (used where it is and as it is; it is run in
+            evaluation mode and given back unchanged).
+        dataset: Hub id, local folder, ``datasets.Dataset`` or ``IterableDataset``, an iterable of PIL images
+            or of ready ``(3, H, W)`` tensors, or ``"noise"`` for standard normal pixels.
+        processor: An image processor of transformers, or a function from a PIL image to a ``(3, H, W)``
+            tensor; default: the checkpoint's own.
+        split: Split of the data set, or a part of one: ``validation[100:600]``; default: its test or
+            validation split.
+        dataset_config: Configuration of the data set.
+        image_column: Column that holds the images, where there are several.
+        num_samples: Images to use, or ``"all"``: then every ``group_size`` images are scored together, and rows
+            hold means and deviations over the groups.
+        group_size: With ``"all"``: images that are scored together. A last group that is not full is left out.
+        max_images: Look at no more than the first so many images of the draw.
+        batch_size: Images per forward pass; default: 16. It changes scores by float32 rounding only.
+        shuffle: Draw the images at random instead of taking the first.
+        seed: Seed of the draw, and of noise.
+        pooling: How an activation becomes one row per image: ``paper``, ``channels``, ``positions`` (also
+            called ``tokens``) or ``none``; :mod:`hf_affscore.capture.pooling` explains them.
+        include: Score these too: names of activations that are left out by default (``softmax``), of module
+            classes (``LayerNorm``), or paths of modules (``layer1.0``), with wildcards.
+        exclude: Leave these out, named in the same way.
+        sparsity_samples: Images to measure sparsity on, drawn at random.
+        shrinkage: Add the score with Ledoit-Wolf covariances.
+        regularization: Ridge added to both covariances.
+        dtype: Number format of the weights of a loaded checkpoint.
+        random_weights: Analyse the architecture untrained, its weights drawn by the seed.
+        device: Device of a loaded checkpoint; default: a GPU if there is one.
+        device_map: Spread a large checkpoint over the devices, as in transformers: ``"auto"``.
+        attn_implementation: Attention of a loaded checkpoint, as in transformers: ``"eager"``, ``"sdpa"``.
+        revision: Branch, tag or commit of the model.
+        dataset_revision: Branch, tag or commit of the data set.
+        trust_remote_code: Run code that comes with the checkpoint.
+        token: Access token for the Hub.
+        memory_limit: Gigabytes of rows to keep in memory; what comes after goes to a temporary file.
+        cache: Take up an interrupted analysis where it was, and give a finished one at once. Only for models
+            and data sets that have a name: a Hub id, a folder, noise.
+        progress: Show progress on stderr, where it is a terminal.
+
+    Returns:
+        The signature: one row per activation call in execution order.
+
+    Raises:
+        ModelError: The model cannot be found, loaded or run, or has no activation that can be scored.
+        DatasetError: The images cannot be found or read, or there are fewer than two.
+        InputError: An option is out of range, or an input is of the wrong kind.
+
+    Example:
+        >>> from hf_affscore.assets import DEMO_DATASET, DEMO_MODEL
+        >>> sig = analyze(DEMO_MODEL, DEMO_DATASET, num_samples=32)
+        >>> sig.rows[0].activation, sig.rows[0].num_samples
+        ('ReLU', 32)
+    """
+    options = Options(
+        split=split,
+        dataset_config=dataset_config,
+        image_column=image_column,
+        num_samples=num_samples,
+        group_size=group_size,
+        max_images=max_images,
+        batch_size=batch_size,
+        shuffle=shuffle,
+        seed=seed,
+        pooling=pooling,
+        include=include,
+        exclude=exclude,
+        sparsity_samples=sparsity_samples,
+        shrinkage=shrinkage,
+        regularization=regularization,
+        dtype=dtype,
+        random_weights=random_weights,
+        device=device,
+        device_map=device_map,
+        attn_implementation=attn_implementation,
+        revision=revision,
+        dataset_revision=dataset_revision,
+        trust_remote_code=trust_remote_code,
+        token=token,
+        memory_limit=memory_limit,
+        cache=cache,
+        progress=progress,
+    )
+    return run(model, dataset, processor, options)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one of many models: its signature, or the reason why there is none."""
+
+    model: str
+    signature: Signature | None
+    error: str | None = None
+
+
+def analyze_many(
+    models: Iterable[str | Path | nn.Module], dataset: str | Path | Iterable[Any], **options: Any
+) -> list[Outcome]:
+    """One signature after the other; a model that fails does not stop the others.
+
+    Args:
+        models: What :func:`analyze` takes, in any number.
+        dataset: The images of all of them.
+        **options: The keywords of :func:`analyze`, the same for every model.
+
+    Returns:
+        One outcome per model, in order.
+
+    Raises:
+        InputError: An option is out of range.
+        TypeError: An option is misspelt.
+
+    Example:
+        >>> from hf_affscore.assets import DEMO_DATASET, DEMO_MODEL
+        >>> done, failed = analyze_many([DEMO_MODEL, "no/such/model"], DEMO_DATASET, num_samples=32)
+        >>> len(done.signature.rows), failed.error.split(":")[0]
+        (19, "Model 'no/such/model' is neither a local folder nor a Hub id (expected 'user/name'). Check the path.")
+    """
+    processor = options.pop("processor", None)
+    asked = Options(**options)
+    outcomes = []
+    for model in models:
+        name = str(model) if isinstance(model, str | Path) else type(model).__name__
+        try:
+            outcomes.append(Outcome(name, run(model, dataset, processor, asked)))
+        except AffscoreError as error:
+            outcomes.append(Outcome(name, None, str(error)))
+    return outcomes

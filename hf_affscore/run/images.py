@@ -1,0 +1,348 @@
+"""Images from anywhere as one stream: Hub data set, folder, ``datasets`` object, iterable, or noise.
+
+Every source yields *encoded* items in a fixed order and decodes them one at a time, so that nothing is decoded
+which nobody looks at, and memory does not depend on the length of the data set. An item that cannot be
+decoded raises :class:`Undecodable`; the runner counts it and goes on.
+"""
+
+from __future__ import annotations
+
+import io
+import itertools
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import httpx2
+import numpy as np
+
+from hf_affscore.errors import DatasetError, InputError
+from hf_affscore.hub import Source, failures_named, locate
+from hf_affscore.options import Options
+
+if TYPE_CHECKING:
+    import datasets
+    import torch
+    from PIL.Image import Image
+
+    Decoded: TypeAlias = Image | torch.Tensor
+
+#: Encoded images held for shuffling a stream. Local folders hold paths only, and are shuffled whole.
+SHUFFLE_BUFFER = 1_000
+SHUFFLE_BUFFER_LOCAL = 1_000_000
+
+#: How often a stream that breaks off is opened again, and the first pause before it, in seconds.
+RETRIES = 3
+PAUSE = 0.5
+
+#: Where a data set has several splits and none is asked for, the first of these.
+PREFERRED_SPLITS = ("test", "validation", "val", "valid", "train")
+
+
+class Undecodable(Exception):
+    """One item of a stream is not an image that can be read."""
+
+
+@dataclass(frozen=True)
+class ImageStream:
+    """Encoded items in a fixed order, how to decode one, and where they come from.
+
+    Attributes:
+        items: Encoded items. Iterating again gives the same order where the source allows it.
+        decode: Item to an RGB ``PIL.Image`` or a ``(3, H, W)`` tensor; raises :class:`Undecodable`.
+        metadata: What names the source in a signature: id, configuration, split, revision, order.
+    """
+
+    items: Iterable[Any]
+    decode: Callable[[Any], Decoded]
+    metadata: dict[str, Any]
+
+    def resumed(self) -> Iterator[Any]:
+        """The items; where a data set's connection drops, it is opened again at the item it had come to.
+
+        Raises:
+            DatasetError: It dropped :data:`RETRIES` times in a row.
+        """
+        import datasets
+
+        if not isinstance(self.items, datasets.IterableDataset):
+            yield from self.items
+            return
+        given, failures = 0, 0
+        while True:
+            try:
+                for item in itertools.islice(self.items, given, None):
+                    yield item
+                    given, failures = given + 1, 0
+                return
+            except (OSError, httpx2.HTTPError) as error:
+                failures += 1
+                if failures > RETRIES:
+                    raise DatasetError(
+                        f"Reading the data set failed {failures} times in a row after {given} images: {error}. "
+                        "Start the same analysis again: it goes on from there."
+                    ) from error
+                time.sleep(PAUSE * 2**failures)
+
+
+def locate_images(dataset: str | Path, options: Options) -> Source:
+    """Find a data set by name and pin its state.
+
+    Raises:
+        DatasetError: There is no such folder or repository, or no access to it.
+    """
+    if dataset == "noise":
+        return Source("noise", "noise", None, "noise")
+    return locate("dataset", str(dataset), revision=options.dataset_revision, token=options.token)
+
+
+def open_images(
+    dataset: Source | Iterable[Any], options: Options, noise_shape: Callable[[], tuple[int, ...]]
+) -> ImageStream:
+    """The images of ``dataset`` as a stream.
+
+    Args:
+        dataset: What :func:`locate_images` found, a ``datasets`` object, or an iterable of PIL images or ready
+            ``(3, H, W)`` tensors.
+        options: Split, column, order and revision.
+        noise_shape: Shape of one model input ``(C, H, W)``, asked for only when ``dataset`` is ``"noise"``.
+
+    Raises:
+        DatasetError: Not found, no images in it, or no single column of images.
+        InputError: ``dataset`` is nothing that images come from.
+    """
+    import datasets
+
+    if isinstance(dataset, Source):
+        if dataset.name == "noise":
+            return _noise(noise_shape(), options)
+        return _local(dataset, options) if dataset.commit is None else _on_the_hub(dataset, options)
+    if isinstance(dataset, datasets.DatasetDict | datasets.IterableDatasetDict):
+        return _from_datasets(_choose_split(dict(dataset), options, "The data set"), {"id": None}, options)
+    if isinstance(dataset, datasets.Dataset | datasets.IterableDataset):
+        return _from_datasets(dataset, {"id": getattr(dataset.info, "dataset_name", None)}, options)
+    if isinstance(dataset, Iterable) and not isinstance(dataset, bytes | dict):
+        return _from_iterable(dataset, options)
+    raise InputError(
+        f"dataset is a {type(dataset).__name__}; expected a Hub id, a local folder, a datasets.Dataset, an "
+        'iterable of PIL images or (3, H, W) tensors, or "noise".'
+    )
+
+
+def _noise(shape: tuple[int, ...], options: Options) -> ImageStream:
+    """Standard normal pixels after normalisation; image ``i`` depends on the seed and ``i`` alone."""
+    import torch
+
+    def draw(index: int) -> torch.Tensor:
+        generator = np.random.default_rng([options.seed, index])
+        return torch.from_numpy(generator.standard_normal(shape, dtype=np.float32))
+
+    count = options.max_images if options.num_samples == "all" else options.num_samples
+    if count is None:
+        raise InputError("Noise has no end: with num_samples='all', say how much of it by max_images.")
+    return ImageStream(range(count), draw, {"id": "noise", "shape": list(shape)})
+
+
+def _from_iterable(images: Iterable[Any], options: Options) -> ImageStream:
+    """Images as they are. A sequence is permuted when shuffling; anything else is taken in its own order."""
+    shuffled = options.shuffle and isinstance(images, Sequence)
+    if shuffled:
+        order = np.random.default_rng(options.seed).permutation(len(images))  # type: ignore[arg-type]
+        items: Iterable[Any] = _Permuted(images, order)  # type: ignore[arg-type]
+    else:
+        items = images
+    return ImageStream(items, _as_image, {"id": None, "type": type(images).__name__, "shuffled": shuffled})
+
+
+@dataclass(frozen=True)
+class _Permuted:
+    images: Sequence[Any]
+    order: np.ndarray[Any, Any]
+
+    def __iter__(self) -> Iterator[Any]:
+        return (self.images[index] for index in self.order)
+
+
+def _on_the_hub(source: Source, options: Options) -> ImageStream:
+    """A Hub data set, streamed at one pinned commit."""
+    import datasets
+
+    name = source.location
+    try:
+        with failures_named("dataset", name, options.dataset_revision):
+            splits = datasets.load_dataset(
+                name, options.dataset_config, revision=source.commit, streaming=True, token=options.token
+            )
+    except (ValueError, FileNotFoundError, datasets.exceptions.DatasetNotFoundError) as error:
+        raise DatasetError(f"Data set {name!r} could not be opened: {error}") from error
+    where = {"id": name, "config": options.dataset_config, "revision": source.commit}
+    return _from_datasets(_choose_split(splits, options, f"Data set {name!r}"), where, options)
+
+
+def _local(source: Source, options: Options) -> ImageStream:
+    """A folder of images or Parquet files, or one that ``Dataset.save_to_disk`` wrote."""
+    import datasets
+
+    folder = Path(source.location)
+    saved = (folder / "dataset_dict.json").exists() or (folder / "state.json").exists()
+    try:
+        if saved:
+            splits: Any = datasets.load_from_disk(str(folder))
+            splits = {"all": splits} if isinstance(splits, datasets.Dataset) else splits
+        else:
+            splits = datasets.load_dataset(str(folder), options.dataset_config, streaming=True)
+    except (ValueError, FileNotFoundError, datasets.exceptions.DatasetGenerationError) as error:
+        raise DatasetError(
+            f"No images could be read from the folder {folder}: expected image files or Parquet files "
+            f"({str(error).splitlines()[0]})"
+        ) from error
+    where = {"id": source.name, "config": options.dataset_config, "revision": None}
+    return _from_datasets(_choose_split(splits, options, f"The folder {folder}"), where, options)
+
+
+def _choose_split(splits: dict[str, Any], options: Options, what: str) -> Any:
+    """One split, whole or the part of it that ``name[from:to]`` asks for."""
+    names = [str(name) for name in splits]
+    if options.split is None:
+        return splits[next((name for name in PREFERRED_SPLITS if name in names), names[0])]
+    selection = re.fullmatch(r"([^\[\]]+)(?:\[(\d*):(\d*)\])?", options.split)
+    if selection is None:
+        raise DatasetError(
+            f"split is {options.split!r}; expected a name, or a part of a split by position: validation[100:600]."
+        )
+    name, start, stop = selection[1], int(selection[2] or 0), int(selection[3]) if selection[3] else None
+    if name not in names:
+        raise DatasetError(f"{what} has no split {name!r}; it has {', '.join(names)}.")
+    return _part(splits[name], start, stop)
+
+
+def _part(data: Any, start: int, stop: int | None) -> Any:
+    """Examples ``start`` to ``stop`` of a ``datasets`` object."""
+    data = data.skip(start) if start else data
+    return data if stop is None else data.take(max(stop - start, 0))
+
+
+def _from_datasets(
+    data: datasets.Dataset | datasets.IterableDataset, where: dict[str, Any], options: Options
+) -> ImageStream:
+    """One column of a ``datasets`` object, its images left encoded, in seeded order."""
+    import datasets
+
+    column = _image_column(data, options)
+    data = data.select_columns([column])
+    if isinstance((data.features or {}).get(column), datasets.Image):
+        data = data.cast_column(column, datasets.Image(decode=False))
+    order: dict[str, Any] = {"shuffled": options.shuffle}
+    if options.shuffle and isinstance(data, datasets.Dataset):
+        data = data.shuffle(seed=options.seed)
+    elif options.shuffle:
+        order["shuffle_buffer"] = SHUFFLE_BUFFER_LOCAL if _holds_paths(data, column) else SHUFFLE_BUFFER
+        data = data.shuffle(seed=options.seed, buffer_size=order["shuffle_buffer"])
+    split = str(data.split) if data.split is not None else None
+    metadata = {**where, "split": split, "image_column": column, **order}
+    return ImageStream(data, lambda example: _decode(example[column]), metadata)
+
+
+def _holds_paths(data: datasets.IterableDataset, column: str) -> bool:
+    """Whether items are paths of local files rather than their bytes, so that a large buffer costs nothing."""
+    first = next(iter(data), None)
+    item = first[column] if first else None
+    return isinstance(item, dict) and item.get("bytes") is None
+
+
+def _image_column(data: datasets.Dataset | datasets.IterableDataset, options: Options) -> str:
+    """The column asked for, or the only one with images."""
+    import datasets
+    from PIL.Image import Image
+
+    if data.features is not None:
+        names = list(data.features)
+        images = [name for name, feature in data.features.items() if isinstance(feature, datasets.Image)]
+    else:  # a stream that does not declare its columns: look at one example
+        example: dict[str, Any] = next(iter(data), {})
+        names = list(example)
+        images = [name for name, value in example.items() if isinstance(value, Image)]
+    columns = ", ".join(names) or "none"
+    if options.image_column is not None:
+        if options.image_column not in names:
+            raise DatasetError(f"There is no column {options.image_column!r}; the columns are {columns}.")
+        return options.image_column
+    if not images:
+        raise DatasetError(
+            f"No column holds images; the columns are {columns}. "
+            "If one holds encoded images as bytes, name it with image_column (--image-column)."
+        )
+    if len(images) > 1:
+        raise DatasetError(
+            f"Several columns hold images: {', '.join(images)}. Choose one with image_column (--image-column)."
+        )
+    return str(images[0])
+
+
+def _decode(item: Any) -> Decoded:
+    """An item of an image column: ``{"bytes", "path"}``, or something that already is an image."""
+    if isinstance(item, dict) and item.keys() <= {"bytes", "path"}:
+        source = item.get("bytes") or item.get("path")
+        if source is None:
+            raise Undecodable("the image is missing")
+        return _open(source)
+    if isinstance(item, bytes):
+        return _open(item)
+    return _as_image(item)
+
+
+def _open(source: bytes | str) -> Image:
+    """An encoded image, from its bytes or from a path that ``datasets`` may have made a URL."""
+    from datasets.download.streaming_download_manager import xopen
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        if isinstance(source, bytes):
+            return to_rgb(Image.open(io.BytesIO(source)))
+        with xopen(source, "rb") as file:
+            return to_rgb(Image.open(file))
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise Undecodable(str(error)) from error
+
+
+def _as_image(item: Any) -> Decoded:
+    import torch
+    from PIL.Image import Image
+
+    if isinstance(item, Image):
+        return to_rgb(item)
+    if isinstance(item, torch.Tensor):
+        if item.ndim != 3:
+            raise InputError(f"An image tensor has shape {tuple(item.shape)}; expected (3, H, W).")
+        if not item.is_floating_point():
+            raise InputError(
+                f"An image tensor is of type {item.dtype}; expected ready, normalised floating point pixels. "
+                "Pass PIL images to have them preprocessed."
+            )
+        return item
+    kind = "text" if isinstance(item, str) else f"a {type(item).__name__}"
+    raise InputError(
+        f"An item of the data set is {kind}; expected a PIL image or a (3, H, W) tensor. "
+        "If the data set has several columns, choose one with image_column (--image-column)."
+    )
+
+
+def to_rgb(image: Image) -> Image:
+    """Any PIL image as 8-bit RGB, upright.
+
+    Grey and palette images are expanded, alpha is dropped, CMYK is converted; 16-bit grey is scaled to 8 bits
+    (Pillow by itself clips it), and the orientation that a camera recorded is applied.
+    """
+    from PIL import Image, ImageOps
+
+    if image.mode.startswith("I"):
+        pixels = np.asarray(image).astype(np.float64)
+        image = Image.fromarray(np.clip(np.rint(pixels / 257), 0, 255).astype(np.uint8))
+    elif image.mode == "F":
+        pixels = np.nan_to_num(np.asarray(image, dtype=np.float64))
+        low, high = pixels.min(), pixels.max()
+        image = Image.fromarray(np.rint((pixels - low) / ((high - low) or 1) * 255).astype(np.uint8))
+    return ImageOps.exif_transpose(image).convert("RGB")

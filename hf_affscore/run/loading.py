@@ -1,0 +1,327 @@
+"""A Hub id, a local folder or an ``nn.Module`` becomes something that turns images into a forward pass."""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hf_affscore.errors import AffscoreWarning, InputError, ModelError
+from hf_affscore.hub import Source, failures_named, locate
+from hf_affscore.options import Options
+
+if TYPE_CHECKING:
+    import torch
+    from PIL.Image import Image
+    from torch import nn
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A model that is ready to run, and how images become its inputs.
+
+    Attributes:
+        module: The network, on its device.
+        preprocess: RGB images to a batch of model inputs by name.
+        metadata: Id, commit, class and sizes of the network.
+        preprocessing: What turned images into inputs: class, backend, settings.
+    """
+
+    module: nn.Module
+    preprocess: Callable[[list[Image]], dict[str, torch.Tensor]]
+    metadata: dict[str, Any]
+    preprocessing: dict[str, Any]
+
+    def inputs(self, images: Sequence[Any]) -> dict[str, torch.Tensor]:
+        """PIL images, or ready ``(3, H, W)`` tensors, as one batch on the model's device and in its precision.
+
+        Raises:
+            InputError: The images become tensors of different shapes.
+        """
+        import torch
+
+        if isinstance(images[0], torch.Tensor):
+            batch = {"pixel_values": _stack(images)}
+        else:
+            batch = self.preprocess(list(images))
+        parameter = next(self.module.parameters(), torch.empty(0))
+        return {
+            name: value.to(parameter.device, parameter.dtype if value.is_floating_point() else value.dtype)
+            for name, value in batch.items()
+        }
+
+    def forward(self, inputs: dict[str, torch.Tensor]) -> None:
+        """Run the network once. Bare modules take the pixels as their first argument."""
+        if getattr(self.module, "main_input_name", None) == "pixel_values":
+            self.module(**{name: inputs[name] for name in self._accepted() if name in inputs})
+        else:
+            self.module(inputs["pixel_values"])
+
+    def _accepted(self) -> list[str]:
+        return list(inspect.signature(self.module.forward).parameters)
+
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape ``(C, H, W)`` of one input: what the preprocessing makes of a blank image."""
+        from PIL import Image
+
+        return tuple(self.preprocess([Image.new("RGB", (256, 256))])["pixel_values"].shape[1:])
+
+
+def locate_model(model: str | Path, options: Options) -> Source:
+    """Find a checkpoint by name and pin its state.
+
+    Raises:
+        ModelError: There is no such folder or repository, or no access to it.
+    """
+    return locate("model", str(model), revision=options.revision, token=options.token)
+
+
+def load_checkpoint(model: Source | nn.Module, processor: Any, options: Options) -> Checkpoint:
+    """Load a checkpoint, or take a module as it is.
+
+    Args:
+        model: What :func:`locate_model` found, or a module, which is neither moved nor converted.
+        processor: An image processor of transformers, or a function from a PIL image to a ``(3, H, W)``
+            tensor; None for the checkpoint's own.
+        options: Revision, precision, device, token, remote code.
+
+    Raises:
+        ModelError: Not found, not loadable, or not a vision model.
+        InputError: ``model`` or ``processor`` is of the wrong kind.
+    """
+    from torch import nn
+
+    if isinstance(model, Source):
+        return _from_source(model, processor, options)
+    if isinstance(model, nn.Module):
+        return _from_module(model, processor, options)
+    raise InputError(
+        f"model is a {type(model).__name__}; expected a Hub id, a local folder or a torch.nn.Module."
+    )
+
+
+def _from_source(source: Source, processor: Any, options: Options) -> Checkpoint:
+    import torch
+    from transformers import AutoImageProcessor
+
+    at: dict[str, Any] = {
+        "revision": source.commit,
+        "token": options.token,
+        "trust_remote_code": options.trust_remote_code,
+    }
+    try:
+        with failures_named("model", source.name, options.revision):
+            module = _load_module(source, at, options)
+            if processor is None:
+                processor = AutoImageProcessor.from_pretrained(source.location, **at)
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+        raise ModelError(
+            f"Model {source.location!r} could not be loaded: {error} "
+            "Expected an image model of transformers or timm with its image processor; "
+            "pass processor= if the checkpoint has none."
+        ) from error
+    if options.device_map is None:
+        module = module.to(_device(options)).to(memory_format=torch.channels_last)
+    preprocess, preprocessing = _preprocessing(processor)
+    metadata = {
+        "id": source.name,
+        "revision": source.state,
+        **describe(module),
+        "accuracy": None if options.random_weights else _accuracy(source, options),
+    }
+    return Checkpoint(module.eval(), preprocess, metadata, preprocessing)
+
+
+def _load_module(source: Source, at: dict[str, Any], options: Options) -> nn.Module:
+    """The network with its weights, or with weights drawn by the seed."""
+    import torch
+    from transformers import AutoConfig
+
+    attention = {"attn_implementation": options.attn_implementation} if options.attn_implementation else {}
+    config = AutoConfig.from_pretrained(source.location, **at, **attention)
+    loader = model_class(config)
+    dtype = options.dtype if options.dtype == "auto" else getattr(torch, options.dtype)
+    if options.random_weights:
+        with torch.random.fork_rng():
+            torch.manual_seed(options.seed)
+            construct = getattr(loader, "from_config", None) or loader._from_config
+            drawn: nn.Module = construct(config, **({} if dtype == "auto" else {"dtype": dtype}))
+            return drawn
+    place = {"device_map": options.device_map} if options.device_map else {}
+    module: nn.Module = loader.from_pretrained(
+        source.location, config=config, dtype=dtype, **at, **attention, **place
+    )
+    return module
+
+
+def model_class(config: Any) -> Any:
+    """The class to load a configuration with: the one the checkpoint was saved from, else an Auto class.
+
+    A checkpoint that declares a bare backbone is loaded as one, without a random classification head.
+    """
+    import transformers
+    from transformers import AutoModel, AutoModelForImageClassification, PreTrainedModel
+
+    for name in getattr(config, "architectures", None) or []:
+        declared = getattr(transformers, name, None)
+        if isinstance(declared, type) and issubclass(declared, PreTrainedModel):
+            return declared
+    remote = getattr(config, "auto_map", None) or {}
+    if "AutoModelForImageClassification" in remote:
+        return AutoModelForImageClassification
+    if "AutoModel" in remote or type(config) not in AutoModelForImageClassification._model_mapping:
+        return AutoModel
+    return AutoModelForImageClassification
+
+
+def _from_module(module: nn.Module, processor: Any, options: Options) -> Checkpoint:
+    if processor is None:
+        processor = _default_processor(module)
+    preprocess, preprocessing = _preprocessing(processor)
+    metadata = {"id": type(module).__name__, "revision": None, **describe(module), "accuracy": None}
+    return Checkpoint(module, preprocess, metadata, preprocessing)
+
+
+def _default_processor(module: nn.Module) -> Callable[[Image], torch.Tensor]:
+    """timm's own transform where the module carries its settings, else the usual ImageNet evaluation one."""
+    if hasattr(module, "pretrained_cfg"):
+        from timm.data import create_transform, resolve_model_data_config
+
+        transform: Callable[[Image], torch.Tensor] = create_transform(**resolve_model_data_config(module))
+        return transform
+    return _ImageNetTransform(_image_size(module))
+
+
+def _image_size(module: nn.Module) -> int:
+    size: Any = getattr(getattr(module, "config", None), "image_size", None)
+    size = size or getattr(module, "image_size", 224)
+    return int(size if isinstance(size, int) else max(size))
+
+
+class _ImageNetTransform:
+    """Resize the shorter side, crop the centre, normalise: what ImageNet models are evaluated with.
+
+    Says so once, when the first image comes: ready tensors need none of it.
+    """
+
+    def __init__(self, size: int) -> None:
+        from torchvision.transforms import v2
+
+        self.size = size
+        self.transform: Callable[[Image], torch.Tensor] = v2.Compose(
+            [
+                v2.Resize(round(size * 256 / 224), antialias=True),
+                v2.CenterCrop(size),
+                v2.PILToTensor(),
+                _to_unit_range,
+                v2.Normalize(mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225]),
+            ]
+        )
+        self.warned = False
+
+    def __call__(self, image: Image) -> torch.Tensor:
+        if not self.warned:
+            self.warned = True
+            warnings.warn(
+                f"The module has no image processor: images are resized to {self.size} x {self.size} and "
+                "normalised as for ImageNet. Pass processor= for another preprocessing.",
+                AffscoreWarning,
+                stacklevel=2,
+            )
+        return self.transform(image)
+
+    def __repr__(self) -> str:
+        return f"ImageNet evaluation transform at {self.size} x {self.size}"
+
+
+def _to_unit_range(pixels: torch.Tensor) -> torch.Tensor:
+    return pixels.float() / 255
+
+
+def _preprocessing(
+    processor: Any,
+) -> tuple[Callable[[list[Image]], dict[str, torch.Tensor]], dict[str, Any]]:
+    """A function from a list of images to model inputs, and the description of what it does."""
+    from transformers.image_processing_base import ImageProcessingMixin
+
+    if isinstance(processor, ImageProcessingMixin):
+        call: Callable[..., Any] = processor  # type: ignore[assignment]  # its subclasses are callable
+
+        def process(images: list[Image]) -> dict[str, torch.Tensor]:
+            return dict(call(images=images, return_tensors="pt"))
+
+        settings = processor.to_dict()
+        backend = getattr(processor, "backend", None) or type(processor).__module__.rpartition("_")[2]
+        return process, {"class": type(processor).__name__, "backend": str(backend), "settings": settings}
+    if callable(processor):
+
+        def transform(images: list[Image]) -> dict[str, torch.Tensor]:
+            return {"pixel_values": _stack([processor(image) for image in images])}
+
+        return transform, {
+            "class": type(processor).__name__,
+            "backend": "callable",
+            "settings": repr(processor),
+        }
+    raise InputError(
+        f"processor is a {type(processor).__name__}; expected an image processor of transformers, or a function "
+        "from a PIL image to a (3, H, W) tensor."
+    )
+
+
+def _stack(images: Sequence[Any]) -> torch.Tensor:
+    import torch
+
+    shapes = sorted({tuple(getattr(image, "shape", ())) for image in images})
+    if (
+        not all(isinstance(image, torch.Tensor) for image in images)
+        or len(shapes) != 1
+        or len(shapes[0]) != 3
+    ):
+        raise InputError(
+            f"The images of one batch became tensors of shapes {shapes}; expected one (3, H, W). "
+            "Pass a processor that resizes to a fixed size, or batch_size=1."
+        )
+    return torch.stack(list(images))
+
+
+def _device(options: Options) -> torch.device:
+    import torch
+    from accelerate import PartialState
+
+    return torch.device(options.device) if options.device else PartialState().device
+
+
+def describe(module: nn.Module) -> dict[str, Any]:
+    """Class and sizes of a network, as the paper tabulates them."""
+    parameters = list(module.parameters())
+    return {
+        "class": type(module).__name__,
+        "num_parameters": sum(parameter.numel() for parameter in parameters),
+        "num_trainable_parameters": sum(p.numel() for p in parameters if p.requires_grad),
+        "num_modules": sum(1 for _ in module.modules()),
+        "dtype": str(parameters[0].dtype).removeprefix("torch.") if parameters else None,
+    }
+
+
+def _accuracy(source: Source, options: Options) -> float | None:
+    """Top-1 accuracy that the checkpoint's card publishes in its ``model-index``, if any."""
+    from huggingface_hub import ModelCard, hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError
+
+    try:
+        if source.commit is None:
+            readme = Path(source.location) / "README.md"
+        else:
+            readme = Path(
+                hf_hub_download(source.location, "README.md", revision=source.commit, token=options.token)
+            )
+        card: Any = ModelCard(readme.read_text(encoding="utf-8"), ignore_metadata_errors=True)
+    except (OSError, ValueError, EntryNotFoundError, HfHubHTTPError):  # a card is welcome, not needed
+        return None
+    published = (result for result in card.data.eval_results or [] if result.metric_type == "accuracy")
+    value = next((result.metric_value for result in published), None)
+    return float(value) if isinstance(value, int | float) else None

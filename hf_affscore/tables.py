@@ -1,0 +1,68 @@
+"""Signatures as tables in a terminal."""
+
+from __future__ import annotations
+
+import math
+import sys
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from hf_affscore.signature import Record, Signature
+
+BAR_WIDTH = 20
+PLAIN_WIDTH = 120  # columns where the output is no terminal
+
+
+def print_signature(signature: Signature) -> None:
+    """Print rows, summary and what was left out to stdout."""
+    console = Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH, highlight=False)
+    table = Table(title=Text(_title(signature)), title_justify="left", box=None, pad_edge=False)
+    table.add_column("module", overflow="fold")
+    table.add_column("activation")
+    table.add_column("width", justify="right")
+    table.add_column("score", justify="right")
+    table.add_column("", no_wrap=True)
+    for row in signature.rows:
+        table.add_row(
+            Text(call_name(row)), Text(row.activation), str(row.dim), f"{row.affinity_score:.4f}", _bar(row)
+        )
+    console.print(table)
+    summary = signature.summary()
+    measures = "  ".join(f"{name} {summary[name]:.4f}" for name in ("min", "median", "mean", "max", "std"))
+    console.print(f"\n{summary['count']} scores   {measures}")
+    for text in _notes(signature):
+        console.print(Text(text))
+
+
+def call_name(row: Record) -> str:
+    """A call as a person names it: the module's path, and the number of the call where it is reused."""
+    return f"{row.module or '(root)'}" + (f" #{row.call}" if row.call else "")
+
+
+def _title(signature: Signature) -> str:
+    dataset = signature.metadata.get("dataset", {})
+    images = dataset.get("id") or "images"
+    split = f" ({dataset['split']})" if dataset.get("split") else ""
+    return f"{signature.name} on {dataset.get('num_samples', '?')} images of {images}{split}\n"
+
+
+def _bar(row: Record) -> Text:
+    """The score as a bar, or the reason why there is none."""
+    if math.isnan(row.affinity_score):
+        return Text(row.get("reason") or "undefined", style="yellow")
+    filled = round(row.affinity_score * BAR_WIDTH)
+    return Text("█" * filled + "·" * (BAR_WIDTH - filled))
+
+
+def _notes(signature: Signature) -> list[str]:
+    notes = []
+    if signature.skipped:
+        reasons: dict[str, int] = {}
+        for record in signature.skipped:
+            reasons[record.reason] = reasons.get(record.reason, 0) + 1
+        notes.append("not scored: " + "; ".join(f"{count} x {reason}" for reason, count in reasons.items()))
+    return notes

@@ -1,0 +1,44 @@
+"""Every test process has its own Hub on 127.0.0.1 and its own, empty, Hugging Face home.
+
+Both must be in the environment before huggingface_hub is imported, so they are set when pytest starts: no
+test can reach the network or the caches of the person who runs it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.hub import LocalHub
+
+_HUB = LocalHub()
+_HOME = Path(tempfile.mkdtemp(prefix="hf-home-"))
+
+for _name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_HUB_OFFLINE", "HF_HUB_CACHE", "HF_DATASETS_CACHE"):
+    os.environ.pop(_name, None)
+os.environ.update(_HUB.environment(_HOME))
+
+
+def pytest_unconfigure() -> None:
+    _HUB.close()
+    shutil.rmtree(_HOME, ignore_errors=True)
+
+
+@pytest.fixture
+def hub() -> Iterator[LocalHub]:
+    """This process's Hub, empty, with empty caches."""
+    _HUB.reset()
+    for item in _HOME.iterdir() if _HOME.is_dir() else ():
+        shutil.rmtree(item) if item.is_dir() else item.unlink()
+    if "huggingface_hub" in sys.modules:
+        from huggingface_hub import HfFileSystem
+
+        HfFileSystem.clear_instance_cache()
+    yield _HUB
+    _HUB.reset()

@@ -1,0 +1,298 @@
+"""One model, one set of images, one signature: what comes out, and what happens when something is wrong."""
+
+import copy
+import warnings
+import weakref
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+from torch.nn import functional as F  # noqa: N812
+
+import hf_affscore as ha
+from hf_affscore.assets import DEMO_DATASET, DEMO_MODEL
+from hf_affscore.errors import AffscoreWarning, DatasetError, InputError, ModelError, NoActivationError
+from hf_affscore.run.images import to_rgb
+
+
+class Small(nn.Module):
+    """A module reused, a function, a method and an in-place call."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Conv2d(3, 6, 3)
+        self.second = nn.Conv2d(6, 6, 3)
+        self.act = nn.ReLU(inplace=True)
+        self.head = nn.Linear(6, 4)
+
+    def forward(self, x):
+        x = self.act(self.first(x))
+        x = self.act(self.second(x))
+        x = F.gelu(x)
+        return self.head(x.mean((2, 3))).tanh()
+
+
+def images(count, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return list(torch.randn(count, 3, 10, 10, generator=generator))
+
+
+@pytest.fixture
+def small():
+    torch.manual_seed(0)
+    return Small()
+
+
+@pytest.fixture(scope="module")
+def demo():
+    return ha.analyze(DEMO_MODEL, DEMO_DATASET, num_samples=128)
+
+
+# what comes out
+
+
+def test_every_call_is_a_row_in_execution_order(small):
+    sig = ha.analyze(small, images(32), num_samples=32)
+    assert [(r.index, r.module, r.activation, r.call, r.kind, r.dim) for r in sig.rows] == [
+        (0, "act", "ReLU", 0, "module", 6),
+        (1, "act", "ReLU", 1, "module", 6),
+        (2, "(model)", "gelu", 0, "function", 6),
+        (3, "(model)", "tanh", 0, "function", 4),
+    ]
+    assert {r.num_samples for r in sig.rows} == {32}
+    assert sig.scores.dtype == np.float64
+
+
+def test_the_scores_are_those_of_the_rows_seen_by_hand(small):
+    """An independent road: the network unrolled, pooled and scored without capture, batches or streams."""
+    x = torch.stack(images(40))
+    with torch.no_grad():
+        pre = [small.first(x)]
+        post = [pre[0].relu()]
+        pre.append(small.second(post[0]))
+        post.append(pre[1].relu())
+        pre.append(post[1])
+        post.append(F.gelu(pre[2]))
+        pre.append(small.head(post[2].mean((2, 3))))
+        post.append(pre[3].tanh())
+    sig = ha.analyze(small, images(40), num_samples=40, shuffle=False)
+    for row, before, after in zip(sig.rows, pre, post, strict=True):
+        rows = [t.mean((2, 3)) if t.ndim == 4 else t for t in (before, after)]
+        assert row.affinity_score == pytest.approx(ha.affinity_score(*rows), abs=1e-5)
+        assert row.affinity_score_shrunk == pytest.approx(ha.affinity_score(*rows, shrinkage=True), abs=1e-5)
+        assert row.norm == pytest.approx(float((rows[0] - rows[1]).norm()), rel=1e-5)
+        assert row.sparsity_pre == pytest.approx(float((before.abs() <= 1e-3).double().mean()), abs=1e-6)
+        assert row.sparsity_post == pytest.approx(float((after.abs() <= 1e-3).double().mean()), abs=1e-6)
+
+
+def test_a_checkpoint_folder_is_analysed_with_its_own_processor(demo):
+    assert len(demo.rows) == 19
+    assert demo.rows[0].module == "resnet.embedder.embedder.activation"
+    assert np.all((demo.scores > 0.3) & (demo.scores < 1))
+    model = demo.metadata["model"]
+    assert (model["id"], model["class"]) == ("digits-resnet", "ResNetForImageClassification")
+    assert model["revision"].startswith("sha256:")
+    assert model["accuracy"] > 0.95
+    assert demo.metadata["preprocessing"]["class"] == "ConvNextImageProcessor"
+    assert demo.metadata["preprocessing"]["backend"] == "torchvision"
+    assert demo.metadata["preprocessing"]["settings"]["size"] == {"shortest_edge": 32}
+    assert demo.metadata["dataset"]["split"] == "test"
+    assert demo.metadata["options"]["num_samples"] == 128
+    assert demo.metadata["options"]["batch_size"] == 16
+
+
+def test_all_companion_statistics_are_in_every_row(demo):
+    for name in (
+        "affinity_score_shrunk",
+        "identity_coupling_score",
+        "cka",
+        "r2",
+        "entropy_pre",
+        "entropy_post",
+        "sparsity_pre",
+        "sparsity_post",
+        "norm",
+    ):
+        assert all(np.isfinite(row[name]) for row in demo.rows), name
+
+
+def test_the_same_inputs_give_the_same_bits(small, demo):
+    again = ha.analyze(DEMO_MODEL, DEMO_DATASET, num_samples=128, cache=False)
+    assert again.scores.tobytes() == demo.scores.tobytes()
+    assert again.rows == demo.rows
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 128])
+def test_the_batch_size_changes_scores_by_rounding_only(demo, batch_size):
+    other = ha.analyze(DEMO_MODEL, DEMO_DATASET, num_samples=128, batch_size=batch_size)
+    np.testing.assert_allclose(other.scores, demo.scores, rtol=0, atol=1e-5)
+
+
+def test_the_draw_depends_on_the_seed(demo):
+    first, other = (
+        ha.analyze(DEMO_MODEL, DEMO_DATASET, num_samples=32, **options)
+        for options in ({"shuffle": False}, {"seed": 1})
+    )
+    assert first.scores.tobytes() != other.scores.tobytes()
+
+
+def test_noise_goes_through_any_checkpoint(small):
+    sig = ha.analyze(DEMO_MODEL, "noise", num_samples=16)
+    assert sig.metadata["dataset"] == {
+        "id": "noise", "shape": [3, 32, 32], "num_samples": 16, "num_groups": 1, "unused": 0,
+        "undecodable": 0, "undecodable_reasons": [],
+    }  # fmt: skip
+    bare = ha.analyze(small, "noise", num_samples=4, processor=lambda image: torch.zeros(3, 9, 9))
+    assert bare.metadata["dataset"]["shape"] == [3, 9, 9]
+
+
+def test_pil_images_through_a_bare_module(small):
+    pictures = [Image.new("RGB", (30, 20), (value, 0, 255 - value)) for value in range(0, 250, 50)]
+    with pytest.warns(AffscoreWarning, match="no image processor: images are resized to 224 x 224"):
+        sig = ha.analyze(small, pictures, num_samples=5)
+    assert "ImageNet" in sig.metadata["preprocessing"]["settings"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        ha.analyze(small, pictures, num_samples=5, processor=_to_tensor)
+
+
+def _to_tensor(image):
+    return torch.from_numpy(np.asarray(image.resize((10, 10)), dtype=np.float32)).permute(2, 0, 1) / 255
+
+
+def test_one_pixel_and_grey_images_go_through_a_processor():
+    pictures = [Image.new(mode, (1, 1), value) for value in range(0, 250, 50) for mode in ("L", "RGB")]
+    sig = ha.analyze(DEMO_MODEL, [to_rgb(p) for p in pictures], num_samples=10)
+    raw = ha.analyze(DEMO_MODEL, pictures, num_samples=10)
+    assert raw.scores.tobytes() == sig.scores.tobytes()
+
+
+def test_metadata_names_everything_and_no_token(small):
+    sig = ha.analyze(small, images(8), num_samples=8, token="hf_secret")
+    assert "hf_secret" not in str(sig.metadata)
+    assert sig.metadata["environment"]["versions"]["hf_affscore"] == ha.__version__
+    assert sig.metadata["model"]["num_parameters"] == sum(p.numel() for p in small.parameters())
+
+
+# the model and memory are left as they were
+
+
+def test_a_module_is_given_back_as_it_was(small):
+    small.act.eval()
+    before = copy.deepcopy(small.state_dict())
+    flags = [part.training for part in small.modules()]
+    ha.analyze(small, images(8), num_samples=8)
+    assert [part.training for part in small.modules()] == flags
+    assert all(torch.equal(value, before[name]) for name, value in small.state_dict().items())
+    assert not any(part._forward_hooks or part._forward_pre_hooks for part in small.modules())
+
+
+def test_images_are_let_go_batch_by_batch(small):
+    """At most two batches of images are alive at any time, however long the data set is."""
+    alive = weakref.WeakSet()
+    most = 0
+
+    def stream():
+        nonlocal most
+        for seed in range(200):
+            image = torch.randn(3, 10, 10, generator=torch.Generator().manual_seed(seed))
+            alive.add(image)
+            most = max(most, len(alive))
+            yield image
+
+    ha.analyze(small, stream(), num_samples=200, batch_size=4)
+    assert most <= 8
+
+
+# what can be wrong
+
+
+def test_undecodable_images_are_replaced_counted_and_named(tmp_path):
+    for index in range(12):
+        Image.new("RGB", (8, 8), (index * 20, 0, 0)).save(tmp_path / f"{index:02}.png")
+    good = ha.analyze(DEMO_MODEL, tmp_path, num_samples=12, batch_size=4, shuffle=False)
+    (tmp_path / "02a.png").write_bytes(b"broken")
+    with pytest.warns(AffscoreWarning, match="1 image.* could not be decoded and were replaced"):
+        sig = ha.analyze(DEMO_MODEL, tmp_path, num_samples=12, batch_size=4, shuffle=False)
+    assert sig.metadata["dataset"]["num_samples"] == 12
+    assert sig.metadata["dataset"]["undecodable"] == 1
+    assert sig.metadata["dataset"]["undecodable_reasons"][0].startswith("image 3: cannot identify image file")
+    np.testing.assert_allclose(sig.scores, good.scores, atol=1e-5)
+
+
+def test_fewer_images_than_asked_for_go_on_with_a_warning(small):
+    with pytest.warns(AffscoreWarning, match="has 5 usable images, fewer than num_samples = 2048"):
+        sig = ha.analyze(small, images(5))
+    assert {row.num_samples for row in sig.rows} == {5}
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_less_than_two_images_are_an_error(small, count):
+    with pytest.raises(DatasetError, match=f"gave {count} usable image.*at least 2"):
+        ha.analyze(small, images(count))
+
+
+def test_a_model_without_activation_says_what_was_looked_for():
+    with pytest.raises(
+        NoActivationError, match=r"Sequential ran without any activation.*torch\.nn\.functional\.relu"
+    ):
+        ha.analyze(nn.Sequential(nn.Flatten(), nn.Linear(300, 2)), images(4), num_samples=4)
+
+
+def test_nan_in_one_activation_leaves_the_others_alone(small):
+    class Broken(Small):
+        def forward(self, x):
+            logits = super().forward(x)
+            return (logits.log() * 0).sigmoid()
+
+    broken = Broken()
+    broken.load_state_dict(small.state_dict())
+    good, sig = (ha.analyze(model, images(16), num_samples=16) for model in (small, broken))
+    assert np.isnan(sig.scores[-1])
+    assert "NaN" in sig.rows[-1].reason
+    assert sig.scores[:-1].tobytes() == good.scores.tobytes()
+    assert sig.summary()["undefined"] == 1
+
+
+def test_a_constant_output_is_flagged(small):
+    with torch.no_grad():
+        small.first.bias.fill_(-100.0)
+    sig = ha.analyze(small, images(8), num_samples=8)
+    assert sig.rows[0].reason == "constant output"
+    assert sig.rows[0].affinity_score == 1
+
+
+def test_an_activation_that_some_images_pass_by_is_skipped_with_its_reason(small):
+    class Branching(Small):
+        def forward(self, x):
+            out = super().forward(x)
+            return out.sigmoid() if x.mean() > 10 else out
+
+    shifted = [*images(8), *(image + 20 for image in images(8))]
+    sig = ha.analyze(Branching(), shifted, num_samples=16, batch_size=8, shuffle=False)
+    assert [(r.activation, r.reason) for r in sig.skipped] == [
+        ("sigmoid", "it ran in 1 of 2 batches only: the path depends on the image")
+    ]
+
+
+def test_a_model_that_fails_says_on_what(small):
+    with pytest.raises(ModelError, match=r"Small failed on a batch with pixel_values \(4, 3, 2, 2\)"):
+        ha.analyze(small, [torch.zeros(3, 2, 2)] * 4, num_samples=4)
+
+
+def test_tensors_of_different_sizes_say_so(small):
+    with pytest.raises(InputError, match=r"shapes \[\(3, 8, 8\), \(3, 9, 9\)\]"):
+        ha.analyze(small, [torch.zeros(3, 8, 8), torch.zeros(3, 9, 9)], num_samples=2)
+
+
+@pytest.mark.parametrize("model", [3, None, nn.ReLU])
+def test_what_is_no_model(model):
+    with pytest.raises(InputError, match=r"expected a Hub id, a local folder or a torch\.nn\.Module"):
+        ha.analyze(model, "noise")
+
+
+def test_a_folder_that_is_no_checkpoint(tmp_path):
+    with pytest.raises(ModelError, match=f"{tmp_path.name}.* could not be loaded"):
+        ha.analyze(tmp_path, "noise")

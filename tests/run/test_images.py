@@ -1,0 +1,265 @@
+"""Every source of images, and every kind of image, becomes the same stream of upright RGB."""
+
+import io
+from pathlib import Path
+
+import datasets
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from hf_affscore.errors import DatasetError, InputError
+from hf_affscore.options import Options
+from hf_affscore.run.images import Undecodable, locate_images, open_images, to_rgb
+
+
+def picture(value, size=(5, 4)):
+    return Image.new("RGB", size, (value, value, value))
+
+
+def png(image):
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def values(stream):
+    """The grey value of every decoded image of a stream, None where it cannot be decoded."""
+    found = []
+    for item in stream.items:
+        try:
+            found.append(stream.decode(item).getpixel((0, 0))[0])
+        except Undecodable:
+            found.append(None)
+    return found
+
+
+def opened(dataset, **options):
+    asked = Options(**{"shuffle": False, **options})
+    if isinstance(dataset, str | Path):
+        dataset = locate_images(dataset, asked)
+    return open_images(dataset, asked, lambda: (3, 4, 5))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for value in (10, 20, 30):
+        picture(value).save(tmp_path / f"{value}.png")
+    return tmp_path
+
+
+@pytest.fixture
+def encoded():
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.Value("int64")})
+    images = [{"bytes": png(picture(value)), "path": None} for value in range(40)]
+    return datasets.Dataset.from_dict({"image": images, "label": list(range(40))}, features=features)
+
+
+# sources
+
+
+def test_a_folder_of_images(folder):
+    assert values(opened(folder)) == [10, 20, 30]
+    assert values(opened(str(folder))) == [10, 20, 30]
+
+
+def test_a_folder_of_parquet_streams(encoded, tmp_path):
+    encoded.to_parquet(tmp_path / "validation.parquet")
+    stream = opened(tmp_path)
+    assert values(stream) == list(range(40))
+    assert stream.metadata["split"] == "validation"
+    assert isinstance(stream.items, datasets.IterableDataset)
+
+
+def test_a_folder_that_datasets_saved(encoded, tmp_path):
+    encoded.save_to_disk(tmp_path / "one")
+    datasets.DatasetDict(train=encoded, test=encoded.select([3])).save_to_disk(tmp_path / "two")
+    assert values(opened(tmp_path / "one")) == list(range(40))
+    assert values(opened(tmp_path / "two")) == [3]
+    assert len(values(opened(tmp_path / "two", split="train"))) == 40
+
+
+def test_datasets_objects(encoded):
+    assert values(opened(encoded)) == list(range(40))
+    assert values(opened(encoded.to_iterable_dataset())) == list(range(40))
+    assert values(opened(datasets.DatasetDict(train=encoded))) == list(range(40))
+
+
+def test_a_stream_that_declares_no_columns():
+    def generate():
+        yield {"picture": picture(1), "label": 0}
+        yield {"picture": picture(2), "label": 1}
+
+    stream = datasets.IterableDataset.from_generator(generate)
+    stream = stream.map(lambda example: example)  # loses the features
+    assert values(opened(stream)) == [1, 2]
+
+
+def test_iterables_of_images_and_tensors():
+    assert values(opened([picture(1), picture(2)])) == [1, 2]
+    assert values(opened(picture(value) for value in (5, 6))) == [5, 6]
+    ready = torch.zeros(3, 4, 4)
+    stream = opened([ready])
+    assert stream.decode(next(iter(stream.items))) is ready
+
+
+def test_noise_depends_on_the_seed_and_the_index_alone():
+    stream, again, other = (opened("noise", seed=seed, num_samples=4) for seed in (0, 0, 1))
+    first = [stream.decode(item) for item in stream.items]
+    assert len(first) == 4
+    assert first[0].shape == (3, 4, 5)
+    assert torch.equal(again.decode(2), first[2])
+    assert not torch.equal(other.decode(2), first[2])
+    assert not torch.equal(first[1], first[2])
+
+
+# order
+
+
+@pytest.mark.parametrize(
+    "make",
+    [list, lambda data: data, lambda data: data.to_iterable_dataset()],
+    ids=["list", "map", "iterable"],
+)
+def test_shuffling_is_seeded(encoded, make):
+    source = [picture(value) for value in range(40)] if make is list else make(encoded)
+    one, again, other = (values(opened(source, shuffle=True, seed=seed)) for seed in (0, 0, 1))
+    assert one == again != other
+    assert sorted(one) == list(range(40))
+    assert one != list(range(40))
+
+
+def test_a_local_folder_is_shuffled_whole_because_its_stream_holds_paths(folder, encoded, tmp_path_factory):
+    assert opened(folder, shuffle=True).metadata["shuffle_buffer"] == 1_000_000
+    parquet = tmp_path_factory.mktemp("parquet")
+    encoded.to_parquet(parquet / "train.parquet")
+    assert opened(parquet, shuffle=True).metadata["shuffle_buffer"] == 1_000
+
+
+def test_nothing_is_decoded_that_nobody_looks_at(tmp_path, monkeypatch):
+    for value in range(30):
+        picture(value).save(tmp_path / f"{value:02}.png")
+    stream = opened(tmp_path)
+    decoded = []
+    real = Image.open
+    monkeypatch.setattr(Image, "open", lambda *args, **kw: decoded.append(1) or real(*args, **kw))
+    items = iter(stream.items)
+    for _ in range(10):
+        item = next(items)
+    stream.decode(item)
+    assert len(decoded) == 1
+
+
+# columns and splits
+
+
+def test_two_image_columns_have_to_be_chosen_from():
+    features = datasets.Features({"left": datasets.Image(), "right": datasets.Image()})
+    data = datasets.Dataset.from_dict({"left": [picture(1)], "right": [picture(2)]}, features=features)
+    with pytest.raises(DatasetError, match=r"left, right\. Choose one with image_column"):
+        opened(data)
+    assert values(opened(data, image_column="right")) == [2]
+    with pytest.raises(DatasetError, match="no column 'middle'; the columns are left, right"):
+        opened(data, image_column="middle")
+
+
+def test_no_image_column_says_what_there_is():
+    with pytest.raises(DatasetError, match="columns are text, label"):
+        opened(datasets.Dataset.from_dict({"text": ["a"], "label": [0]}))
+
+
+def test_text_where_an_image_was_expected():
+    stream = opened(datasets.Dataset.from_dict({"text": ["a"]}), image_column="text")
+    with pytest.raises(InputError, match="is text; expected a PIL image"):
+        values(stream)
+    with pytest.raises(InputError, match="is text; expected a PIL image"):
+        values(opened(["cat.png"]))
+
+
+def test_raw_bytes_are_read_as_encoded_images():
+    data = datasets.Dataset.from_dict({"jpg": [png(picture(9))]})
+    assert values(opened(data, image_column="jpg")) == [9]
+
+
+def test_an_unknown_split_says_what_there_is(encoded):
+    splits = datasets.DatasetDict(train=encoded, test=encoded)
+    with pytest.raises(DatasetError, match="no split 'dev'; it has train, test"):
+        opened(splits, split="dev")
+
+
+@pytest.mark.parametrize("dataset", [3, None, b"bytes", {"image": 1}])
+def test_what_images_cannot_come_from(dataset):
+    with pytest.raises(InputError, match="expected a Hub id, a local folder"):
+        opened(dataset)
+
+
+def test_an_empty_folder_and_a_file(tmp_path):
+    with pytest.raises(DatasetError, match="No images could be read from the folder"):
+        opened(tmp_path)
+    file = tmp_path / "image.png"
+    picture(1).save(file)
+    with pytest.raises(DatasetError, match="is a file; expected a folder"):
+        opened(file)
+
+
+def test_tensors_of_the_wrong_shape_or_type():
+    stream = opened([torch.zeros(4, 4), torch.zeros(3, 4, 4, dtype=torch.uint8)])
+    first, second = stream.items
+    with pytest.raises(InputError, match=r"shape \(4, 4\); expected \(3, H, W\)"):
+        stream.decode(first)
+    with pytest.raises(InputError, match="expected ready, normalised floating point"):
+        stream.decode(second)
+
+
+# kinds of image
+
+
+def test_images_that_cannot_be_decoded_are_named(folder):
+    (folder / "15.png").write_bytes(b"no image")
+    (folder / "25.png").write_bytes(png(picture(25))[:40])
+    assert values(opened(folder)) == [10, None, 20, None, 30]
+
+
+GREY = {
+    "L": lambda: Image.new("L", (4, 3), 128),
+    "LA": lambda: Image.new("LA", (4, 3), (128, 10)),
+    "P": lambda: Image.new("RGB", (4, 3), (128, 128, 128)).convert("P", palette=Image.Palette.ADAPTIVE),
+    "RGBA": lambda: Image.new("RGBA", (4, 3), (128, 128, 128, 10)),
+    "CMYK": lambda: Image.new("CMYK", (4, 3), (0, 0, 0, 127)),
+    "I;16": lambda: Image.fromarray(np.full((3, 4), 128 * 257, np.uint16)),
+    "I": lambda: Image.fromarray(np.full((3, 4), 128 * 257, np.int32)),
+    "1x1": lambda: Image.new("RGB", (1, 1), (128, 128, 128)),
+}
+
+
+@pytest.mark.parametrize("kind", GREY)
+def test_every_mode_becomes_8_bit_rgb(kind):
+    image = to_rgb(GREY[kind]())
+    assert image.mode == "RGB"
+    assert image.getpixel((0, 0)) == (128, 128, 128)
+
+
+def test_black_and_white_and_float():
+    assert to_rgb(Image.new("1", (2, 2), 1)).getpixel((0, 0)) == (255, 255, 255)
+    floats = to_rgb(Image.fromarray(np.array([[0.0, 0.5, 1.0]], np.float32)))
+    assert [floats.getpixel((x, 0))[0] for x in range(3)] == [0, 128, 255]
+
+
+def test_sixteen_bit_files_keep_their_range(tmp_path):
+    Image.fromarray(np.array([[0, 20_000, 65_535]], np.uint16)).save(tmp_path / "deep.png")
+    stream = opened(tmp_path)
+    image = stream.decode(next(iter(stream.items)))
+    assert [image.getpixel((x, 0))[0] for x in range(3)] == [0, 78, 255]
+
+
+def test_the_orientation_that_a_camera_recorded_is_applied(tmp_path):
+    image = Image.new("RGB", (2, 1))
+    image.putpixel((0, 0), (255, 0, 0))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn by 90 degrees clockwise
+    image.save(tmp_path / "turned.png", exif=exif)
+    stream = opened(tmp_path)
+    turned = stream.decode(next(iter(stream.items)))
+    assert turned.size == (1, 2)
+    assert turned.getpixel((0, 0)) == (255, 0, 0)

@@ -1,0 +1,106 @@
+"""Checkpoints of every kind become a module and its preprocessing."""
+
+import json
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+from PIL import Image
+from transformers import (
+    Dinov2Config,
+    Dinov2Model,
+    ResNetConfig,
+    ResNetForImageClassification,
+    ViTConfig,
+    ViTImageProcessor,
+    ViTModel,
+)
+
+from hf_affscore.errors import InputError, ModelError
+from hf_affscore.hub import model_checksum
+from hf_affscore.options import Options
+from hf_affscore.run.loading import load_checkpoint, locate_model, model_class
+
+TINY_VIT = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16,
+            "image_size": 16, "patch_size": 8}  # fmt: skip
+
+
+def load(model, processor=None, **options):
+    asked = Options(**options)
+    return load_checkpoint(locate_model(model, asked) if isinstance(model, Path) else model, processor, asked)
+
+
+def test_a_backbone_without_head_is_loaded_without_a_head(tmp_path):
+    Dinov2Model(Dinov2Config(**{**TINY_VIT, "num_channels": 3})).save_pretrained(tmp_path)
+    ViTImageProcessor(size={"height": 16, "width": 16}).save_pretrained(tmp_path)
+    checkpoint = load(tmp_path)
+    assert type(checkpoint.module) is Dinov2Model
+    assert checkpoint.input_shape() == (3, 16, 16)
+    checkpoint.forward(checkpoint.inputs([Image.new("RGB", (20, 30))]))
+
+
+def test_the_class_comes_from_the_checkpoint_else_from_the_auto_classes():
+    assert model_class(ViTConfig(architectures=["ViTModel"])) is ViTModel
+    assert (
+        model_class(ResNetConfig(architectures=["ResNetForImageClassification"]))
+        is ResNetForImageClassification
+    )
+    assert model_class(ResNetConfig()).__name__ == "AutoModelForImageClassification"
+    assert model_class(ResNetConfig(architectures=["pipeline"])).__name__ == "AutoModelForImageClassification"
+
+
+def test_a_timm_checkpoint_loads_through_transformers(tmp_path):
+    model = timm.create_model("test_resnet", num_classes=3)
+    timm.models.save_for_hf(model, tmp_path, model_args={})
+    config = json.loads((tmp_path / "config.json").read_text())
+    config.get("model_args", {}).pop("num_classes", None)
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    checkpoint = load(tmp_path)
+    assert type(checkpoint.module).__name__.startswith("TimmWrapper")
+    checkpoint.forward(checkpoint.inputs([Image.new("RGB", (200, 300))]))
+
+
+def test_a_timm_module_brings_its_own_transform():
+    checkpoint = load(timm.create_model("test_resnet"))
+    assert checkpoint.input_shape() == (3, 160, 160)
+    assert checkpoint.preprocessing["class"] == "Compose"
+
+
+def test_a_module_is_neither_moved_nor_converted():
+    module = torch.nn.Linear(3, 3).double()
+    checkpoint = load(module, dtype="bfloat16")
+    assert checkpoint.module is module
+    assert module.weight.dtype == torch.float64
+    assert checkpoint.inputs([torch.zeros(3, 4, 4)])["pixel_values"].dtype == torch.float64
+
+
+def test_precision_is_asked_for(tmp_path):
+    ViTModel(ViTConfig(**TINY_VIT)).half().save_pretrained(tmp_path)
+    ViTImageProcessor(size={"height": 16, "width": 16}).save_pretrained(tmp_path)
+    assert load(tmp_path).module.dtype == torch.float32
+    assert load(tmp_path, dtype="bfloat16").module.dtype == torch.bfloat16
+    assert load(tmp_path, dtype="auto").module.dtype == torch.float16
+
+
+def test_no_image_processor_says_what_to_pass(tmp_path):
+    ViTModel(ViTConfig(**TINY_VIT)).save_pretrained(tmp_path)
+    with pytest.raises(ModelError, match="pass processor="):
+        load(tmp_path)
+    checkpoint = load(tmp_path, processor=lambda image: torch.zeros(3, 16, 16))
+    assert checkpoint.input_shape() == (3, 16, 16)
+
+
+def test_a_processor_of_the_wrong_kind():
+    with pytest.raises(InputError, match="processor is a str; expected an image processor"):
+        load(torch.nn.ReLU(), processor="resize")
+
+
+def test_a_checksum_changes_with_any_file_that_matters(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "model.safetensors").write_bytes(b"1")
+    first = model_checksum(tmp_path)
+    (tmp_path / "README.md").write_text("a card changes nothing")
+    assert model_checksum(tmp_path) == first
+    (tmp_path / "model.safetensors").write_bytes(b"2")
+    assert model_checksum(tmp_path) != first

@@ -1,0 +1,134 @@
+"""The command line: what goes to stdout, what to stderr, and what a person reads when something is wrong."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+import hf_affscore as ha
+from hf_affscore.assets import DEMO_DATASET, DEMO_MODEL
+from hf_affscore.cli import main
+
+SHORT = [str(DEMO_MODEL), "--dataset", str(DEMO_DATASET), "--num-samples", "32"]
+
+
+def run(capsys, *argv):
+    """Exit code, stdout and stderr of one call."""
+    with pytest.raises(SystemExit) as stop:
+        main(list(argv))
+    out, err = capsys.readouterr()
+    code = stop.value.code
+    if isinstance(code, str):  # sys.exit("message") prints it only when the interpreter ends
+        code, err = 1, err + code
+    return code or 0, out, err
+
+
+def test_analyze_prints_the_table_and_the_summary(capsys):
+    code, out, _ = run(capsys, "analyze", *SHORT)
+    assert code == 0
+    assert "digits-resnet on 32 images of digits (test)" in out
+    lines = [line.split() for line in out.splitlines() if line.startswith("resnet.")]
+    assert len(lines) == 19
+    module, activation, width, score, bar = lines[0]
+    assert (module, activation, width) == ("resnet.embedder.embedder.activation", "ReLU", "8")
+    assert bar.count("█") == round(float(score) * 20)
+    assert "19 scores   min" in out
+
+
+def test_json_is_one_document_and_nothing_else(capsys):
+    code, out, _ = run(capsys, "analyze", *SHORT, "--json")
+    document = json.loads(out)
+    assert code == 0
+    assert len(document["rows"]) == 19
+    sig = ha.analyze(DEMO_MODEL, DEMO_DATASET, num_samples=32, cache=False)
+    assert [row["affinity_score"] for row in document["rows"]] == sig.scores.tolist()
+
+
+def test_output_and_plot_are_saved(capsys, tmp_path):
+    folder, picture = tmp_path / "signature", tmp_path / "picture.svg"
+    _, out, _ = run(capsys, "analyze", *SHORT, "--output", str(folder), "--plot", str(picture))
+    assert len(ha.Signature.from_pretrained(folder).rows) == 19
+    assert picture.read_text().lstrip().startswith("<?xml")
+    assert str(folder) in out
+    assert str(picture) in out
+
+
+def test_demo_saves_prints_and_says_what_to_type_next(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, out, _ = run(capsys, "demo")
+    assert code == 0
+    assert ha.Signature.from_pretrained("affscore-demo").metadata["dataset"]["num_samples"] == 512
+    assert (tmp_path / "affscore-demo" / "signature.png").stat().st_size > 10_000
+    assert "hf-affscore analyze" in out
+
+
+@pytest.mark.parametrize(
+    ("argv", "sentence"),
+    [
+        (["analyze", *SHORT, "--num-sample", "3"], "unrecognized arguments: --num-sample 3"),
+        (["analyze", *SHORT, "--pooling", "max"], "invalid choice: 'max'"),
+        (["analyze", *SHORT, "--num-samples", "many"], "invalid int or all value: 'many'"),
+        (["analyze", str(DEMO_MODEL)], "--dataset"),
+        (["analyse"], "invalid choice: 'analyse'"),
+        ([], "COMMAND"),
+    ],
+)
+def test_wrong_usage_exits_with_2_and_says_what_is_wrong(capsys, argv, sentence):
+    code, out, err = run(capsys, *argv)
+    assert code == 2
+    assert out == ""
+    assert sentence in err
+
+
+def test_errors_exit_with_1_and_one_sentence(capsys):
+    code, out, err = run(capsys, "analyze", str(DEMO_MODEL), "--dataset", str(DEMO_DATASET), "--split", "dev")
+    assert (code, out) == (1, "")
+    assert "hf-affscore: error: The folder" in err
+    assert "has no split 'dev'; it has test." in err
+
+
+def test_warnings_are_sentences_on_stderr(capsys, monkeypatch, recwarn):
+    code, out, err = run(capsys, "analyze", *SHORT[:-1], "5000", "--json")
+    assert code == 0
+    assert json.loads(out)["metadata"]["dataset"]["num_samples"] == 512
+    assert "512 usable images, fewer than num_samples = 5000" in err + str([str(w.message) for w in recwarn])
+
+
+def test_help_names_every_option_with_its_default(capsys):
+    code, out, _ = run(capsys, "analyze", "--help")
+    assert code == 0
+    assert "(default: 2048)" in " ".join(out.split())
+
+
+@pytest.fixture
+def offline(tmp_path):
+    """A fresh home, no cache, and a Hub that nobody answers for."""
+    return {
+        **os.environ,
+        "HF_HOME": str(tmp_path),
+        "HF_HUB_OFFLINE": "1",
+        "HF_ENDPOINT": "http://127.0.0.1:9",
+    }
+
+
+@pytest.mark.parametrize(
+    ("model", "dataset", "sentence"),
+    [
+        (
+            "nobody/nothing",
+            "noise",
+            "Model 'nobody/nothing' is not in the local cache, and the Hub could not be reached",
+        ),
+        (str(DEMO_MODEL), "nobody/nothing", "Data set 'nobody/nothing' is not in the local cache"),
+        ("a/b/c", "noise", "Model 'a/b/c' is neither a local folder nor a Hub id"),
+    ],
+)
+def test_offline_with_nothing_cached_is_one_sentence(offline, model, dataset, sentence):
+    command = [sys.executable, "-m", "hf_affscore", "analyze", model, "--dataset", dataset]
+    done = subprocess.run(command, env=offline, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert sentence in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,56 @@
+"""One table of options serves the Python interface, the command line and the provenance."""
+
+import dataclasses
+import inspect
+
+import pytest
+
+from hf_affscore import analyze
+from hf_affscore.cli import _parser
+from hf_affscore.errors import InputError
+from hf_affscore.options import Options
+
+
+def test_analyze_has_exactly_the_options_and_their_defaults():
+    parameters = dict(inspect.signature(analyze).parameters)
+    for name in ("model", "dataset", "processor"):
+        del parameters[name]
+    assert {name: p.default for name, p in parameters.items()} == dataclasses.asdict(Options())
+    assert all(p.kind is p.KEYWORD_ONLY for p in parameters.values())
+
+
+def test_the_docstring_of_analyze_explains_every_option():
+    for field in dataclasses.fields(Options):
+        assert f"        {field.name}: " in analyze.__doc__
+
+
+def test_the_command_line_has_exactly_the_options_and_their_defaults():
+    arguments = vars(_parser().parse_args(["analyze", "model", "--dataset", "noise"]))
+    assert {field.name: arguments[field.name] for field in dataclasses.fields(Options)} == dataclasses.asdict(
+        Options()
+    )
+
+
+@pytest.mark.parametrize(
+    ("changed", "sentence"),
+    [
+        ({"num_samples": 1}, "num_samples is 1; expected at least 2"),
+        ({"batch_size": 0}, "batch_size is 0; expected a positive number"),
+        ({"regularization": -1.0}, "regularization is -1.0; expected a finite number"),
+        ({"regularization": float("nan")}, "regularization is nan"),
+        ({"pooling": "max"}, "pooling is 'max'; expected one of paper"),
+        ({"dtype": "int8"}, "dtype is 'int8'; expected one of float32"),
+    ],
+)
+def test_values_out_of_range_are_refused_with_what_is_allowed(changed, sentence):
+    with pytest.raises(InputError, match=sentence.replace("(", r"\(")):
+        Options(**changed)
+
+
+def test_a_misspelt_option_is_an_error():
+    with pytest.raises(TypeError, match="num_sample"):
+        analyze("model", "noise", num_sample=3)
+
+
+def test_what_cannot_change_a_number_is_not_recorded():
+    assert not {"token", "progress"} & Options(token="hf_secret").recorded().keys()
