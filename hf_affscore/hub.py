@@ -4,11 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from hf_affscore.errors import AffscoreError, DatasetError, ModelError
+from hf_affscore.errors import AffscoreError, DatasetError, HubError, ModelError
 
-Kind = Literal["model", "dataset"]
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError
+
+Kind = Literal["model", "dataset", "space"]
+
+_CALLED: dict[Kind, str] = {"model": "Model", "dataset": "Data set", "space": "Space"}
+
+_LOG_IN = "log in with `hf auth login` or pass a token"
+
+
+def client(token: str | bool | None = None) -> HfApi:
+    """The Hub's client, with this package and its version in the user agent of every request."""
+    from huggingface_hub import HfApi
+
+    from hf_affscore import __version__
+
+    return HfApi(token=token, library_name="hf_affscore", library_version=__version__)
 
 
 def pin(kind: Kind, repo_id: str, *, revision: str | None, token: str | bool | None) -> str:
@@ -19,48 +36,94 @@ def pin(kind: Kind, repo_id: str, *, revision: str | None, token: str | bool | N
     Raises:
         ModelError, DatasetError: No such repository or revision, no access, or no connection and no cache.
     """
-    from huggingface_hub import HfApi
-
     with failures_named(kind, repo_id, revision):
-        resolved = HfApi().resolve_revision(repo_id, repo_type=kind, revision=revision, token=token)
+        resolved = client(token).resolve_revision(repo_id, repo_type=kind, revision=revision)
     return str(resolved.resolved)
 
 
 @contextmanager
-def failures_named(kind: Kind, repo_id: str, revision: str | None = None) -> Iterator[None]:
-    """Turn what the Hub's clients raise into one sentence about ``repo_id`` with a next step."""
-    from httpx2 import HTTPError
-    from huggingface_hub import errors
+def failures_named(
+    kind: Kind, repo_id: str, revision: str | None = None, *, publishing: bool = False
+) -> Iterator[None]:
+    """Turn what the Hub's clients raise into one sentence about ``repo_id`` with a next step.
 
-    what = f"{'Model' if kind == 'model' else 'Data set'} {repo_id!r}"
+    Args:
+        kind: Whether the repository is a model, a data set or a Space.
+        repo_id: Its name.
+        revision: The revision that was asked for.
+        publishing: The repository is one to write to: what is raised is a
+            :class:`~hf_affscore.errors.HubError` then, else a ModelError or DatasetError.
+    """
+    from httpx2 import HTTPError
+    from huggingface_hub.errors import HFValidationError, RevisionResolutionError
+
     error_class: type[AffscoreError] = ModelError if kind == "model" else DatasetError
     try:
         yield
-    except errors.GatedRepoError as error:
-        raise error_class(
-            f"{what} is gated: accept its terms on its Hub page, then log in with `hf auth login`."
-        ) from error
-    except errors.RepositoryNotFoundError as error:
-        raise error_class(
+    except (HTTPError, HFValidationError, RevisionResolutionError, OSError) as error:
+        what = f"{_CALLED[kind]} {repo_id!r}"
+        sentence = explain(error, what, revision)
+        if sentence is None:
+            raise
+        raise (HubError if publishing else error_class)(sentence) from error
+
+
+def explain(error: Exception, what: str, revision: str | None = None) -> str | None:
+    """What went wrong with ``what`` and what to do, or ``None`` where the error is not the Hub's."""
+    from httpx2 import HTTPError
+    from huggingface_hub import errors
+
+    unreachable = (
+        errors.RevisionResolutionError | errors.OfflineModeIsEnabled | errors.LocalEntryNotFoundError
+    )
+    if isinstance(error, errors.GatedRepoError):
+        return f"{what} is gated: accept its terms on its Hub page, then {_LOG_IN}."
+    if isinstance(error, errors.RepositoryNotFoundError):
+        return (
             f"{what} was not found: it is neither a local folder nor a repository on the Hub that you can see. "
-            "Check the spelling; if it is private, log in with `hf auth login` or pass a token."
-        ) from error
-    except errors.RevisionNotFoundError as error:
-        raise error_class(
-            f"{what} has no revision {revision!r}. See its branches and tags on the Hub."
-        ) from error
-    except errors.HFValidationError as error:
-        raise error_class(
-            f"{what} is neither a local folder nor a Hub id (expected 'user/name'). Check the path."
-        ) from error
-    except (
-        errors.RevisionResolutionError,
-        errors.OfflineModeIsEnabled,
-        errors.LocalEntryNotFoundError,
-    ) as error:
-        raise error_class(
+            f"Check the spelling; if it is private, {_LOG_IN}."
+        )
+    if isinstance(error, errors.RevisionNotFoundError):
+        return f"{what} has no revision {revision!r}. See its branches and tags on the Hub."
+    if isinstance(error, errors.HFValidationError):
+        return f"{what} is neither a local folder nor a Hub id (expected 'user/name'). Check the path."
+    if isinstance(error, errors.LocalTokenNotFoundError):
+        return f"{what} needs a token, and there is none: {_LOG_IN}."
+    if isinstance(error, unreachable):
+        return (
             f"{what} is not in the local cache, and the Hub could not be reached. "
             "Go online (unset HF_HUB_OFFLINE) once, or pass a local folder."
-        ) from error
-    except HTTPError as error:
-        raise error_class(f"{what} could not be read from the Hub: {error}. Try again later.") from error
+        )
+    if isinstance(error, errors.HfHubHTTPError):
+        return _explain_status(error, what)
+    if isinstance(error, HTTPError):
+        return (
+            f"{what}: the connection to the Hub broke ({type(error).__name__}: {error}). "
+            "Check the network, then try again."
+        )
+    return None
+
+
+def _explain_status(error: HfHubHTTPError, what: str) -> str:
+    """A sentence for an answer of the Hub that has no error class of its own."""
+    status = error.response.status_code
+    if status == 401:
+        return f"{what}: the Hub does not accept the token (401). Make one in your settings there, then {_LOG_IN}."
+    if status == 403:
+        return (
+            f"{what}: the token may not write there (403). Use one with write access to it, "
+            "or open a pull request (create_pr=True, --create-pr)."
+        )
+    if status in (409, 412):
+        return (
+            f"{what} kept changing while this was to be added ({status}). Try again when fewer others write."
+        )
+    if status == 429:
+        wait = error.response.headers.get("Retry-After")
+        return (
+            f"{what}: the Hub limits how often it may be asked (429). "
+            f"Try again {f'in {wait} seconds' if wait else 'later'}; logged in, the limit is higher."
+        )
+    if status >= 500:
+        return f"{what}: the Hub has a fault of its own ({status}). Try again later; nothing is wrong here."
+    return f"{what}: the Hub refused ({status}): {error.server_message or error}"
