@@ -126,7 +126,7 @@ def examine(architecture: Architecture) -> Result:
             return _compare(architecture, model, architecture.batch(model, device), device)
         except Exception as error:  # whatever a library raises: it is written into the table
             problem = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-        if model is None or sum(parameter.numel() for parameter in model.parameters()) > CPU_LIMIT:
+        if model is not None and sum(parameter.numel() for parameter in model.parameters()) > CPU_LIMIT:
             break
     return Result(architecture.library, architecture.name, problem=problem)
 
