@@ -121,7 +121,7 @@ def folder_name(source: Mapping[str, str | None]) -> str:
 
     Example:
         >>> folder_name({"model": "Microsoft/ResNet-50", "dataset": "cifar10"})
-        'microsoft-resnet-50-cifar10-ed1dd7f03ed4'
+        'microsoft-resnet-50-cifar10-139ad0bfe02d'
     """
     known = {name: value for name, value in source.items() if value is not None}
     digest = hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()
