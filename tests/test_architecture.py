@@ -19,10 +19,12 @@ ALLOWED = {
     "capture": set(),
     "signature": set(),
     "run": {"score", "capture", "signature"},
-    "compare": {"signature"},
-    "plots": {"signature"},
+    "comparison": {"signature"},
+    "plots": {"signature", "comparison"},
+    "report": {"signature", "comparison"},
     "tables": {"signature"},
     "publish": {"signature"},
+    "metrics": {"run", "score", "signature", "plots", "publish", "tables"},
 }
 LEAVES = {"errors", "fileformat", "options", "storage", "hub", "assets", ""}
 HEAVY = [
@@ -67,6 +69,17 @@ def test_imports_point_one_way(path):
     assert upward <= ALLOWED[own], f"{own} imports {sorted(upward - ALLOWED[own])}"
 
 
+def test_only_the_metric_imports_evaluate():
+    importing = set()
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            if any(name.split(".")[0] == "evaluate" for name in names):
+                importing.add(path.name)
+    assert importing == {"affinity_signature.py"}
+
+
 def test_every_public_name_resolves():
     assert len(hf_affscore.__all__) <= 12
     for name in hf_affscore.__all__:
@@ -77,7 +90,7 @@ def test_every_public_name_resolves():
 
 def test_importing_the_package_or_the_command_line_loads_nothing_heavy():
     code = (
-        "import sys, hf_affscore, hf_affscore.cli; hf_affscore.cli._parser(); "
+        "import sys, hf_affscore, hf_affscore.cli; hf_affscore.cli.parser(); "
         f"print([name for name in {HEAVY} if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -21,7 +21,7 @@ from hf_affscore.errors import HubError, InputError
 from hf_affscore.hub import Kind, client, failures_named
 
 if TYPE_CHECKING:
-    from huggingface_hub import CommitInfo, HfApi
+    from huggingface_hub import CommitInfo, DatasetInfo, HfApi, ModelInfo, SpaceInfo
 
 ATTEMPTS = 30
 LONGEST_PAUSE = 8.0  # seconds between two attempts
@@ -41,7 +41,9 @@ class State:
     @classmethod
     def at(cls, api: HfApi, kind: Kind, repo_id: str, revision: str | None) -> State:
         """The repository as it stands now on a branch."""
-        info = (api.model_info if kind == "model" else api.dataset_info)(repo_id, revision=revision)
+        ask: dict[Kind, Callable[..., ModelInfo | DatasetInfo | SpaceInfo]]
+        ask = {"model": api.model_info, "dataset": api.dataset_info, "space": api.space_info}
+        info = ask[kind](repo_id, revision=revision)
         paths = frozenset(file.rfilename for file in info.siblings or ())
         return cls(api, kind, repo_id, str(info.sha), paths)
 
@@ -84,7 +86,7 @@ def commit_change(
     """Commit what ``change`` wants changed, and nothing when the repository has these bytes already.
 
     Args:
-        kind: Whether the repository is a model or a data set.
+        kind: Whether the repository is a model, a data set or a Space, which is one of Gradio when it is made here.
         repo_id: Its name.
         change: From a state to new contents by path.
         message: First line of the commit.
@@ -145,7 +147,8 @@ def _state(
     except RepositoryNotFoundError:
         if not create:
             raise
-        api.create_repo(repo_id, repo_type=kind, private=private, exist_ok=True)
+        sdk = "gradio" if kind == "space" else None
+        api.create_repo(repo_id, repo_type=kind, private=private, exist_ok=True, space_sdk=sdk)
         return State.at(api, kind, repo_id, revision)
 
 
