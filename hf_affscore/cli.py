@@ -165,10 +165,24 @@ def _add_options(command: argparse.ArgumentParser) -> None:
 
 
 def _value_type(hint: Any) -> Any:
-    """What one word on the command line is read as: ``int | None`` is an int, ``str | bool`` a str."""
-    if typing.get_origin(hint) in (typing.Union, types.UnionType):
-        return next(part for part in typing.get_args(hint) if part is not type(None))
-    return hint
+    """What one word on the command line is read as.
+
+    ``int | None`` is an int, ``str | bool`` a str, and ``int | Literal["all"]`` an int or that word.
+    """
+    if typing.get_origin(hint) not in (typing.Union, types.UnionType):
+        return hint
+    kind, *others = (part for part in typing.get_args(hint) if part is not type(None))
+    words = [word for part in others if typing.get_origin(part) is Literal for word in typing.get_args(part)]
+    if not words:
+        return kind
+
+    def number_or_word(text: str) -> Any:
+        return text if text in words else kind(text)
+
+    number_or_word.__name__ = (
+        f"{kind.__name__} or {' or '.join(words)}"  # argparse shows it: "invalid ... value"
+    )
+    return number_or_word
 
 
 def _run_analyze(arguments: argparse.Namespace) -> None:
