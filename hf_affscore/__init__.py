@@ -4,17 +4,24 @@ For every activation function of a network this package compares input and outpu
 how far the output is from an affine map of the input. The answers, in execution order, are the network's
 non-linearity signature (Bouniot et al., CVPR 2025, arXiv 2310.11439).
 
-Names are imported when first used: ``import hf_affscore`` loads neither torch nor transformers.
+Names are imported when first used: ``import hf_affscore`` loads neither torch nor transformers. The one thing
+it does is to leave a note for Hugging Face's evaluate, should that be used: see ``hf_affscore.metrics.by_name``.
 """
 
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from hf_affscore.metrics import by_name
+
 if TYPE_CHECKING:
+    from hf_affscore.capture import register_activation as register_activation
     from hf_affscore.comparison import Comparison as Comparison
     from hf_affscore.comparison import compare as compare
     from hf_affscore.errors import AffscoreError as AffscoreError
+    from hf_affscore.publish import load_signatures as load_signatures
+    from hf_affscore.publish import update_model_card as update_model_card
     from hf_affscore.run.analyze import analyze as analyze
+    from hf_affscore.run.inspection import inspect as inspect
     from hf_affscore.score import affinity_score as affinity_score
     from hf_affscore.signature import Signature as Signature
 
@@ -27,9 +34,26 @@ _HOME = {
     "affinity_score": "hf_affscore.score",
     "analyze": "hf_affscore.run.analyze",
     "compare": "hf_affscore.comparison",
+    "inspect": "hf_affscore.run.inspection",
+    "load_signatures": "hf_affscore.publish",
+    "register_activation": "hf_affscore.capture",
+    "update_model_card": "hf_affscore.publish",
 }
 
-__all__ = ["AffscoreError", "Comparison", "Signature", "affinity_score", "analyze", "compare"]
+__all__ = [
+    "AffscoreError",
+    "Comparison",
+    "Signature",
+    "affinity_score",
+    "analyze",
+    "compare",
+    "inspect",
+    "load_signatures",
+    "register_activation",
+    "update_model_card",
+]
+
+by_name.register()
 
 
 def __getattr__(name: str) -> Any:

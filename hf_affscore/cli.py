@@ -10,22 +10,29 @@ import argparse
 import collections.abc
 import dataclasses
 import json
+import shlex
 import sys
 import types
 import typing
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from hf_affscore import __version__
-from hf_affscore.errors import AffscoreError, AffscoreWarning
+from hf_affscore.cli_compare import add_comparison
+from hf_affscore.errors import AffscoreError, AffscoreWarning, HubError
+from hf_affscore.metrics.command import add_metric
 from hf_affscore.options import Options
 
 if TYPE_CHECKING:
-    from hf_affscore.comparison import Comparison
     from hf_affscore.signature import Signature
 
+#: The options that say what is listed, and what it would cost.
+INSPECT_OPTIONS = (
+    *("num_samples", "pooling", "include", "exclude"),
+    *("revision", "trust_remote_code", "token"),
+)
 DEMO_FOLDER = "affscore-demo"
 
 
@@ -53,8 +60,12 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_analyze(commands)
     _add_demo(commands)
-    _add_compare(commands)
-    _add_report(commands)
+    _add_push(commands)
+    _add_card(commands)
+    add_comparison(commands)
+    add_metric(commands)
+
+    _add_inspect(commands)
     return parser
 
 
@@ -71,6 +82,9 @@ def _add_analyze(commands: Any) -> None:
     )
     _add_options(command)
     _add_outputs(command, output=None)
+    command.add_argument(
+        "--push-to-hub", metavar="REPO", help="add the signature to this data set repository on the Hub"
+    )
     command.set_defaults(run=_run_analyze)
 
 
@@ -85,46 +99,61 @@ def _add_demo(commands: Any) -> None:
     command.set_defaults(run=_run_demo)
 
 
-def _add_compare(commands: Any) -> None:
+def _add_push(commands: Any) -> None:
     command = commands.add_parser(
-        "compare",
-        help="networks against each other by their signatures",
-        description="Distances between signatures, families, statistics and correlations.",
+        "push",
+        help="add a saved signature to a data set repository on the Hub",
+        description="Add a saved signature to a collection on the Hub, in one commit; the same again is none.",
         allow_abbrev=False,
     )
-    _add_sources(command)
-    command.add_argument(
-        "--output", type=Path, metavar="FOLDER", help="save figures, tables and pictures here"
+    _add_target(command, "REPO", "data set repository, made if missing: user/signatures")
+    command.add_argument("--private", action=argparse.BooleanOptionalAction, help="if it is made: private")
+    command.add_argument("--create-pr", action="store_true", help="open a pull request instead of committing")
+    command.set_defaults(run=_run_push)
+
+
+def _add_card(commands: Any) -> None:
+    command = commands.add_parser(
+        "card",
+        help="show a saved signature in the model's card on the Hub",
+        description="Put picture, table and meaning into a section of the model's card; the rest of it stays.",
+        allow_abbrev=False,
     )
+    _add_target(command, "MODEL", "model repository on the Hub")
+    command.add_argument(
+        "--create-pr",
+        action=argparse.BooleanOptionalAction,
+        help="open a pull request; default: unless the model is yours",
+    )
+    command.add_argument(
+        "--model-index", action="store_true", help="add the median to the card's model-index"
+    )
+    command.add_argument("--dry-run", action="store_true", help="change nothing, print the difference")
+    command.set_defaults(run=_run_card)
+
+
+def _add_target(command: argparse.ArgumentParser, metavar: str, help: str) -> None:
+    """What every command that writes to the Hub takes."""
+    command.add_argument(
+        "folder", type=Path, metavar="FOLDER", help="where analyze --output saved the signature"
+    )
+    command.add_argument("repo_id", metavar=metavar, help=help)
+    command.add_argument("--token", help="access token for the Hub; default: the one you logged in with")
+    command.add_argument("--revision", help="branch to commit to (default: main)")
+    command.add_argument("--commit-message", metavar="TEXT", help="first line of the commit")
+
+
+def _add_inspect(commands: Any) -> None:
+    command = commands.add_parser(
+        "inspect",
+        help="the activations of a checkpoint, without downloading its weights",
+        description="List what analyze would score and what not, with shapes, and what it would cost.",
+        allow_abbrev=False,
+    )
+    command.add_argument("model", metavar="MODEL", help="Hub id or local folder of an image model")
+    _add_options(command, INSPECT_OPTIONS)
     command.add_argument("--json", action="store_true", help="print one JSON document and nothing else")
-    command.set_defaults(run=_run_compare)
-
-
-def _add_report(commands: Any) -> None:
-    command = commands.add_parser(
-        "report",
-        help="one interactive page about many networks, for any browser, offline",
-        description="Write one self-contained HTML file with signatures, alignments and distances to explore.",
-        allow_abbrev=False,
-    )
-    _add_sources(command)
-    command.add_argument(
-        "-o", "--output", type=Path, required=True, metavar="FILE", help="the page to write (.html)"
-    )
-    command.set_defaults(run=_run_report)
-
-
-def _add_sources(command: argparse.ArgumentParser) -> None:
-    command.add_argument("sources", nargs="+", metavar="SIGNATURES", help="folder of a signature, or of many")
-    command.add_argument(
-        "--published",
-        type=Path,
-        metavar="FILE",
-        help="CSV table of what is known about the networks: name, then year, accuracy, num_parameters, ...",
-    )
-    command.add_argument(
-        "--allow-differences", action="store_true", help="compare signatures that were made differently"
-    )
+    command.set_defaults(run=_run_inspect)
 
 
 def _add_outputs(command: argparse.ArgumentParser, output: str | None) -> None:
@@ -136,10 +165,12 @@ def _add_outputs(command: argparse.ArgumentParser, output: str | None) -> None:
     command.add_argument("--json", action="store_true", help="print one JSON document and nothing else")
 
 
-def _add_options(command: argparse.ArgumentParser) -> None:
-    """One command-line option for each field of :class:`Options`."""
+def _add_options(command: argparse.ArgumentParser, names: Collection[str] | None = None) -> None:
+    """One command-line option for each field of :class:`Options`, or for those named."""
     hints = typing.get_type_hints(Options)
     for option in dataclasses.fields(Options):
+        if names is not None and option.name not in names:
+            continue
         flag = "--" + option.name.replace("_", "-")
         text = option.metadata["help"]
         kind = _value_type(hints[option.name])
@@ -190,7 +221,23 @@ def _run_analyze(arguments: argparse.Namespace) -> None:
 
     options = {field.name: getattr(arguments, field.name) for field in dataclasses.fields(Options)}
     signature = analyze(arguments.model, arguments.dataset, **options)
+    if arguments.push_to_hub and not arguments.output:
+        arguments.output = _folder_for(signature)  # a push can fail; the analysis must not go with it
     _deliver(signature, arguments)
+    if arguments.push_to_hub:
+        _push(signature, arguments)
+
+
+def _run_inspect(arguments: argparse.Namespace) -> None:
+    from hf_affscore.run.inspection import inspect
+    from hf_affscore.tables import print_inspection
+
+    options = {name: getattr(arguments, name) for name in INSPECT_OPTIONS}
+    inspection = inspect(arguments.model, **options)
+    if arguments.json:
+        print(json.dumps(inspection.to_dict(), indent=2, ensure_ascii=False, allow_nan=False))
+    else:
+        print_inspection(inspection)
 
 
 def _run_demo(arguments: argparse.Namespace) -> None:
@@ -205,32 +252,53 @@ def _run_demo(arguments: argparse.Namespace) -> None:
         print("  hf-affscore analyze microsoft/resnet-18 --dataset FOLDER_WITH_IMAGES --output signature")
 
 
-def _run_compare(arguments: argparse.Namespace) -> None:
-    from hf_affscore.tables import print_comparison
+def _run_push(arguments: argparse.Namespace) -> None:
+    from hf_affscore.signature import Signature
 
-    comparison = _compared(arguments)
-    if arguments.output:
-        comparison.save(arguments.output)
-    if arguments.json:
-        print(json.dumps(comparison.to_dict(), indent=2, ensure_ascii=False, allow_nan=False))
-        return
-    print_comparison(comparison)
-    if arguments.output:
-        print(f"figures, tables, pictures: {arguments.output}")
-
-
-def _run_report(arguments: argparse.Namespace) -> None:
-    from hf_affscore.report import write_report
-
-    print(f"report: {write_report(_compared(arguments), arguments.output)}")
+    commit = Signature.from_pretrained(arguments.folder).push_to_hub(
+        arguments.repo_id,
+        private=arguments.private,
+        token=arguments.token,
+        revision=arguments.revision,
+        create_pr=arguments.create_pr,
+        commit_message=arguments.commit_message,
+    )
+    print(commit.pr_url or commit.commit_url)
 
 
-def _compared(arguments: argparse.Namespace) -> Comparison:
-    from hf_affscore.comparison import compare
-    from hf_affscore.comparison.sources import read_published
+def _run_card(arguments: argparse.Namespace) -> None:
+    from hf_affscore.publish import update_model_card
+    from hf_affscore.signature import Signature
 
-    published = read_published(arguments.published) if arguments.published else None
-    return compare(arguments.sources, published=published, allow_differences=arguments.allow_differences)
+    update = update_model_card(
+        Signature.from_pretrained(arguments.folder),
+        arguments.repo_id,
+        create_pr=arguments.create_pr,
+        with_model_index=arguments.model_index,
+        dry_run=arguments.dry_run,
+        token=arguments.token,
+        revision=arguments.revision,
+        commit_message=arguments.commit_message,
+    )
+    print(update.diff if arguments.dry_run else update.url)
+
+
+def _folder_for(signature: Signature) -> Path:
+    from hf_affscore.publish.index import Entry
+
+    return Path(f"affscore-{Path(Entry.of(signature).folder).name}")
+
+
+def _push(signature: Signature, arguments: argparse.Namespace) -> None:
+    """Publish a signature that has been saved; where that fails, say how to go on from there."""
+    try:
+        commit = signature.push_to_hub(arguments.push_to_hub, token=arguments.token)
+    except AffscoreError as error:
+        again = f"hf-affscore push {shlex.quote(str(arguments.output))} {arguments.push_to_hub}"
+        raise HubError(
+            f"{error}\nThe signature is safe in {arguments.output}. Publish it with `{again}`."
+        ) from error
+    print(f"published: {commit.commit_url}", file=sys.stderr if arguments.json else sys.stdout)
 
 
 def _deliver(signature: Signature, arguments: argparse.Namespace) -> None:

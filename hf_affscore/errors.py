@@ -7,6 +7,7 @@ __all__ = [
     "AffscoreError",
     "AffscoreWarning",
     "DatasetError",
+    "HubError",
     "InputError",
     "ModelError",
     "NoActivationError",
@@ -32,6 +33,10 @@ class NoActivationError(ModelError):
 
 class DatasetError(AffscoreError):
     """A data set could not be found, read, or used as a source of images."""
+
+
+class HubError(AffscoreError):
+    """A repository of signatures, or a card, could not be read from or written to the Hub."""
 
 
 class SignatureError(AffscoreError):

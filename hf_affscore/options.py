@@ -19,8 +19,13 @@ DType = Literal["float32", "bfloat16", "float16", "auto"]
 
 
 def _option(default: Any, help: str, *, metavar: str | None = None, recorded: bool = True) -> Any:
-    """A field with its command-line text; ``recorded`` says that it can change a number."""
-    return field(default=default, metadata={"help": help, "metavar": metavar, "recorded": recorded})
+    """A field with its command-line text; ``recorded`` says that it can change a number.
+
+    What is not recorded is not shown either: a token belongs in no message.
+    """
+    return field(
+        default=default, repr=recorded, metadata={"help": help, "metavar": metavar, "recorded": recorded}
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,14 +7,12 @@ scored; and metadata that names everything which changes a number. On disk it is
 - ``signature.parquet``: the rows.
 
 Both are written beside their destination and renamed into place, the JSON document last, so that a reader
-finds either the old signature, the new one, or a checksum that says the pair does not belong together.
+finds either the old signature, the new one, or a checksum that says the pair does not belong together. What
+is in them is the matter of :mod:`hf_affscore.fileformat`; a Hub repository keeps the same two files.
 """
 
 from __future__ import annotations
 
-import hashlib
-import io
-import json
 import math
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -26,30 +24,27 @@ import numpy as np
 import numpy.typing as npt
 
 from hf_affscore.errors import SignatureError
+from hf_affscore.fileformat import (
+    IDENTITY,
+    JSON_FILE,
+    SCHEMA_VERSION,
+    TABLE_FILE,
+    decode,
+    encode,
+    header,
+    plain,
+)
 from hf_affscore.storage import write_atomically
 
 if TYPE_CHECKING:
     import pandas as pd
-    import pyarrow as pa
+    from huggingface_hub import CommitInfo
     from matplotlib.figure import Figure
 
-SCHEMA_VERSION = 1
+__all__ = ["IDENTITY", "JSON_FILE", "NUMBERS_VERSION", "SCHEMA_VERSION", "TABLE_FILE", "Record", "Signature"]
 
 #: Raised whenever the same images through the same network give other numbers than before.
 NUMBERS_VERSION = 1
-JSON_FILE = "signature.json"
-TABLE_FILE = "signature.parquet"
-
-#: The columns that identify a row. Every other column is a statistic: a float, or text that explains one.
-IDENTITY: dict[str, type] = {
-    "index": int,  # position in execution order, from 0
-    "module": str,  # path of the module that ran, as in named_modules()
-    "activation": str,  # class or function: "ReLU", "gelu"
-    "call": int,  # number of the call when the same site runs more than once in a forward pass, from 0
-    "kind": str,  # "module" or "function"
-    "dim": int,  # features after pooling
-    "num_samples": int,  # rows the numbers rest on
-}
 
 
 class Record(Mapping[str, Any]):
@@ -152,7 +147,7 @@ class Signature:
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as one JSON-ready document; undefined numbers are ``None``."""
-        return {**self._document(), "rows": [_plain(dict(row)) for row in self.rows]}
+        return {**header(), **plain(self._content()), "rows": plain(self.rows)}
 
     def plot(self, path: str | os.PathLike[str] | None = None) -> Figure:
         """The signature as a picture: score against execution order.
@@ -171,14 +166,11 @@ class Signature:
             SignatureError: The folder cannot be written; what stood there is unharmed.
         """
         folder = Path(folder)
-        table = _to_parquet(self.rows)
-        document = self._document()
-        document["table"] = {"file": TABLE_FILE, "sha256": hashlib.sha256(table).hexdigest()}
-        text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        files = self.to_files()
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            write_atomically(folder / TABLE_FILE, table)
-            write_atomically(folder / JSON_FILE, text.encode())
+            for name, content in files.items():  # the table first
+                write_atomically(folder / name, content)
         except OSError as error:
             raise SignatureError(
                 f"The signature could not be written to {folder}: {error.strerror or error}. "
@@ -187,27 +179,113 @@ class Signature:
         return folder
 
     @classmethod
-    def from_pretrained(cls, folder: str | os.PathLike[str]) -> Self:
-        """Read back what :meth:`save_pretrained` wrote.
+    def from_pretrained(
+        cls,
+        source: str | os.PathLike[str],
+        *,
+        model: str | None = None,
+        model_revision: str | None = None,
+        dataset: str | None = None,
+        dataset_config: str | None = None,
+        dataset_split: str | None = None,
+        dataset_revision: str | None = None,
+        revision: str | None = None,
+        token: str | bool | None = None,
+    ) -> Self:
+        """Read back what :meth:`save_pretrained` or :meth:`push_to_hub` wrote.
+
+        Args:
+            source: The folder of one signature, or a collection of many: a data set repository on the Hub
+                (``"user/signatures"``), or a local copy of one.
+            model: Which network of a collection, by the id it was analysed under. This and the next five may
+                be left out as long as one signature remains.
+            model_revision: Its commit, or the beginning of it.
+            dataset: The data set it was analysed on.
+            dataset_config: The configuration of that data set.
+            dataset_split: Its split.
+            dataset_revision: Its commit, or the beginning of it.
+            revision: Branch, tag or commit of the collection on the Hub.
+            token: Access token for the Hub.
 
         Raises:
-            SignatureError: Nothing is stored there, the files are damaged or do not belong together, or a
-                newer version of this package wrote them.
+            SignatureError: Nothing is stored there, none or several of a collection's signatures are meant,
+                the files are damaged or do not belong together, or a newer version of this package wrote
+                them.
+            HubError: The repository is missing, closed to you, or cannot be reached and is not in the cache.
         """
-        folder = Path(folder)
-        try:
-            document = json.loads((folder / JSON_FILE).read_bytes())
-            table = (folder / TABLE_FILE).read_bytes()
-        except OSError as error:
-            raise SignatureError(
-                f"No signature in {folder}: expected {JSON_FILE} and {TABLE_FILE} "
-                f"({error.strerror or error}). Make one with `hf-affscore analyze ... --output {folder}`."
-            ) from error
-        except ValueError as error:
-            raise SignatureError(f"{folder / JSON_FILE} is not a JSON document: {error}") from error
-        _check(document, table, folder)
-        skipped = tuple(Record(**fields) for fields in document["skipped"])
-        return cls(rows=_from_parquet(table, folder), skipped=skipped, metadata=document["metadata"])
+        choice = {
+            "model": model,
+            "model_revision": model_revision,
+            "dataset": dataset,
+            "dataset_config": dataset_config,
+            "dataset_split": dataset_split,
+            "dataset_revision": dataset_revision,
+        }
+        if (Path(source) / JSON_FILE).is_file() and not any(choice.values()):
+            return cls.from_files(_read_files(Path(source)), str(source))
+        from hf_affscore.publish.fetch import fetch_signature
+
+        return fetch_signature(cls, source, choice, revision=revision, token=token)
+
+    @classmethod
+    def from_files(cls, files: Mapping[str, bytes], where: str) -> Self:
+        """A signature from the bytes of its two files.
+
+        Raises:
+            SignatureError: They are damaged or do not belong together; ``where`` names them in the message.
+        """
+        document, rows = decode(files[JSON_FILE], files[TABLE_FILE], where)
+        return cls(
+            rows=tuple(Record(**fields) for fields in rows),
+            skipped=tuple(Record(**fields) for fields in document["skipped"]),
+            metadata=document["metadata"],
+        )
+
+    def to_files(self) -> dict[str, bytes]:
+        """The two files of the signature, by name. The same signature gives the same bytes."""
+        return encode(self._content(), self.rows)
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        private: bool | None = None,
+        token: str | bool | None = None,
+        revision: str | None = None,
+        create_pr: bool = False,
+        commit_message: str | None = None,
+    ) -> CommitInfo:
+        """Add the signature to a data set repository on the Hub, in one commit.
+
+        The repository, made if missing, may hold signatures of many networks on many data sets; one that
+        differs from this in none of them is replaced. Pushing the same again changes nothing, and any number
+        of processes may push at once.
+
+        Args:
+            repo_id: ``"user/signatures"``.
+            private: Whether a repository made here is private; default: as the account is set up.
+            token: Access token for the Hub; default: the one you logged in with.
+            revision: Branch to commit to; default: ``main``.
+            create_pr: Open a pull request instead of committing.
+            commit_message: First line of the commit.
+
+        Returns:
+            The commit, with its ``commit_url`` and, where there is one, its ``pr_url``.
+
+        Raises:
+            HubError: The Hub refused or could not be reached; the signature is as it was.
+        """
+        from hf_affscore.publish.push import push_signature
+
+        return push_signature(
+            self,
+            repo_id,
+            private=private,
+            token=token,
+            revision=revision,
+            create_pr=create_pr,
+            commit_message=commit_message,
+        )
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Signature):
@@ -227,27 +305,18 @@ class Signature:
             f"median {summary['median']:.3f}, min {summary['min']:.3f}, max {summary['max']:.3f})"
         )
 
-    def _document(self) -> dict[str, Any]:
-        return {
-            "format": "hf_affscore.signature",
-            "schema_version": SCHEMA_VERSION,
-            "metadata": _plain(self.metadata),
-            "summary": _plain(self.summary()),
-            "skipped": [_plain(dict(record)) for record in self.skipped],
-        }
+    def _content(self) -> dict[str, Any]:
+        return {"metadata": self.metadata, "summary": self.summary(), "skipped": self.skipped}
 
 
-def _plain(value: Any) -> Any:
-    """``value`` with builtin types only; nan and infinities, which JSON does not have, become ``None``."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
+def _read_files(folder: Path) -> dict[str, bytes]:
+    try:
+        return {name: (folder / name).read_bytes() for name in (JSON_FILE, TABLE_FILE)}
+    except OSError as error:
+        raise SignatureError(
+            f"No signature in {folder}: expected {JSON_FILE} and {TABLE_FILE} "
+            f"({error.strerror or error}). Make one with `hf-affscore analyze ... --output {folder}`."
+        ) from error
 
 
 def _comparable(rows: Iterable[Record]) -> list[dict[str, Any]]:
@@ -255,58 +324,3 @@ def _comparable(rows: Iterable[Record]) -> list[dict[str, Any]]:
     return [
         {k: "nan" if isinstance(v, float) and math.isnan(v) else v for k, v in row.items()} for row in rows
     ]
-
-
-def _schema(rows: tuple[Record, ...]) -> pa.Schema:
-    """Arrow types of the columns, also when there is no row: identity as declared, statistics by value."""
-    import pyarrow as pa
-
-    arrow = {int: pa.int64(), str: pa.string(), bool: pa.bool_(), float: pa.float64()}
-    names = list(rows[0]) if rows else list(IDENTITY)
-    types = {}
-    for name in names:
-        values = (row[name] for row in rows if row[name] is not None)
-        types[name] = arrow[IDENTITY.get(name) or type(next(values, ""))]
-    return pa.schema(list(types.items()))
-
-
-def _to_parquet(rows: tuple[Record, ...]) -> bytes:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    table = pa.Table.from_pylist([dict(row) for row in rows], schema=_schema(rows))
-    buffer = io.BytesIO()
-    pq.write_table(table, buffer)
-    return buffer.getvalue()
-
-
-def _from_parquet(table: bytes, folder: Path) -> tuple[Record, ...]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        columns = pq.read_table(io.BytesIO(table))
-    except (pa.ArrowException, OSError) as error:
-        raise SignatureError(f"{folder / TABLE_FILE} is not a Parquet table: {error}") from error
-    return tuple(Record(**fields) for fields in columns.to_pylist())
-
-
-def _check(document: Any, table: bytes, folder: Path) -> None:
-    """Refuse a document that this version cannot read, and a table that is not the document's."""
-    where = folder / JSON_FILE
-    if not isinstance(document, dict) or document.get("format") != "hf_affscore.signature":
-        raise SignatureError(f"{where} is not a signature: its 'format' is not 'hf_affscore.signature'.")
-    version = document.get("schema_version")
-    if not isinstance(version, int) or not 1 <= version <= SCHEMA_VERSION:
-        raise SignatureError(
-            f"{where} has schema version {version!r}; this package reads 1 to {SCHEMA_VERSION}. "
-            "Upgrade with `pip install -U hf-affscore`."
-        )
-    missing = [key for key in ("metadata", "skipped", "table") if key not in document]
-    if missing:
-        raise SignatureError(f"{where} lacks {', '.join(missing)}; write the signature again.")
-    if document["table"].get("sha256") != hashlib.sha256(table).hexdigest():
-        raise SignatureError(
-            f"{folder / TABLE_FILE} is not the table that {JSON_FILE} describes (its checksum differs): "
-            "the two files come from different runs, or one is damaged. Write the signature again."
-        )

@@ -1,4 +1,8 @@
-"""A page in headless Chromium, with everything it says and asks for written down."""
+"""Debian's Chromium without a window, for pages that people look at. Nothing is downloaded.
+
+A folder of tests that wants an empty page takes the fixture in its conftest:
+``from tests.browser import page as page``.
+"""
 
 from __future__ import annotations
 
@@ -46,3 +50,14 @@ class Diary:
         page.on("pageerror", lambda error: self.said.append(f"error: {error}"))
         page.on("dialog", lambda dialog: (self.said.append(f"dialog: {dialog.message}"), dialog.dismiss()))
         page.on("request", lambda request: self.requested.append(request.url))
+
+
+@pytest.fixture
+def page() -> Iterator[Page]:
+    """An empty page; what its scripts complain about fails the test."""
+    with chromium() as browser:
+        page = browser.new_page(viewport={"width": 1100, "height": 1200})
+        complaints: list[str] = []
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        yield page
+    assert not complaints, complaints

@@ -24,8 +24,10 @@ ALLOWED = {
     "report": {"signature", "comparison"},
     "tables": {"signature"},
     "publish": {"signature"},
+    "metrics": {"run", "score", "signature", "plots", "publish", "tables"},
+    "spaces": {"comparison", "plots", "report", "publish"},
 }
-LEAVES = {"errors", "options", "storage", "hub", "assets", ""}
+LEAVES = {"errors", "fileformat", "options", "storage", "hub", "assets", ""}
 HEAVY = [
     "torch",
     "transformers",
@@ -66,6 +68,17 @@ def test_imports_point_one_way(path):
     imported = {part(name) for name in runtime_imports(path)} - LEAVES - {own}
     upward = {name for name in imported if (PACKAGE / name).is_dir() or (PACKAGE / f"{name}.py").exists()}
     assert upward <= ALLOWED[own], f"{own} imports {sorted(upward - ALLOWED[own])}"
+
+
+def test_only_the_metric_imports_evaluate():
+    importing = set()
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            if any(name.split(".")[0] == "evaluate" for name in names):
+                importing.add(path.name)
+    assert importing == {"affinity_signature.py"}
 
 
 def test_every_public_name_resolves():

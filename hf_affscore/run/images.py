@@ -20,8 +20,9 @@ import httpx2
 import numpy as np
 
 from hf_affscore.errors import DatasetError, InputError
-from hf_affscore.hub import Source, failures_named, locate
+from hf_affscore.hub import failures_named
 from hf_affscore.options import Options
+from hf_affscore.run.sources import Source, locate
 
 if TYPE_CHECKING:
     import datasets

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,13 +9,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hf_affscore.errors import AffscoreWarning, InputError, ModelError
-from hf_affscore.hub import Source, failures_named, locate
+from hf_affscore.hub import failures_named
 from hf_affscore.options import Options
+from hf_affscore.run.image_side import image_shape, image_side
+from hf_affscore.run.sources import Source, locate
 
 if TYPE_CHECKING:
     import torch
     from PIL.Image import Image
     from torch import nn
+
+
+#: Where to look for the class of a configuration that does not name one.
+AUTO_CLASSES = (
+    "AutoModelForImageClassification",
+    "AutoModel",
+    *("AutoModelForObjectDetection", "AutoModelForSemanticSegmentation", "AutoModelForDepthEstimation"),
+    *("AutoModelForUniversalSegmentation", "AutoModelForInstanceSegmentation", "AutoModelForPoseEstimation"),
+    *("AutoModelForMaskedImageModeling", "AutoModelForKeypointDetection", "AutoModelForImageMatting"),
+    *("AutoModelForZeroShotImageClassification", "AutoModelForZeroShotObjectDetection"),
+    "AutoBackbone",
+)
 
 
 @dataclass(frozen=True)
@@ -54,14 +67,8 @@ class Checkpoint:
         }
 
     def forward(self, inputs: dict[str, torch.Tensor]) -> None:
-        """Run the network once. Bare modules take the pixels as their first argument."""
-        if getattr(self.module, "main_input_name", None) == "pixel_values":
-            self.module(**{name: inputs[name] for name in self._accepted() if name in inputs})
-        else:
-            self.module(inputs["pixel_values"])
-
-    def _accepted(self) -> list[str]:
-        return list(inspect.signature(self.module.forward).parameters)
+        """Run the network once, or its image side."""
+        image_side(self.module)(inputs)
 
     def input_shape(self) -> tuple[int, ...]:
         """Shape ``(C, H, W)`` of one input: what the preprocessing makes of a blank image."""
@@ -172,9 +179,14 @@ def model_class(config: Any) -> Any:
     remote = getattr(config, "auto_map", None) or {}
     if "AutoModelForImageClassification" in remote:
         return AutoModelForImageClassification
-    if "AutoModel" in remote or type(config) not in AutoModelForImageClassification._model_mapping:
+    if "AutoModel" in remote:
         return AutoModel
-    return AutoModelForImageClassification
+    for name in AUTO_CLASSES:
+        mapping = getattr(transformers, name)._model_mapping
+        if type(config) in mapping:
+            found = mapping[type(config)]
+            return found[0] if isinstance(found, tuple) else found
+    return AutoModel  # whose error message lists what there is
 
 
 def _from_module(module: nn.Module, processor: Any, options: Options) -> Checkpoint:
@@ -192,13 +204,7 @@ def _default_processor(module: nn.Module) -> Callable[[Image], torch.Tensor]:
 
         transform: Callable[[Image], torch.Tensor] = create_transform(**resolve_model_data_config(module))
         return transform
-    return _ImageNetTransform(_image_size(module))
-
-
-def _image_size(module: nn.Module) -> int:
-    size: Any = getattr(getattr(module, "config", None), "image_size", None)
-    size = size or getattr(module, "image_size", 224)
-    return int(size if isinstance(size, int) else max(size))
+    return _ImageNetTransform(max(image_shape(module)[1:]))
 
 
 class _ImageNetTransform:
@@ -296,10 +302,15 @@ def _device(options: Options) -> torch.device:
 
 
 def describe(module: nn.Module) -> dict[str, Any]:
-    """Class and sizes of a network, as the paper tabulates them."""
+    """Class and sizes of a network, as the paper tabulates them, and which part of it is run.
+
+    Raises:
+        ModelError: It cannot run on images alone.
+    """
     parameters = list(module.parameters())
     return {
         "class": type(module).__name__,
+        "runs": image_side(module).name,
         "num_parameters": sum(parameter.numel() for parameter in parameters),
         "num_trainable_parameters": sum(p.numel() for p in parameters if p.requires_grad),
         "num_modules": sum(1 for _ in module.modules()),

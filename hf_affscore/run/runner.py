@@ -23,7 +23,6 @@ from hf_affscore import __version__
 from hf_affscore.capture import looked_for
 from hf_affscore.capture.sites import Site
 from hf_affscore.errors import AffscoreWarning, DatasetError, NoActivationError
-from hf_affscore.hub import Source
 from hf_affscore.options import Options
 from hf_affscore.run.collect import DEFAULT_BATCH_SIZE, Collector, Group, evaluating
 from hf_affscore.run.images import ImageStream, locate_images, open_images
@@ -31,6 +30,7 @@ from hf_affscore.run.journal import Journal
 from hf_affscore.run.loading import Checkpoint, load_checkpoint, locate_model
 from hf_affscore.run.progress import bar, library_bars
 from hf_affscore.run.scoring import Scorer, Scores, Scoring, from_json, over_groups, to_json
+from hf_affscore.run.sources import Source
 from hf_affscore.run.world import World
 from hf_affscore.signature import NUMBERS_VERSION, Record, Signature
 

@@ -22,10 +22,14 @@ class World:
 
     @classmethod
     def current(cls, device: str | None = None) -> World:
-        """What ``accelerate launch`` or ``torchrun`` started; by itself a process is alone."""
+        """What ``accelerate launch`` or ``torchrun`` started; by itself a process is alone.
+
+        Without an accelerator in the machine, Accelerate joins processes only if it is told to use the CPU.
+        """
+        import torch
         from accelerate import PartialState
 
-        state = PartialState(cpu=device == "cpu")
+        state = PartialState(cpu=device == "cpu" or not torch.accelerator.is_available())
         return cls(rank=state.process_index, size=state.num_processes)
 
     @property

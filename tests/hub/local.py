@@ -29,7 +29,8 @@ class LocalHub:
     def __init__(self) -> None:
         self.store, self.log, self._faults = Store(), list[Logged](), Faults()
         self._storage = Server(content.STORAGE_ROUTES, self.store, self._faults, self.log)
-        self._server = Server(api.ROUTES + content.HUB_ROUTES, self.store, self._faults, self.log)
+        routes = api.ROUTES + content.HUB_ROUTES + content.STORAGE_ROUTES  # the last for its use as a proxy
+        self._server = Server(routes, self.store, self._faults, self.log)
         self._server.storage = self._storage.address
         self.endpoint = self._server.address
 

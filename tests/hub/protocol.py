@@ -25,7 +25,7 @@ class Request:
     query: dict[str, list[str]]
     headers: dict[str, str]  # names in lower case
     body: bytes
-    endpoint: str  # this server's own address
+    endpoint: str  # the Hub's address, as the client has it
     storage: str  # address of the other origin, which holds large files
     user: User | None = None
     groups: dict[str, str] = field(default_factory=dict)
@@ -142,14 +142,15 @@ class _Handler(BaseHTTPRequestHandler):
     do_HEAD = do_POST = do_PUT = do_DELETE = do_GET  # noqa: N815 - names that http.server calls
 
     def _read(self) -> Request:
-        path, _, _ = self.path.partition("?")
+        path = self.path.partition("?")[0]
+        path = re.sub("^http://[^/]+", "", path)  # a whole address: this server is used as a proxy
         return Request(
             method=self.command,
             path=path,
             query=parse_qs(urlsplit(self.path).query),
             headers={name.lower(): value for name, value in self.headers.items()},
             body=self._body(),
-            endpoint=self.server.address,
+            endpoint=f"http://{self.headers.get('Host')}",  # the name it was asked under
             storage=self.server.storage,
         )
 

@@ -57,35 +57,40 @@ def pictures(tmp_path):
 # processes
 
 
+BOTH = """
+import json, sys, warnings
+import hf_affscore as ha
+from hf_affscore.run.world import World
+
+warnings.simplefilter("ignore")
+model, *folders = sys.argv[1:]
+found = [ha.analyze(model, folder, num_samples=n, batch_size=7, cache=False) for folder, n in zip(folders, (100, 17))]
+if World.current().is_main:
+    print(json.dumps([sig.to_dict() for sig in found]))
+"""
+
+
+def launched(command, folder, pictures):
+    """The rows that a script gives which analyses both data sets, and the number of processes it ran in."""
+    (folder / "both.py").write_text(BOTH)
+    command = [*command, str(folder / "both.py"), str(DEMO_MODEL), str(DEMO_DATASET), str(pictures)]
+    done = subprocess.run(
+        command, env=environment(folder), capture_output=True, text=True, timeout=500, check=True
+    )
+    signatures = json.loads(done.stdout.splitlines()[-1])
+    return [sig["rows"] for sig in signatures], signatures[0]["metadata"]["environment"]["num_processes"]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("processes", [2, 3])
-def test_the_signature_is_the_same_on_any_number_of_processes(processes, tmp_path, pictures):
+def test_the_signature_is_the_same_on_any_number_of_processes(tmp_path, pictures):
     """Also when the samples do not divide and when images cannot be decoded."""
-    for data, samples in ((str(DEMO_DATASET), "100"), (str(pictures), "17")):
-        arguments = [
-            *ARGUMENTS[:2],
-            "--dataset",
-            data,
-            "--json",
-            "--num-samples",
-            samples,
-            "--batch-size",
-            "7",
-            "--no-cache",
-        ]
-        commands = (
-            [sys.executable, "-m", "hf_affscore", *arguments],
-            [sys.executable, "-m", "accelerate.commands.launch", "--cpu", f"--num_processes={processes}",
-             "--num_machines=1", "--mixed_precision=no", "--dynamo_backend=no", "-m", "hf_affscore", *arguments],
-        )  # fmt: skip
-        alone, shared = (
-            subprocess.run(
-                command, env=environment(tmp_path), capture_output=True, text=True, timeout=300, check=True
-            )
-            for command in commands
-        )
-        assert json.loads(shared.stdout)["metadata"]["environment"]["num_processes"] == processes
-        assert rows(alone.stdout) == rows(shared.stdout)
+    accelerate = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes=2"]
+    accelerate += ["--num_machines=1", "--mixed_precision=no", "--dynamo_backend=no"]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=3"]
+    alone, one = launched([sys.executable], tmp_path, pictures)
+    two, three = (launched(command, tmp_path, pictures) for command in (accelerate, torchrun))
+    assert (one, two[1], three[1]) == (1, 2, 3)
+    assert alone == two[0] == three[0]
 
 
 # interruption

@@ -1,0 +1,239 @@
+"""The two files of a signature as bytes, and the checks a stored pair passes before it is believed.
+
+- ``signature.json``: schema version, metadata, summary, skipped calls, and the checksum of the table;
+- ``signature.parquet``: one line per row, after the columns that name the network and the images
+  (:data:`SOURCE`), so that the tables of many signatures are one table.
+
+Nothing here opens a file or follows a path from one: what comes from elsewhere is only bytes until it has
+been checked. There is no pickle, and sizes are limited before anything is decoded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hf_affscore.errors import SignatureError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+SCHEMA_VERSION = 1
+JSON_FILE = "signature.json"
+TABLE_FILE = "signature.parquet"
+
+#: The columns that identify a row. Every other column is a statistic: a float, or text that explains one.
+IDENTITY: dict[str, type] = {
+    "index": int,  # position in execution order, from 0
+    "module": str,  # path of the module that ran, as in named_modules()
+    "activation": str,  # class or function: "ReLU", "gelu"
+    "call": int,  # number of the call when the same site runs more than once in a forward pass, from 0
+    "kind": str,  # "module" or "function"
+    "dim": int,  # features after pooling
+    "num_samples": int,  # rows the numbers rest on
+}
+
+#: The columns that say where a row comes from, the same in all rows of a signature, and where metadata has
+#: them. Together they are a signature's key: two signatures that agree in all of them are runs of the same.
+SOURCE: dict[str, tuple[str, str]] = {
+    "model": ("model", "id"),
+    "model_revision": ("model", "revision"),
+    "dataset": ("dataset", "id"),
+    "dataset_config": ("dataset", "config"),
+    "dataset_split": ("dataset", "split"),
+    "dataset_revision": ("dataset", "revision"),
+}
+
+# Far above any network: the largest signature seen has some thousand rows in 300 kB.
+MAX_DOCUMENT = 16 * 2**20
+MAX_TABLE = 64 * 2**20
+MAX_ROWS = 100_000
+
+
+def source_of(metadata: Mapping[str, Any]) -> dict[str, str | None]:
+    """The key of a signature, read from its metadata.
+
+    Example:
+        >>> source_of({"model": {"id": "user/net"}})["model"]
+        'user/net'
+    """
+    values = {name: metadata.get(part, {}).get(key) for name, (part, key) in SOURCE.items()}
+    return {name: None if value is None else str(value) for name, value in values.items()}
+
+
+def plain(value: Any) -> Any:
+    """``value`` with builtin types only; nan and infinities, which JSON does not have, become ``None``."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def encode(document: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> dict[str, bytes]:
+    """The two files, by name; the same signature always gives the same bytes.
+
+    Args:
+        document: ``metadata``, ``summary`` and ``skipped``.
+        rows: The rows, all with the same fields.
+    """
+    table = _to_parquet(source_of(document["metadata"]), rows)
+    checksum = {"file": TABLE_FILE, "sha256": hashlib.sha256(table).hexdigest()}
+    text = json.dumps(
+        {**header(), **plain(document), "table": checksum}, indent=2, ensure_ascii=False, allow_nan=False
+    )
+    return {TABLE_FILE: table, JSON_FILE: f"{text}\n".encode()}
+
+
+def header() -> dict[str, Any]:
+    """How a document says what it is."""
+    return {"format": "hf_affscore.signature", "schema_version": SCHEMA_VERSION}
+
+
+def decode(document: bytes, table: bytes, where: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The document and the rows, checked: sizes, schema, types, and that the two belong together.
+
+    Args:
+        document: Content of ``signature.json``.
+        table: Content of ``signature.parquet``.
+        where: What to call the place in messages: a folder, or a repository.
+
+    Raises:
+        SignatureError: The files are damaged, too large, do not belong together, or were written by a newer
+            version of this package.
+    """
+    what = f"{JSON_FILE} in {where}"
+    for name, content, limit in ((JSON_FILE, document, MAX_DOCUMENT), (TABLE_FILE, table, MAX_TABLE)):
+        if len(content) > limit:
+            raise SignatureError(
+                f"{name} in {where} has {len(content)} bytes; a signature's has at most {limit}. "
+                "It is not used: ask whoever made it."
+            )
+    try:
+        loaded = json.loads(document, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise SignatureError(f"{what} is not a JSON document: {error}") from error
+    _check_document(loaded, what)
+    if loaded["table"].get("sha256") != hashlib.sha256(table).hexdigest():
+        raise SignatureError(
+            f"{TABLE_FILE} in {where} is not the table that {JSON_FILE} describes (its checksum differs): "
+            "the two files come from different runs, or one is damaged. Write the signature again."
+        )
+    columns = read_parquet(table, f"{TABLE_FILE} in {where}")
+    _check_columns(columns, f"{TABLE_FILE} in {where}")
+    rows = columns.drop_columns([name for name in SOURCE if name in columns.column_names]).to_pylist()
+    return loaded, rows
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _check_document(document: Any, what: str) -> None:
+    """Refuse a document that this version cannot read."""
+    if not isinstance(document, dict) or document.get("format") != header()["format"]:
+        raise SignatureError(f"{what} is not a signature: its 'format' is not {header()['format']!r}.")
+    version = document.get("schema_version")
+    if not isinstance(version, int) or not 1 <= version <= SCHEMA_VERSION:
+        raise SignatureError(
+            f"{what} has schema version {version!r}; this package reads 1 to {SCHEMA_VERSION}. "
+            "Upgrade with `pip install -U hf-affscore`."
+        )
+    kinds = {"metadata": dict, "skipped": list, "table": dict}
+    wrong = [key for key, kind in kinds.items() if not isinstance(document.get(key), kind)]
+    wrong = wrong or [
+        f"metadata.{part}"
+        for part in ("model", "dataset", "options", "environment")
+        if not isinstance(document["metadata"].get(part, {}), dict)
+    ]
+    if not wrong and not all(_is_record(record) for record in document["skipped"]):
+        wrong = ["skipped"]
+    if wrong:
+        raise SignatureError(f"{what} lacks {', '.join(wrong)}, or it is damaged; write the signature again.")
+
+
+def _is_record(value: Any) -> bool:
+    scalar = str | int | float | None
+    return isinstance(value, dict) and all(isinstance(item, scalar) for item in value.values())
+
+
+def _to_parquet(source: Mapping[str, str | None], rows: Sequence[Mapping[str, Any]]) -> bytes:
+    """Arrow types: identity as declared, statistics by value, also when there is no row."""
+    import pyarrow as pa
+
+    arrow = {int: pa.int64(), str: pa.string(), bool: pa.bool_(), float: pa.float64()}
+    types = dict.fromkeys(source, pa.string())
+    for name in list(rows[0]) if rows else list(IDENTITY):
+        values = (row[name] for row in rows if row[name] is not None)
+        types[name] = arrow[IDENTITY.get(name) or type(next(values, ""))]
+    return write_parquet(pa.Table.from_pylist([{**source, **row} for row in rows], pa.schema(types.items())))
+
+
+def write_parquet(table: pa.Table) -> bytes:
+    """A table as the bytes of a Parquet file."""
+    import pyarrow.parquet as pq
+
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer)
+    return buffer.getvalue()
+
+
+def read_parquet(content: bytes, what: str) -> pa.Table:
+    """The table in a Parquet file, its announced size checked before it is decoded.
+
+    Raises:
+        SignatureError: Not a Parquet file, damaged, or far too large to be ours.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        file = pq.ParquetFile(io.BytesIO(content))
+        groups = [file.metadata.row_group(number) for number in range(file.metadata.num_row_groups)]
+        if (
+            file.metadata.num_rows > MAX_ROWS
+            or sum(group.total_byte_size for group in groups) > 4 * MAX_TABLE
+        ):
+            raise SignatureError(
+                f"{what} announces {file.metadata.num_rows} rows; a signature's has at most {MAX_ROWS}. "
+                "It is not used: ask whoever made it."
+            )
+        table = file.read()
+        table.validate(full=True)
+    except (pa.ArrowException, OSError, MemoryError, ValueError) as error:
+        if isinstance(error, SignatureError):
+            raise
+        raise SignatureError(f"{what} is not a Parquet table: {error}") from error
+    return table
+
+
+def _check_columns(table: pa.Table, what: str) -> None:
+    """Refuse columns of other types than a row has."""
+    import pyarrow as pa
+
+    arrow = {int: pa.int64(), str: pa.string()}
+    names = table.column_names
+    wrong = [name for name in set(names) if names.count(name) > 1]
+    for field in table.schema:
+        declared = pa.string() if field.name in SOURCE else arrow.get(IDENTITY.get(field.name, float))
+        fine = field.type in (
+            (pa.int64(), pa.string(), pa.bool_(), pa.float64()) if declared is None else (declared,)
+        )
+        if not fine:
+            wrong.append(f"{field.name} ({field.type})")
+    if table.num_rows and "affinity_score" not in names:
+        wrong.append("affinity_score (missing)")
+    elif table.num_rows and table.schema.field("affinity_score").type != pa.float64():
+        wrong.append("affinity_score (not a number)")
+    if wrong:
+        raise SignatureError(f"{what} has columns that no signature has: {', '.join(wrong)}.")

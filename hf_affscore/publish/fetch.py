@@ -1,0 +1,146 @@
+"""Signatures out of a collection: a repository on the Hub, its cached copy, or a local folder.
+
+What is fetched is one commit, whatever happens to the repository meanwhile. Sizes are asked for before
+anything is downloaded, and everything is checked before it is used (:mod:`hf_affscore.fileformat`).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from hf_affscore.errors import HubError, SignatureError
+from hf_affscore.fileformat import JSON_FILE, MAX_TABLE, TABLE_FILE
+from hf_affscore.hub import client, failures_named
+from hf_affscore.publish.index import INDEX_FILE, Entry, matching, read_index
+from hf_affscore.signature import Signature
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
+
+S = TypeVar("S", bound=Signature)
+
+_THREADS = 8
+
+
+@dataclass(frozen=True)
+class _Collection:
+    """A collection at one commit; ``files`` are fetched as they are asked for."""
+
+    api: HfApi
+    repo_id: str
+    commit: str
+
+    def read(self, paths: Iterable[str]) -> dict[str, bytes]:
+        """Contents by path, from the cache where they are there."""
+        paths = list(paths)
+        missing = [path for path in paths if not self._cached(path)]
+        if missing:
+            self._check_sizes(missing)
+        with ThreadPoolExecutor(_THREADS) as threads:
+            return dict(zip(paths, threads.map(self._download, paths), strict=True))
+
+    def _cached(self, path: str) -> bool:
+        from huggingface_hub import try_to_load_from_cache
+
+        found = try_to_load_from_cache(self.repo_id, path, revision=self.commit, repo_type="dataset")
+        return isinstance(found, str)
+
+    def _check_sizes(self, paths: list[str]) -> None:
+        infos = self.api.get_paths_info(self.repo_id, paths, repo_type="dataset", revision=self.commit)
+        sizes = {info.path: getattr(info, "size", 0) for info in infos}
+        if absent := [path for path in paths if path not in sizes]:
+            raise HubError(
+                f"{self.repo_id} has no {absent[0]}: expected a collection of signatures, as "
+                "`hf-affscore push` makes it. Check the name, or its history."
+            )
+        if large := [path for path, size in sizes.items() if size > MAX_TABLE]:
+            raise SignatureError(
+                f"{large[0]} in {self.repo_id} has {sizes[large[0]]} bytes; a signature's files have at most "
+                f"{MAX_TABLE}. It was not downloaded: ask whoever made it."
+            )
+
+    def _download(self, path: str) -> bytes:
+        found = self.api.hf_hub_download(self.repo_id, path, repo_type="dataset", revision=self.commit)
+        return Path(found).read_bytes()
+
+
+def fetch_signature(
+    kind: type[S],
+    source: str | os.PathLike[str],
+    choice: Mapping[str, str | None],
+    *,
+    revision: str | None,
+    token: str | bool | None,
+) -> S:
+    """One signature of a collection, see :meth:`Signature.from_pretrained`."""
+    if Path(source).is_dir():
+        folders = _local_folders(Path(source))
+        chosen = matching(folders, choice, str(source))
+        return kind.from_pretrained(folders[chosen])
+    repo_id = str(source)
+    with failures_named("dataset", repo_id, revision, publishing=True):
+        collection = _open(repo_id, revision, token)
+        entry = matching(_entries(collection), choice, repo_id)
+        return _load(kind, collection, [entry])[0]
+
+
+def load_signatures(
+    source: str | os.PathLike[str], *, revision: str | None = None, token: str | bool | None = None
+) -> list[Signature]:
+    """All signatures of a collection, in the order of their folders' names.
+
+    Args:
+        source: A data set repository on the Hub (``"user/signatures"``), or a local folder that holds one
+            signature or, in folders below, many.
+        revision: Branch, tag or commit on the Hub.
+        token: Access token for the Hub.
+
+    Raises:
+        SignatureError: There is none, or one is damaged.
+        HubError: The repository is missing, closed to you, or cannot be reached and is not in the cache.
+    """
+    if Path(source).is_dir():
+        return [Signature.from_pretrained(folder) for folder in _local_folders(Path(source)).values()]
+    repo_id = str(source)
+    with failures_named("dataset", repo_id, revision, publishing=True):
+        collection = _open(repo_id, revision, token)
+        return _load(Signature, collection, _entries(collection))
+
+
+def _open(repo_id: str, revision: str | None, token: str | bool | None) -> _Collection:
+    api = client(token)
+    resolved = api.resolve_revision(repo_id, repo_type="dataset", revision=revision).resolved
+    return _Collection(api, repo_id, resolved)
+
+
+def _entries(collection: _Collection) -> list[Entry]:
+    content = collection.read([INDEX_FILE])[INDEX_FILE]
+    return list(read_index(content, collection.repo_id).values())
+
+
+def _load(kind: type[S], collection: _Collection, entries: list[Entry]) -> list[S]:
+    files = (JSON_FILE, TABLE_FILE)
+    contents = collection.read(f"{entry.folder}/{name}" for entry in entries for name in files)
+    return [
+        kind.from_files(
+            {name: contents[f"{entry.folder}/{name}"] for name in files},
+            f"{collection.repo_id}/{entry.folder}",
+        )
+        for entry in entries
+    ]
+
+
+def _local_folders(folder: Path) -> dict[Entry, Path]:
+    """The signatures at or below a folder."""
+    found = sorted(path.parent for path in folder.rglob(JSON_FILE))
+    if not found:
+        raise SignatureError(
+            f"No signature in {folder} or below: expected {JSON_FILE}. "
+            f"Make one with `hf-affscore analyze ... --output {folder}`."
+        )
+    return {Entry.of(Signature.from_pretrained(path)): path for path in found}

@@ -1,0 +1,209 @@
+"""What a collection of signatures holds: one folder for each, and one table that lists them all.
+
+::
+
+    README.md                              the card
+    summary.parquet                        one line per signature: configuration "summary", and the index
+    signatures/<folder>/signature.parquet  its rows: configuration "layers", the default
+    signatures/<folder>/signature.json     its metadata
+    signatures/<folder>/signature.png      its picture
+
+A folder's name follows from the signature's key (:data:`hf_affscore.fileformat.SOURCE`) alone, so a newer
+run of the same falls on the old one, and no path is ever taken from a file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING, Any, Self
+
+from hf_affscore.errors import SignatureError
+from hf_affscore.fileformat import IDENTITY, SOURCE, plain, read_parquet, source_of, write_parquet
+from hf_affscore.signature import Signature
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+INDEX_FILE = "summary.parquet"
+FOLDER = "signatures"
+PICTURE_FILE = "signature.png"
+
+_TYPES = {int: "int64", str: "string", bool: "bool", float: "float64"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One line of the index: what a signature is called, sums up to, and was made with."""
+
+    model: str | None = None
+    model_revision: str | None = None
+    dataset: str | None = None
+    dataset_config: str | None = None
+    dataset_split: str | None = None
+    dataset_revision: str | None = None
+    num_samples: int | None = None
+    num_parameters: int | None = None
+    activations: int | None = None
+    undefined: int | None = None
+    median: float | None = None
+    min: float | None = None
+    max: float | None = None
+    mean: float | None = None
+    std: float | None = None
+    scores: tuple[float | None, ...] = ()
+    options: str = "{}"  # JSON
+    versions: str = "{}"  # JSON
+    columns: str = "{}"  # JSON: the types of the columns in the table of rows
+    created: str | None = None
+
+    @classmethod
+    def of(cls, signature: Signature) -> Self:
+        """The line for a signature."""
+        metadata = signature.metadata
+        summary: dict[str, Any] = plain(signature.summary())
+        environment = metadata.get("environment", {})
+        scores: tuple[float | None, ...] = tuple(plain(signature.scores.tolist()))
+        measures = {name: summary[name] for name in ("undefined", "median", "min", "max", "mean", "std")}
+        created = environment.get("created")
+        values: dict[str, Any] = {
+            **source_of(metadata),
+            **measures,
+            "num_samples": _whole(metadata.get("dataset", {}).get("num_samples")),
+            "num_parameters": _whole(metadata.get("model", {}).get("num_parameters")),
+            "activations": len(signature.rows),
+            "scores": scores,
+            "options": _json(metadata.get("options", {})),
+            "versions": _json(environment.get("versions", {})),
+            "columns": _json(_columns(signature)),
+            "created": None if created is None else str(created),
+        }
+        return cls(**values)
+
+    @property
+    def source(self) -> dict[str, str | None]:
+        """The signature's key."""
+        return {name: getattr(self, name) for name in SOURCE}
+
+    @property
+    def folder(self) -> str:
+        """Where the signature is, in the collection."""
+        return f"{FOLDER}/{folder_name(self.source)}"
+
+    def describe(self) -> str:
+        """The key on one line, for messages."""
+        return ", ".join(f"{name}={value!r}" for name, value in self.source.items() if value is not None)
+
+
+def _whole(value: Any) -> int | None:
+    return value if isinstance(value, int) else None
+
+
+def _json(value: Any) -> str:
+    return json.dumps(plain(value), ensure_ascii=False)
+
+
+def _columns(signature: Signature) -> dict[str, str]:
+    """The types of a table's columns; text where a column has no value to tell."""
+    types = dict.fromkeys(SOURCE, "string")
+    for name in list(signature.rows[0]) if signature.rows else list(IDENTITY):
+        values = (row[name] for row in signature.rows if row[name] is not None)
+        types[name] = _TYPES[IDENTITY.get(name) or type(next(values, ""))]
+    return types
+
+
+def folder_name(source: Mapping[str, str | None]) -> str:
+    """A folder for this key: readable, and safe on any file system, also where case does not count.
+
+    Example:
+        >>> folder_name({"model": "Microsoft/ResNet-50", "dataset": "cifar10"})
+        'microsoft-resnet-50-cifar10-ed1dd7f03ed4'
+    """
+    known = {name: value for name, value in source.items() if value is not None}
+    digest = hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()
+    words = "-".join(known.get(name, "") for name in ("model", "dataset"))
+    readable = re.sub(r"[^a-z0-9]+", "-", words.lower()).strip("-")[:60]
+    return f"{readable}-{digest[:12]}".lstrip("-")
+
+
+def matching(entries: Iterable[Entry], choice: Mapping[str, str | None], where: str) -> Entry:
+    """The one signature that is meant.
+
+    Args:
+        entries: All there are.
+        choice: Values of the key; revisions may be cut short, and ``None`` stands for any.
+        where: What to call the collection in messages.
+
+    Raises:
+        SignatureError: None or several fit; the message lists the choices.
+    """
+    asked = {name: value for name, value in choice.items() if value is not None}
+    entries = list(entries)
+    found = [entry for entry in entries if all(_fits(entry, name, value) for name, value in asked.items())]
+    if len(found) == 1:
+        return found[0]
+    wanted = f" for {', '.join(f'{name}={value!r}' for name, value in asked.items())}" if asked else ""
+    listed = "".join(f"\n  {entry.describe()}" for entry in (found or entries)[:20])
+    if found:
+        raise SignatureError(
+            f"{where} has {len(found)} signatures{wanted}. Choose one by naming more of these:{listed}"
+        )
+    raise SignatureError(f"{where} has no signature{wanted}. It has {len(entries)}:{listed}")
+
+
+def _fits(entry: Entry, name: str, value: str) -> bool:
+    actual = entry.source[name]
+    return actual == value or (name.endswith("revision") and actual is not None and actual.startswith(value))
+
+
+def _schema() -> pa.Schema:
+    import pyarrow as pa
+
+    integers = {"num_samples", "num_parameters", "activations", "undefined"}
+    numbers = {"median", "min", "max", "mean", "std"}
+    kinds = {name: pa.int64() for name in integers} | {name: pa.float64() for name in numbers}
+    kinds["scores"] = pa.list_(pa.float64())
+    return pa.schema([(field.name, kinds.get(field.name, pa.string())) for field in fields(Entry)])
+
+
+def write_index(entries: Iterable[Entry]) -> bytes:
+    """The index as a Parquet file, in an order that depends on nothing but its content."""
+    import pyarrow as pa
+
+    ordered = sorted(entries, key=lambda entry: entry.folder)
+    return write_parquet(pa.Table.from_pylist([asdict(entry) for entry in ordered], _schema()))
+
+
+def read_index(content: bytes, where: str) -> dict[str, Entry]:
+    """The entries of an index by folder, checked; columns that a newer version added are left out.
+
+    Raises:
+        SignatureError: Not an index, or damaged.
+    """
+    what = f"{INDEX_FILE} in {where}"
+    table, schema = read_parquet(content, what), _schema()
+    known = [field for field in table.schema if field.name in schema.names]
+    wrong = [field.name for field in known if field.type != schema.field(field.name).type]
+    if wrong or not known or len(set(table.column_names)) < len(table.column_names):
+        raise SignatureError(
+            f"{what} is not the index of a collection of signatures (columns: {', '.join(wrong) or 'none'}). "
+            "Restore it from the repository's history, or push to another repository."
+        )
+    rows: list[dict[str, Any]] = table.select([field.name for field in known]).to_pylist()
+    entries = [Entry(**{**row, "scores": tuple(row.get("scores") or ())}) for row in rows]
+    for entry in entries:
+        for name in ("options", "versions", "columns"):
+            _check_json(getattr(entry, name), f"Column {name!r} of {what}")
+    return {entry.folder: entry for entry in entries}
+
+
+def _check_json(text: str | None, what: str) -> None:
+    try:
+        if isinstance(json.loads(text or ""), dict):
+            return
+    except (ValueError, RecursionError):
+        pass
+    raise SignatureError(f"{what} does not hold JSON objects. Restore it from the repository's history.")

@@ -1,0 +1,203 @@
+"""Text for cards: what comes from outside is made harmless, and what others wrote is left as it is.
+
+Cards are Markdown with HTML allowed in it and YAML on top; a model's name may hold all three. Text from
+outside goes through :func:`escape` or :func:`repository_link`; nothing else is interpolated.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import unicodedata
+from collections.abc import Sequence
+from typing import Any
+
+import yaml
+
+from hf_affscore.errors import InputError
+
+BEGIN = "<!-- hf-affscore: begin (what stands between these two lines is replaced by the next update) -->"
+END = "<!-- hf-affscore: end -->"
+
+_HARMLESS = " ./-,…"
+_REPO_ID = re.compile(r"[A-Za-z0-9](?:[\w.-]*[A-Za-z0-9])?/[A-Za-z0-9](?:[\w.-]*[A-Za-z0-9])?", re.ASCII)
+_BARS = "▁▂▃▄▅▆▇█"
+
+
+def escape(text: object, limit: int = 120) -> str:
+    """Text from outside as it reads, on one line: no Markdown, HTML, link or control character survives.
+
+    Everything but letters, digits and a few signs becomes a character reference, which Markdown shows and
+    never interprets.
+
+    Example:
+        >>> escape("a|b <script>")
+        'a&#124;b &#60;script&#62;'
+        >>> escape("user/my_net-50, v1.5")
+        'user/my_net-50, v1.5'
+    """
+    line = " ".join(str(text).split())
+    line = line if len(line) <= limit else line[: limit - 1] + "…"
+    line = re.sub(
+        r"(?<=[^\W_])_(?=[^\W_])", "\0", line.replace("\0", " ")
+    )  # between letters it means nothing
+    return "".join("_" if character == "\0" else _harmless(character) for character in line)
+
+
+def _harmless(character: str) -> str:
+    if character.isalnum() or character in _HARMLESS:
+        return character
+    if unicodedata.category(character).startswith("C"):  # controls, and marks that reverse what follows
+        return "\N{REPLACEMENT CHARACTER}"
+    return f"&#{ord(character)};"
+
+
+def is_repo_id(text: str | None) -> bool:
+    """Whether this can be a repository's name, and so can stand in an address or in code as it is.
+
+    Example:
+        >>> is_repo_id("microsoft/resnet-50"), is_repo_id("../etc"), is_repo_id(None)
+        (True, False, False)
+    """
+    return bool(text) and len(str(text)) <= 96 and _REPO_ID.fullmatch(str(text)) is not None
+
+
+def repository_link(name: str | None, revision: str | None, prefix: str = "") -> str:
+    """A name, as a link to its repository where it can be one: a Hub id with a commit.
+
+    Example:
+        >>> repository_link("user/net", "0123456789012345678901234567890123456789")
+        '[user/net](https://huggingface.co/user/net)'
+        >>> repository_link("my net", None)
+        'my net'
+    """
+    if is_repo_id(name) and re.fullmatch("[0-9a-f]{40}", revision or ""):
+        return f"[{escape(name)}](https://huggingface.co/{prefix}{name})"
+    return escape(name or "unnamed")
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> str:
+    """A Markdown table of cells that are Markdown already; ``right`` are the columns set to the right.
+
+    Example:
+        >>> print(table(["a", "b"], [["x", "1"]], right=[1]))
+        | a | b |
+        | --- | ---: |
+        | x | 1 |
+    """
+    rule = ["---:" if column in right else "---" for column in range(len(header))]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in [header, rule, *rows])
+
+
+def number(value: float | None) -> str:
+    """A score as cards show it.
+
+    Example:
+        >>> number(0.98765), number(None)
+        ('0.988', '-')
+    """
+    return "-" if value is None or math.isnan(value) else f"{value:.3f}"
+
+
+def bars(scores: Sequence[float | None], width: int = 32) -> str:
+    """Scores between 0 and 1 as a row of bars, one each, or the mean of neighbours where there are many.
+
+    Example:
+        >>> bars([0.0, 0.5, 1.0, None])
+        '▁▅█·'
+    """
+    groups = max(1, math.ceil(len(scores) / width))
+    shown = []
+    for start in range(0, len(scores), groups):
+        defined = [s for s in scores[start : start + groups] if s is not None and not math.isnan(s)]
+        mean = min(max(sum(defined) / len(defined), 0.0), 1.0) if defined else None
+        shown.append("·" if mean is None else _BARS[min(int(mean * len(_BARS)), len(_BARS) - 1)])
+    return "".join(shown)
+
+
+def merge_section(text: str, section: str) -> str:
+    r"""Put ``section`` between its markers: in place of the last one, or at the end; nothing else changes.
+
+    Args:
+        text: A card, or nothing.
+        section: Markdown without the markers, with newlines as ``\n``.
+
+    Raises:
+        InputError: The card has a marker without its partner, or more than one pair.
+
+    Example:
+        >>> merge_section(merge_section("# Net\n", "one"), "two").count("one")
+        0
+    """
+    line_end = "\r\n" if "\r\n" in text else "\n"
+    marked = f"{BEGIN}\n{section.strip()}\n{END}".replace("\n", line_end)
+    begins, ends = text.count(BEGIN), text.count(END)
+    if (begins, ends) == (0, 0):
+        gap = "" if not text else line_end if text.endswith("\n") else 2 * line_end
+        return f"{text}{gap}{marked}{line_end}"
+    start, stop = text.find(BEGIN), text.find(END)
+    if (begins, ends) != (1, 1) or stop < start:
+        raise InputError(
+            f"The card has {begins} begin and {ends} end markers of a section by hf-affscore; expected one of "
+            "each, in this order. Remove the section by hand, then update again."
+        )
+    return text[:start] + marked + text[stop + len(END) :]
+
+
+_FRONT_MATTER = re.compile(
+    r"\A(\ufeff?---[ \t]*\r?\n)(.*?)(^---[ \t]*(?:\r?\n|\Z))", re.DOTALL | re.MULTILINE
+)
+
+
+def metadata_of(text: str) -> dict[str, Any]:
+    """The metadata on top of a card; empty where there is none.
+
+    Raises:
+        InputError: There is a block, but it is no YAML mapping.
+    """
+    match = _FRONT_MATTER.match(text)
+    try:
+        data = yaml.safe_load(match[2]) if match else {}
+    except yaml.YAMLError as error:
+        raise InputError(f"The metadata on top of the card is not YAML: {error}. Repair it first.") from error
+    if data is not None and not isinstance(data, dict):
+        raise InputError(
+            "The metadata on top of the card is not a mapping of names to values. Repair it first."
+        )
+    return data or {}
+
+
+def set_metadata(text: str, key: str, value: Any) -> str:
+    r"""Set one top-level key of a card's metadata; every other line keeps its bytes, comments too.
+
+    Raises:
+        InputError: The metadata is not YAML, or is written so that the key cannot be replaced alone.
+
+    Example:
+        >>> set_metadata("---\nlicense: mit  # mine\n---\n# Net\n", "tags", ["vision"])
+        '---\nlicense: mit  # mine\ntags:\n- vision\n---\n# Net\n'
+    """
+    before = metadata_of(text)
+    if key in before and before[key] == value:
+        return text
+    line_end = "\r\n" if "\r\n" in text else "\n"
+    lines = yaml.safe_dump({key: value}, sort_keys=False, allow_unicode=True, width=1000)
+    block = lines.replace("\n", line_end)
+    match = _FRONT_MATTER.match(text)
+    if match is None:
+        return f"---{line_end}{block}---{line_end}{line_end if text else ''}{text}"
+    old = re.compile(
+        rf"^(?:{re.escape(key)}|\"{re.escape(key)}\"|'{re.escape(key)}')[ \t]*:.*?(?=^[^\s#\-]|\Z)",
+        re.DOTALL | re.MULTILINE,
+    )
+    inside = match[2]
+    if key in before:
+        inside = old.sub(lambda _: block, inside, count=1)
+    else:
+        inside += ("" if inside.endswith("\n") or not inside else line_end) + block
+    changed = match[1] + inside + match[3] + text[match.end() :]
+    if metadata_of(changed) != {**before, key: value}:
+        raise InputError(
+            f"The metadata on top of the card is written so that {key!r} cannot be changed alone. Set it by hand."
+        )
+    return changed

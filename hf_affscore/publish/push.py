@@ -1,0 +1,77 @@
+"""A signature becomes part of a collection on the Hub."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hf_affscore.errors import HubError, InputError
+from hf_affscore.publish.cards import dataset_card
+from hf_affscore.publish.commit import State, commit_change
+from hf_affscore.publish.index import INDEX_FILE, PICTURE_FILE, Entry, read_index, write_index
+from hf_affscore.signature import Signature
+
+if TYPE_CHECKING:
+    from huggingface_hub import CommitInfo
+
+
+def push_signature(
+    signature: Signature,
+    repo_id: str,
+    *,
+    private: bool | None,
+    token: str | bool | None,
+    revision: str | None,
+    create_pr: bool,
+    commit_message: str | None,
+) -> CommitInfo:
+    """Add ``signature`` to the collection ``repo_id``, see :meth:`Signature.push_to_hub`."""
+    if not signature.rows:
+        raise InputError(f"The signature of {signature.name} has no rows; expected at least one to publish.")
+    entry = Entry.of(signature)
+    files = {f"{entry.folder}/{name}": content for name, content in signature.to_files().items()}
+    files[f"{entry.folder}/{PICTURE_FILE}"] = picture(signature)
+
+    def change(state: State) -> dict[str, bytes]:
+        entries = {**_present(state), entry.folder: entry}
+        card = dataset_card(state.read_card(), list(entries.values()), repo_id)
+        return {**files, INDEX_FILE: write_index(entries.values()), "README.md": card.encode()}
+
+    return commit_change(
+        "dataset",
+        repo_id,
+        change,
+        message=commit_message or one_line(f"Signature of {entry.model} on {entry.dataset}"),
+        token=token,
+        revision=revision,
+        create_pr=create_pr,
+        create=True,
+        private=private,
+    )
+
+
+def _present(state: State) -> dict[str, Entry]:
+    """What the collection holds already."""
+    content = state.read(INDEX_FILE)
+    if content is not None:
+        return read_index(content, state.repo_id)
+    if any(path.startswith("signatures/") for path in state.paths):
+        raise HubError(
+            f"{state.repo_id} holds signatures, but {INDEX_FILE}, which lists them, is gone. Restore it from the "
+            "repository's history, or push to another repository."
+        )
+    return {}
+
+
+def picture(signature: Signature) -> bytes:
+    """The signature as a PNG; the same signature gives the same bytes."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / PICTURE_FILE
+        signature.plot(path)
+        return path.read_bytes()
+
+
+def one_line(text: str) -> str:
+    """Text from outside as the first line of a commit."""
+    return "".join(character if character.isprintable() else " " for character in text)[:120]

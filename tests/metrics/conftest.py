@@ -1,0 +1,1 @@
+from tests.browser import page as page

@@ -1,0 +1,197 @@
+"""What can go wrong between here and the Hub: each a sentence with a next step, retried where that helps."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import pytest
+
+import hf_affscore as ha
+from hf_affscore.errors import AffscoreError, HubError, SignatureError
+from hf_affscore.publish import commit as committing
+from hf_affscore.publish.index import INDEX_FILE
+from hf_affscore.signature import Signature
+from tests.hub import LocalHub
+from tests.publish.samples import signature
+
+REPO = "ada/signatures"
+
+
+@pytest.fixture
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Pauses are counted instead of waited for; the client's own are skipped too."""
+    waited: list[float] = []
+    monkeypatch.setattr(time, "sleep", waited.append)
+    return waited
+
+
+def refused(action: Callable[[], object], *sentences: str) -> None:
+    sig = signature()
+    with pytest.raises(HubError) as error:
+        action()
+    for sentence in sentences:
+        assert sentence in str(error.value)
+    assert "hf_" not in str(error.value), "a token in a message"
+    assert sig == signature()
+
+
+def push(token: str | bool | None, **options: object) -> Callable[[], object]:
+    return lambda: signature().push_to_hub(REPO, token=token, **options)  # type: ignore[arg-type]
+
+
+def test_no_token(hub: LocalHub) -> None:
+    refused(push(None), "'ada/signatures'", "(401)", "`hf auth login`")
+    refused(push(False), "'ada/signatures'", "(401)", "`hf auth login`")
+    hub.add("model", "ada/net")
+    refused(lambda: ha.update_model_card(signature(), "ada/net"), "needs a token", "`hf auth login`")
+
+
+def test_a_wrong_token(hub: LocalHub) -> None:
+    hub.add("dataset", REPO)
+    refused(push("hf_wrong"), "does not accept the token (401)", "`hf auth login`")
+    refused(lambda: Signature.from_pretrained(REPO, token="hf_wrong"), "does not accept the token (401)")
+
+
+def test_a_read_only_token_and_a_repository_of_someone_else(hub: LocalHub) -> None:
+    refused(push(hub.token("ada", "read")), "may not write there (403)", "create_pr=True")
+    hub.add("dataset", REPO)
+    refused(push(hub.token("ada", "read")), "may not write there (403)", "create_pr=True")
+    refused(push(hub.token("eve")), "may not write there (403)", "create_pr=True")
+    assert hub.files("dataset", REPO) == {}
+
+
+def test_missing_private_and_gated_repositories(hub: LocalHub) -> None:
+    eve = hub.token("eve")
+    fetch = lambda **options: lambda: Signature.from_pretrained(REPO, **options)  # noqa: E731
+    refused(fetch(), "was not found", "Check the spelling")
+    refused(push(eve, create_pr=True), "was not found")
+    hub.add("dataset", REPO, private=True)
+    refused(fetch(token=eve), "was not found", "if it is private, log in")
+    hub.add("dataset", "ada/gated", gated=True)
+    signature().push_to_hub("ada/gated", token=hub.token("ada"))
+    for token in (False, eve):
+        refused(lambda t=token: ha.load_signatures("ada/gated", token=t), "is gated: accept its terms")  # type: ignore[misc]
+    hub.repo("dataset", "ada/gated").granted.add("eve")
+    assert ha.load_signatures("ada/gated", token=eve) == [signature()]
+    with pytest.raises(HubError, match="neither a local folder nor a Hub id"):
+        Signature.from_pretrained("no/such/folder")
+
+
+def test_a_repository_of_something_else(hub: LocalHub) -> None:
+    hub.add("dataset", REPO, {"train.csv": b"a,b"})
+    refused(lambda: Signature.from_pretrained(REPO), f"has no {INDEX_FILE}", "hf-affscore push")
+
+
+@pytest.mark.parametrize(
+    "where", ["/api/datasets/ada/signatures$", "/preupload/", "/commit/", "/lfs/objects/batch"]
+)
+@pytest.mark.parametrize("status", [429, 500, 503, None])
+def test_faults_that_pass_are_waited_out(
+    hub: LocalHub, pauses: list[float], where: str, status: int | None
+) -> None:
+    token = hub.token("ada")
+    hub.add("dataset", REPO)
+    method = "GET" if where.endswith("$") else "POST"
+    hub.fail(method, where, status, times=2, retry_after=3 if status == 429 else None)
+    signature().push_to_hub(REPO, token=token)
+    assert len(hub.repo("dataset", REPO).history()) == 2
+    assert len(pauses) == 2
+    assert all(pause in (3, 4) for pause in pauses) or status != 429
+
+
+def test_a_connection_cut_within_a_large_upload(hub: LocalHub, pauses: list[float]) -> None:
+    hub.fail("PUT", "/lfs/", times=2)
+    signature().push_to_hub(REPO, token=hub.token("ada"))
+    assert [line.status for line in hub.log if line.method == "PUT"].count(None) == 2
+    assert ha.load_signatures(REPO) == [signature()]
+
+
+@pytest.mark.parametrize(("status", "sentence"), [(None, "connection to the Hub broke"), (502, "own (502)")])
+def test_an_upload_that_never_gets_through(
+    hub: LocalHub, pauses: list[float], monkeypatch: pytest.MonkeyPatch, status: int | None, sentence: str
+) -> None:
+    monkeypatch.setattr(committing, "ATTEMPTS", 2)
+    hub.fail("PUT", "/lfs/", status, times=1000)
+    refused(push(hub.token("ada")), sentence, "ry again")
+    assert hub.files("dataset", REPO) == {}
+
+
+def test_a_lost_answer_does_not_commit_twice(hub: LocalHub, pauses: list[float]) -> None:
+    hub.fail("POST", "/commit/", after=True)
+    signature().push_to_hub(REPO, token=hub.token("ada"))
+    assert len(hub.repo("dataset", REPO).history()) == 2
+
+
+def test_a_conflict_merges_what_the_other_wrote(hub: LocalHub, pauses: list[float]) -> None:
+    hub.fail("POST", "/commit/", 412, times=3)
+    token = hub.token("ada")
+    signature("ada/other").push_to_hub(REPO, token=token)
+    hub.fail("POST", "/commit/", 409)
+    signature().push_to_hub(REPO, token=token)
+    assert len(pauses) == 4
+    assert {sig.name for sig in ha.load_signatures(REPO)} == {"ada/net", "ada/other"}
+
+
+@pytest.mark.parametrize(
+    ("status", "sentence"),
+    [
+        (429, "limits how often it may be asked (429). Try again in 1 seconds"),
+        (500, "a fault of its own (500)"),
+        (412, "kept changing"),
+        (None, "the connection to the Hub broke"),
+    ],
+)
+def test_faults_that_stay_end_in_a_sentence(
+    hub: LocalHub, pauses: list[float], status: int | None, sentence: str
+) -> None:
+    hub.fail("POST", "/commit/", status, times=1000, retry_after=1 if status == 429 else None)
+    refused(push(hub.token("ada")), sentence, "ry again")
+    assert len(pauses) == committing.ATTEMPTS - 1
+    assert max(pauses) <= committing.LONGEST_PAUSE
+
+
+def test_nobody_waits_an_hour(hub: LocalHub, pauses: list[float]) -> None:
+    hub.fail("POST", "/commit/", 429, retry_after=3600)
+    refused(push(hub.token("ada")), "Try again in 3600 seconds")
+    assert pauses == []
+
+
+def test_a_refusal_for_good_is_not_repeated(hub: LocalHub, pauses: list[float]) -> None:
+    hub.fail("POST", "/commit/", 418)
+    refused(push(hub.token("ada")), "the Hub refused (418)")
+    assert pauses == []
+
+
+def test_metadata_that_the_hub_does_not_accept(hub: LocalHub) -> None:
+    hub.add("model", "ada/net", {"README.md": b"---\nnever closed\n"})
+    update = lambda: ha.update_model_card(signature(), "ada/net", token=hub.token("ada"))  # noqa: E731
+    refused(update, "does not accept the card", "not closed by ---")
+
+
+def test_offline(hub: LocalHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    refused(push(hub.token("ada")), "could not be reached", "unset HF_HUB_OFFLINE")
+    assert not hub.log
+
+
+def test_files_that_are_too_large_are_not_downloaded(hub: LocalHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    signature().push_to_hub(REPO, token=hub.token("ada"))
+    monkeypatch.setattr("hf_affscore.publish.fetch.MAX_TABLE", 100)
+    before = len([line for line in hub.log if line.storage])
+    with pytest.raises(SignatureError, match="was not downloaded"):
+        Signature.from_pretrained(REPO)
+    assert len([line for line in hub.log if line.storage]) == before
+
+
+def test_damage_in_a_collection_is_named(hub: LocalHub) -> None:
+    from tests.hub.storage import Blob
+
+    signature().push_to_hub(REPO, token=hub.token("ada"))
+    repo = hub.repo("dataset", REPO)
+    path = next(path for path in repo.head().files if path.endswith("signature.json"))
+    repo.commit("main", {path: Blob(b"{}", lfs=False)}, "damage")
+    with pytest.raises(SignatureError, match=r"signature.json in ada/signatures/.* is not a signature"):
+        Signature.from_pretrained(REPO)
+    with pytest.raises(AffscoreError):
+        ha.load_signatures(REPO)

@@ -1,0 +1,165 @@
+"""Text for cards: nothing from outside is interpreted, nothing of others is touched."""
+
+from __future__ import annotations
+
+import math
+import re
+
+import pytest
+import yaml
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+
+from hf_affscore.errors import InputError
+from hf_affscore.publish.markdown import (
+    BEGIN,
+    END,
+    bars,
+    escape,
+    is_repo_id,
+    merge_section,
+    metadata_of,
+    repository_link,
+    set_metadata,
+    table,
+)
+
+NASTY = [
+    "a | b | c",
+    "<script>alert(1)</script>",
+    "<img src=x onerror=alert(1)>",
+    "[click](https://evil.example)",
+    "![x](https://evil.example/p.png)",
+    "https://evil.example",
+    "`code` **bold** _it_ ~~no~~",
+    "line\nbreak\r\n\n# heading",
+    "---\nlicense: mit\n---",
+    END,
+    "&lt;b&gt; &#60;b&#62;",
+    "\\| \\",
+    "$$x$$ :smile: @user #1",
+    "\u202eevil\u200b\x00\x1b[31m",
+    "```\nfence",
+]
+
+
+def rendered(markdown: str) -> str:
+    return MarkdownIt("commonmark", {"html": True}).enable("table").enable("strikethrough").render(markdown)
+
+
+@settings(max_examples=25)
+@given(st.text(max_size=60))
+@example("\n")
+@pytest.mark.parametrize("prefix", ["", *NASTY])
+def test_escaped_text_is_one_cell_of_plain_text(prefix: str, text: str) -> None:
+    html = rendered(table(["name"], [[f"x{escape(prefix + text, limit=1000)}"]]))
+    tags = re.findall(r"<(/?\w+)", html)
+    head = ["table", "thead", "tr", "th", "/th", "/tr", "/thead"]
+    assert tags == [*head, "tbody", "tr", "td", "/td", "/tr", "/tbody", "/table"]
+
+
+def test_escaped_text_still_reads_as_it_was() -> None:
+    from html import unescape
+
+    for text in ("a|b", "<b>", "größe 'x' \"y\"", "a_b*c", "_x_", "a__b_", "日本"):
+        assert unescape(escape(text)) == text
+    assert "\u202e" not in escape("\u202ex")
+    assert len(escape("x" * 500)) == 120
+
+
+def test_only_what_can_be_a_repository_becomes_a_link() -> None:
+    commit = "a" * 40
+    assert repository_link("ada/net.v1_x", commit) == "[ada/net.v1_x](https://huggingface.co/ada/net.v1_x)"
+    for name in ("net", "a/b/c", "../x/y", "ada/net)", "ada/<b>", "ada/-", "/x", "ada/net\n"):
+        assert not is_repo_id(name)
+        assert "](http" not in repository_link(name, commit)
+    assert "](http" not in repository_link("ada/net", "sha256:" + "a" * 64)
+
+
+def test_bars_follow_the_scores() -> None:
+    assert bars([0, 1 / 8, 2 / 8, 7 / 8, 1]) == "▁▂▃██"
+    assert bars([math.nan, None]) == "··"
+    assert bars([]) == ""
+    assert len(bars([0.5] * 1000)) <= 32
+
+
+CARD = "---\r\nlicense: mit # mine\r\n---\r\n# Net\r\n\r\ntext  \r\nno newline at the end"
+
+
+@pytest.mark.parametrize("text", ["", "# Net\n", "# Net", CARD, "\ufeff# Net\n", "bad \udcff bytes\n"])
+def test_a_section_is_added_once_and_replaced_in_place(text: str) -> None:
+    once = merge_section(text, "one\ntwo")
+    assert once.startswith(text)
+    moved = once + "after it"
+    twice = merge_section(moved, "three")
+    assert twice.startswith(text)
+    assert twice.endswith("after it")
+    assert "one" not in twice
+    assert merge_section(twice, "three") == twice
+    if "\r\n" in text:
+        assert "\n" not in twice.replace("\r\n", "")
+
+
+@pytest.mark.parametrize("text", [BEGIN, END, f"{END}\n{BEGIN}", f"{BEGIN}{END}{BEGIN}{END}"])
+def test_damaged_markers_are_refused(text: str) -> None:
+    with pytest.raises(InputError, match="by hand"):
+        merge_section(text, "x")
+
+
+FRONT = """---
+# a comment
+license: mit
+tags:   # trailing
+  - a
+  - b
+
+model-index:
+- name: net
+  results: []
+"quoted": {x: 1}
+---
+# Net
+tags:
+"""
+
+
+@pytest.mark.parametrize("line_end", ["\n", "\r\n"])
+@pytest.mark.parametrize("key", ["tags", "model-index", "license", "quoted", "new"])
+def test_setting_one_key_keeps_every_other_line(key: str, line_end: str) -> None:
+    text = FRONT.replace("\n", line_end)
+    changed = set_metadata(text, key, ["x: y", {"z": "<b>"}])
+    assert metadata_of(changed) == {**metadata_of(text), key: ["x: y", {"z": "<b>"}]}
+    others = [
+        k for k in ("# a comment", "license: mit", "tags:   # trailing", '"quoted": {x: 1}') if key not in k
+    ]
+    assert all(line + line_end in changed for line in others)
+    assert changed.endswith(f"---{line_end}# Net{line_end}tags:{line_end}")
+    assert set_metadata(changed, key, ["x: y", {"z": "<b>"}]) == changed
+
+
+def test_metadata_is_made_where_there_is_none() -> None:
+    assert set_metadata("# Net\n", "tags", ["a"]) == "---\ntags:\n- a\n---\n\n# Net\n"
+    assert set_metadata("---\n---\n", "tags", ["a"]) == "---\ntags:\n- a\n---\n"
+
+
+@pytest.mark.parametrize("text", ["---\n[1, 2\n---\n", "---\n- a\n---\n"])
+def test_broken_metadata_is_refused(text: str) -> None:
+    with pytest.raises(InputError, match="Repair it first"):
+        set_metadata(text, "tags", [])
+
+
+def test_metadata_that_cannot_be_changed_alone_is_refused() -> None:
+    with pytest.raises(InputError, match="by hand"):
+        set_metadata("---\n{license: mit, tags: [a]}\n---\n", "tags", ["b"])
+
+
+@given(st.text(max_size=40))
+def test_values_from_outside_cannot_leave_their_place_in_yaml(value: str) -> None:
+    try:
+        text = set_metadata("---\nlicense: mit\n---\n", "x", [{"name": value}])
+    except InputError:  # characters that YAML cannot hold
+        return
+    block = text.split("---\n")[1] if "---\n" not in value else text
+    assert metadata_of(text) == {"license": "mit", "x": [{"name": value}]}
+    assert yaml.safe_load(block) is not None
