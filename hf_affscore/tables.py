@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -13,7 +14,9 @@ from rich.text import Text
 
 if TYPE_CHECKING:
     from hf_affscore.comparison import Comparison
+    from hf_affscore.run.analyze import Outcome
     from hf_affscore.run.inspection import Inspection
+    from hf_affscore.run.journal import CacheEntry
     from hf_affscore.signature import Record, Signature
 
 BAR_WIDTH = 20
@@ -39,6 +42,29 @@ def print_signature(signature: Signature) -> None:
     console.print(f"\n{summary['count']} scores   {measures}")
     for text in _notes(signature):
         console.print(Text(text))
+
+
+def print_inspection(inspection: Inspection) -> None:
+    """Print the calls that would be scored, those that would not, and the expected cost to stdout."""
+    console = Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH, highlight=False)
+    table = Table(title=Text(f"{inspection.name}\n"), title_justify="left", box=None, pad_edge=False)
+    for name, justify in (("module", "left"), ("activation", "left"), ("shape", "right"), ("width", "right")):
+        table.add_column(name, justify=justify, overflow="fold")  # type: ignore[arg-type]
+    for row in inspection.rows:
+        table.add_row(Text(call_name(row)), Text(row.activation), row.shape, str(row.dim))
+    console.print(table)
+    if inspection.skipped:
+        console.print("\nnot scored")
+    reasons = Counter((row.activation, row.reason) for row in inspection.skipped)
+    for (activation, reason), count in reasons.items():
+        console.print(Text(f"  {count} x {activation}: {reason}"))
+    cost = inspection.cost
+    console.print(
+        f"\n{len(inspection.rows)} activations, {len(inspection.skipped)} not scored. "
+        f"{cost.num_samples} images: about {cost.memory_bytes / 1e9:.1f} GB of memory "
+        f"({cost.weights_bytes / 1e9:.2f} weights, {cost.rows_bytes / 1e9:.2f} rows), roughly "
+        f"{cost.forward_seconds:.0f} s of forward passes on this CPU and {cost.score_seconds:.0f} s of scoring."
+    )
 
 
 def print_comparison(comparison: Comparison) -> None:
@@ -67,27 +93,35 @@ def print_comparison(comparison: Comparison) -> None:
         console.print(Text(f"made differently: {difference}"))
 
 
-def print_inspection(inspection: Inspection) -> None:
-    """Print the calls that would be scored, those that would not, and the expected cost to stdout."""
+def print_outcomes(outcomes: Sequence[Outcome]) -> None:
+    """Print one line per model, its summary or the reason why there is none, to stdout."""
     console = Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH, highlight=False)
-    table = Table(title=Text(f"{inspection.name}\n"), title_justify="left", box=None, pad_edge=False)
-    for name, justify in (("module", "left"), ("activation", "left"), ("shape", "right"), ("width", "right")):
-        table.add_column(name, justify=justify, overflow="fold")  # type: ignore[arg-type]
-    for row in inspection.rows:
-        table.add_row(Text(call_name(row)), Text(row.activation), row.shape, str(row.dim))
+    table = Table(box=None, pad_edge=False)
+    table.add_column("model", overflow="fold")
+    for heading in ("scores", "median", "min", "max"):
+        table.add_column(heading, justify="right")
+    table.add_column("failed", overflow="fold")
+    for outcome in outcomes:
+        summary = outcome.signature.summary() if outcome.signature else {}
+        figures = [f"{summary[name]:.4f}" if summary else "" for name in ("median", "min", "max")]
+        table.add_row(Text(outcome.model), str(summary.get("count", "")), *figures, Text(outcome.error or ""))
     console.print(table)
-    if inspection.skipped:
-        console.print("\nnot scored")
-    reasons = Counter((row.activation, row.reason) for row in inspection.skipped)
-    for (activation, reason), count in reasons.items():
-        console.print(Text(f"  {count} x {activation}: {reason}"))
-    cost = inspection.cost
-    console.print(
-        f"\n{len(inspection.rows)} activations, {len(inspection.skipped)} not scored. "
-        f"{cost.num_samples} images: about {cost.memory_bytes / 1e9:.1f} GB of memory "
-        f"({cost.weights_bytes / 1e9:.2f} weights, {cost.rows_bytes / 1e9:.2f} rows), roughly "
-        f"{cost.forward_seconds:.0f} s of forward passes on this CPU and {cost.score_seconds:.0f} s of scoring."
-    )
+
+
+def print_cache(entries: Sequence[CacheEntry]) -> None:
+    """Print the analyses in the cache to stdout."""
+    console = Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH, highlight=False)
+    table = Table(box=None, pad_edge=False)
+    for heading in ("key", "model", "data set", "images", "state", "size"):
+        table.add_column(heading, overflow="fold")
+    for entry in entries:
+        asked = entry.asked
+        state = "finished" if entry.finished else "interrupted"
+        names = (Text(asked["model"]["name"]), Text(asked["dataset"]["name"]))
+        table.add_row(
+            entry.key, *names, str(asked["options"]["num_samples"]), state, f"{entry.size / 1e6:.1f} MB"
+        )
+    console.print(table)
 
 
 def call_name(row: Record) -> str:

@@ -40,6 +40,17 @@ def chromium() -> Iterator[Browser]:
         browser.close()
 
 
+@pytest.fixture
+def page() -> Iterator[Page]:
+    """An empty page; what its scripts complain about fails the test."""
+    with chromium() as browser:
+        page = browser.new_page(viewport={"width": 1100, "height": 1200})
+        complaints: list[str] = []
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        yield page
+    assert not complaints, complaints
+
+
 class Diary:
     """What a page said on its console, which errors and dialogs it had, and what it requested."""
 
@@ -50,14 +61,3 @@ class Diary:
         page.on("pageerror", lambda error: self.said.append(f"error: {error}"))
         page.on("dialog", lambda dialog: (self.said.append(f"dialog: {dialog.message}"), dialog.dismiss()))
         page.on("request", lambda request: self.requested.append(request.url))
-
-
-@pytest.fixture
-def page() -> Iterator[Page]:
-    """An empty page; what its scripts complain about fails the test."""
-    with chromium() as browser:
-        page = browser.new_page(viewport={"width": 1100, "height": 1200})
-        complaints: list[str] = []
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        yield page
-    assert not complaints, complaints

@@ -99,7 +99,7 @@ def test_a_push_is_one_commit_with_the_collection_in_it(hub, capsys):
                 ]
             )
         assert stop.value.code == 0
-    assert capsys.readouterr().out.split() == [f"{hub.url}/spaces/ada/gallery"] * 2
+    assert capsys.readouterr().out.split() == [f"{hub.endpoint}/spaces/ada/gallery"] * 2
     pushed = hub.files("space", "ada/gallery")
     assert pushed["collection.txt"] == b"ada/signatures\n"
     assert pushed["app.py"] == APP.read_bytes()

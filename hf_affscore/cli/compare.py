@@ -1,4 +1,4 @@
-"""``hf-affscore compare``, ``report`` and ``space``: their words; what they do is in the parts they call."""
+"""``compare`` and ``report``: networks against each other."""
 
 from __future__ import annotations
 
@@ -11,14 +11,8 @@ if TYPE_CHECKING:
     from hf_affscore.comparison import Comparison
 
 
-def add_comparison(commands: Any) -> None:
-    """Add ``compare``, ``report`` and ``space push`` to the commands of the command line."""
-    _add_compare(commands)
-    _add_report(commands)
-    _add_space(commands)
-
-
-def _add_compare(commands: Any) -> None:
+def add_compare(commands: Any) -> None:
+    """Add ``compare`` to the commands."""
     command = commands.add_parser(
         "compare",
         help="networks against each other by their signatures",
@@ -33,7 +27,8 @@ def _add_compare(commands: Any) -> None:
     command.set_defaults(run=_run_compare)
 
 
-def _add_report(commands: Any) -> None:
+def add_report(commands: Any) -> None:
+    """Add ``report`` to the commands."""
     command = commands.add_parser(
         "report",
         help="one interactive page about many networks, for any browser, offline",
@@ -65,29 +60,6 @@ def _add_sources(command: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_space(commands: Any) -> None:
-    command = commands.add_parser(
-        "space",
-        help="a gallery of your signatures, as a Space on the Hub",
-        description="Publish the gallery: a page that shows a collection of signatures to everybody.",
-        allow_abbrev=False,
-    )
-    actions = command.add_subparsers(title="actions", metavar="ACTION", required=True)
-    push = actions.add_parser(
-        "push",
-        help="push the gallery to a Space of yours",
-        description="Push the gallery to a Space, in one commit.",
-        allow_abbrev=False,
-    )
-    push.add_argument("space", metavar="SPACE", help="the Space, made if missing: user/gallery")
-    push.add_argument(
-        "--signatures", required=True, metavar="REPO", help="the collection it shows first: user/signatures"
-    )
-    push.add_argument("--private", action=argparse.BooleanOptionalAction, help="if it is made: private")
-    push.add_argument("--token", help="access token for the Hub; default: the one you logged in with")
-    push.set_defaults(run=_run_space_push)
-
-
 def _run_compare(arguments: argparse.Namespace) -> None:
     from hf_affscore.tables import print_comparison
 
@@ -114,11 +86,3 @@ def _compared(arguments: argparse.Namespace) -> Comparison:
 
     published = read_published(arguments.published) if arguments.published else None
     return compare(arguments.sources, published=published, allow_differences=arguments.allow_differences)
-
-
-def _run_space_push(arguments: argparse.Namespace) -> None:
-    from hf_affscore.spaces.push import push_gallery
-
-    print(
-        push_gallery(arguments.space, arguments.signatures, private=arguments.private, token=arguments.token)
-    )
