@@ -83,6 +83,11 @@ def fetch_signature(
         chosen = matching(folders, choice, str(source))
         return kind.from_pretrained(folders[chosen])
     repo_id = str(source)
+    if repo_id.count("/") != 1 or repo_id.startswith((".", "~")):
+        raise SignatureError(
+            f"No signature in {repo_id}: there is no such folder, and a Hub id has the form 'user/name'. "
+            f"Make one with `hf-affscore analyze ... --output {repo_id}`."
+        )
     with failures_named("dataset", repo_id, revision, publishing=True):
         collection = _open(repo_id, revision, token)
         entry = matching(_entries(collection), choice, repo_id)

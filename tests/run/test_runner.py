@@ -213,7 +213,7 @@ def test_the_whole_data_set_in_groups(cache):
     scores = np.array([part.scores for part in parts])
     np.testing.assert_allclose(sig.scores, scores.mean(axis=0), rtol=0, atol=1e-12)
     np.testing.assert_allclose(
-        [r.affinity_score_std for r in sig.rows], scores.std(axis=0, ddof=1), atol=1e-12
+        [r.affinity_score_group_std for r in sig.rows], scores.std(axis=0, ddof=1), atol=1e-12
     )
     assert {(row.num_groups, row.num_samples) for row in sig.rows} == {(5, 500)}
     assert sig.metadata["dataset"]["unused"] == 12
