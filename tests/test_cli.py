@@ -42,7 +42,7 @@ def test_json_is_one_document_and_nothing_else(capsys):
     document = json.loads(out)
     assert code == 0
     assert len(document["rows"]) == 19
-    sig = ha.analyze(DEMO_MODEL, DEMO_DATASET, num_samples=32)
+    sig = ha.analyze(DEMO_MODEL, DEMO_DATASET, num_samples=32, cache=False)
     assert [row["affinity_score"] for row in document["rows"]] == sig.scores.tolist()
 
 
@@ -69,7 +69,7 @@ def test_demo_saves_prints_and_says_what_to_type_next(capsys, tmp_path, monkeypa
     [
         (["analyze", *SHORT, "--num-sample", "3"], "unrecognized arguments: --num-sample 3"),
         (["analyze", *SHORT, "--pooling", "max"], "invalid choice: 'max'"),
-        (["analyze", *SHORT, "--num-samples", "many"], "invalid int value: 'many'"),
+        (["analyze", *SHORT, "--num-samples", "many"], "invalid int or all value: 'many'"),
         (["analyze", str(DEMO_MODEL)], "--dataset"),
         (["analyse"], "invalid choice: 'analyse'"),
         ([], "COMMAND"),

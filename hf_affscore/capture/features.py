@@ -1,10 +1,15 @@
-"""The pooled rows of every call site, collected batch by batch and given back site by site."""
+"""The pooled rows of every call site, collected batch by batch and given back site by site.
+
+A batch is known by the position of its first image in the stream, so that batches may come in any order, from
+any process, or from the journal of an interrupted run, and the rows still come out in the order of the images.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +17,10 @@ import numpy.typing as npt
 from hf_affscore.capture.summary import Summary, sparsity
 
 if TYPE_CHECKING:
-    from hf_affscore.capture.sites import Call, Site
+    from hf_affscore.capture.sites import Site
+
+#: Input and output of one site in one batch.
+Pair: TypeAlias = tuple[Summary, Summary]
 
 
 @dataclass(frozen=True)
@@ -31,45 +39,75 @@ class SiteFeatures:
     sparsity_pre: tuple[float, float]
     sparsity_post: tuple[float, float]
 
-
-@dataclass
-class Features:
-    """Rows of every site by batch number: batches may come in any order and from any process."""
-
-    num_batches: int = 0
-    _chunks: dict[Site, dict[int, tuple[Summary, Summary]]] = field(default_factory=dict)
-
-    def add(self, batch: int, calls: Sequence[Call[Summary]]) -> None:
-        """Keep what one forward pass gave; ``batch`` is its number in the stream."""
-        self.num_batches += 1
-        for call in calls:
-            self._chunks.setdefault(call.site, {})[batch] = (call.pre, call.post)
-
-    @property
-    def sites(self) -> list[Site]:
-        """The sites that still hold rows, in execution order."""
-        return list(self._chunks)
-
-    def defect(self, site: Site) -> str | None:
-        """Why the rows of a site do not belong together, or None."""
-        chunks = self._chunks[site]
-        if len(chunks) < self.num_batches:
-            return (
-                f"it ran in {len(chunks)} of {self.num_batches} batches only: the path depends on the image"
-            )
-        widths = sorted({summary.rows.shape[1] for chunk in chunks.values() for summary in chunk})
-        if len(widths) > 1:
-            return f"its pooled width differs between input and output or between batches: {widths}"
-        return None
-
-    def take(self, site: Site) -> SiteFeatures:
-        """The rows of one site in the order of the images; the store forgets them."""
-        chunks = self._chunks.pop(site)
-        ordered = [chunks[batch] for batch in sorted(chunks)]
-        pre, post = zip(*ordered, strict=True)
-        return SiteFeatures(
+    @classmethod
+    def join(cls, batches: Mapping[int, Pair]) -> SiteFeatures:
+        """The batches of one site, in the order of the images."""
+        pre, post = zip(*(batches[start] for start in sorted(batches)), strict=True)
+        return cls(
             pre=np.concatenate([summary.rows for summary in pre]),
             post=np.concatenate([summary.rows for summary in post]),
             sparsity_pre=sparsity(pre),
             sparsity_post=sparsity(post),
         )
+
+
+class Features:
+    """What one process has collected.
+
+    Args:
+        memory_limit: Bytes of rows to keep in memory; what comes after goes to a temporary file without a
+            name, which the system removes when the process ends, however it ends.
+    """
+
+    def __init__(self, memory_limit: float = float("inf")) -> None:
+        self.num_batches = 0
+        self._memory = memory_limit
+        self._file: IO[bytes] | None = None
+        self._sites: dict[Site, dict[int, Pair]] = {}
+        self._first: dict[Site, tuple[int, int]] = {}
+
+    def add(self, start: int, calls: Iterable[tuple[Site, Summary, Summary]]) -> None:
+        """Keep what one forward pass gave; ``start`` is the position of its first image."""
+        self.num_batches += 1
+        for number, (site, pre, post) in enumerate(calls):
+            self._first[site] = min(self._first.get(site, (start, number)), (start, number))
+            self._sites.setdefault(site, {})[start] = (self._stored(pre), self._stored(post))
+
+    @property
+    def first_seen(self) -> dict[Site, tuple[int, int]]:
+        """Every site with the earliest batch that had it and its place there: sorted, the execution order."""
+        return dict(self._first)
+
+    def take(self, site: Site) -> dict[int, Pair]:
+        """The batches of one site; the store forgets them."""
+        return self._sites.pop(site, {})
+
+    def close(self) -> None:
+        """Let go of the temporary file."""
+        self._sites.clear()
+        if self._file is not None:
+            self._file.close()
+
+    def _stored(self, summary: Summary) -> Summary:
+        """The summary, its rows in memory or, past the limit, in the file."""
+        self._memory -= summary.rows.nbytes
+        if self._memory >= 0:
+            return summary
+        if self._file is None:
+            self._file = tempfile.TemporaryFile(prefix="hf-affscore-")  # noqa: SIM115 - closed by close()
+        offset = self._file.seek(0, 2)
+        self._file.write(np.ascontiguousarray(summary.rows).tobytes())
+        self._file.flush()
+        rows = summary.rows
+        mapped: Any = np.memmap(self._file, dtype=rows.dtype, mode="r", offset=offset, shape=rows.shape)
+        return replace(summary, rows=mapped)
+
+
+def defect(batches: Mapping[int, Pair], num_batches: int) -> str | None:
+    """Why the rows of a site, out of ``num_batches`` batches of all processes, do not belong together."""
+    if len(batches) < num_batches:
+        return f"it ran in {len(batches)} of {num_batches} batches only: the path depends on the image"
+    widths = sorted({summary.rows.shape[1] for pair in batches.values() for summary in pair})
+    if len(widths) > 1:
+        return f"its pooled width differs between input and output or between batches: {widths}"
+    return None

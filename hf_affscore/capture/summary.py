@@ -36,6 +36,16 @@ class Summary:
     rows: npt.NDArray[np.floating]
     near_zero: npt.NDArray[np.float64]
 
+    @classmethod
+    def concatenate(cls, parts: Sequence[Summary]) -> Summary:
+        """The parts of one batch, in order."""
+        if len(parts) == 1:
+            return parts[0]
+        return cls(
+            rows=np.concatenate([part.rows for part in parts]),
+            near_zero=np.concatenate([part.near_zero for part in parts]),
+        )
+
 
 class Summarize:
     """Makes a :class:`Summary` of every tensor of a batch. Call :meth:`start` before each forward pass.

@@ -1,41 +1,21 @@
-"""One model, one set of images, one signature.
-
-Images stream through the model in batches; of every activation only the pooled rows are kept; when all images
-are through, every site is scored. Memory grows with the number of samples and the width of the layers, not
-with the length of the data set or the size of the images.
-"""
+"""What a person calls: one model, or many, and one set of images."""
 
 from __future__ import annotations
 
-import datetime
-import importlib.metadata
-import itertools
-import platform
-import warnings
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from hf_affscore import __version__
-from hf_affscore.capture import Call, Capture, Selection, SkippedCall, looked_for
-from hf_affscore.capture.features import Features
-from hf_affscore.capture.summary import Summarize, Summary
-from hf_affscore.errors import AffscoreError, AffscoreWarning, DatasetError, ModelError, NoActivationError
+from hf_affscore.errors import AffscoreError
 from hf_affscore.options import DType, Options, Pooling
-from hf_affscore.run.images import ImageStream, Undecodable, open_images
-from hf_affscore.run.loading import Checkpoint, load_checkpoint
-from hf_affscore.run.progress import bar, library_bars
-from hf_affscore.score import score_layer
-from hf_affscore.signature import NUMBERS_VERSION, Record, Signature
+from hf_affscore.run.runner import run
+from hf_affscore.signature import Signature
 
 if TYPE_CHECKING:
     from torch import nn
 
 DEFAULT = Options()
-DEFAULT_BATCH_SIZE = 16
-_LIBRARIES = ("torch", "transformers", "timm", "datasets", "accelerate", "numpy", "scipy")
 
 
 def analyze(
@@ -46,7 +26,9 @@ def analyze(
     split: str | None = DEFAULT.split,
     dataset_config: str | None = DEFAULT.dataset_config,
     image_column: str | None = DEFAULT.image_column,
-    num_samples: int = DEFAULT.num_samples,
+    num_samples: int | Literal["all"] = DEFAULT.num_samples,
+    group_size: int = DEFAULT.group_size,
+    max_images: int | None = DEFAULT.max_images,
     batch_size: int | None = DEFAULT.batch_size,
     shuffle: bool = DEFAULT.shuffle,
     seed: int = DEFAULT.seed,
@@ -57,11 +39,16 @@ def analyze(
     shrinkage: bool = DEFAULT.shrinkage,
     regularization: float = DEFAULT.regularization,
     dtype: DType = DEFAULT.dtype,
+    random_weights: bool = DEFAULT.random_weights,
     device: str | None = DEFAULT.device,
+    device_map: str | None = DEFAULT.device_map,
+    attn_implementation: str | None = DEFAULT.attn_implementation,
     revision: str | None = DEFAULT.revision,
     dataset_revision: str | None = DEFAULT.dataset_revision,
     trust_remote_code: bool = DEFAULT.trust_remote_code,
     token: str | bool | None = DEFAULT.token,
+    memory_limit: float = DEFAULT.memory_limit,
+    cache: bool = DEFAULT.cache,
     progress: bool = DEFAULT.progress,
 ) -> Signature:
     """The non-linearity signature of a vision network.
@@ -73,10 +60,14 @@ def analyze(
             or of ready ``(3, H, W)`` tensors, or ``"noise"`` for standard normal pixels.
         processor: An image processor of transformers, or a function from a PIL image to a ``(3, H, W)``
             tensor; default: the checkpoint's own.
-        split: Split of the data set; default: its test or validation split.
+        split: Split of the data set, or a part of one: ``validation[100:600]``; default: its test or
+            validation split.
         dataset_config: Configuration of the data set.
         image_column: Column that holds the images, where there are several.
-        num_samples: Images to use.
+        num_samples: Images to use, or ``"all"``: then every ``group_size`` images are scored together, and rows
+            hold means and deviations over the groups.
+        group_size: With ``"all"``: images that are scored together. A last group that is not full is left out.
+        max_images: Look at no more than the first so many images of the draw.
         batch_size: Images per forward pass; default: 16. It changes scores by float32 rounding only.
         shuffle: Draw the images at random instead of taking the first.
         seed: Seed of the draw, and of noise.
@@ -89,11 +80,17 @@ def analyze(
         shrinkage: Add the score with Ledoit-Wolf covariances.
         regularization: Ridge added to both covariances.
         dtype: Number format of the weights of a loaded checkpoint.
+        random_weights: Analyse the architecture untrained, its weights drawn by the seed.
         device: Device of a loaded checkpoint; default: a GPU if there is one.
+        device_map: Spread a large checkpoint over the devices, as in transformers: ``"auto"``.
+        attn_implementation: Attention of a loaded checkpoint, as in transformers: ``"eager"``, ``"sdpa"``.
         revision: Branch, tag or commit of the model.
         dataset_revision: Branch, tag or commit of the data set.
         trust_remote_code: Run code that comes with the checkpoint.
         token: Access token for the Hub.
+        memory_limit: Gigabytes of rows to keep in memory; what comes after goes to a temporary file.
+        cache: Take up an interrupted analysis where it was, and give a finished one at once. Only for models
+            and data sets that have a name: a Hub id, a folder, noise.
         progress: Show progress on stderr, where it is a terminal.
 
     Returns:
@@ -115,6 +112,8 @@ def analyze(
         dataset_config=dataset_config,
         image_column=image_column,
         num_samples=num_samples,
+        group_size=group_size,
+        max_images=max_images,
         batch_size=batch_size,
         shuffle=shuffle,
         seed=seed,
@@ -125,226 +124,60 @@ def analyze(
         shrinkage=shrinkage,
         regularization=regularization,
         dtype=dtype,
+        random_weights=random_weights,
         device=device,
+        device_map=device_map,
+        attn_implementation=attn_implementation,
         revision=revision,
         dataset_revision=dataset_revision,
         trust_remote_code=trust_remote_code,
         token=token,
+        memory_limit=memory_limit,
+        cache=cache,
         progress=progress,
     )
-    with library_bars(enabled=options.progress):
-        checkpoint = load_checkpoint(model, processor, options)
-        stream = open_images(dataset, options, checkpoint.input_shape)
-        collected = collect(checkpoint, stream, options)
-    rows, unusable = _score(collected, options)
-    skipped = [*map(_skipped_record, collected.skipped), *unusable]
-    if not rows:
-        raise NoActivationError(_nothing_found(checkpoint, skipped))
-    return Signature(tuple(rows), tuple(skipped), _metadata(checkpoint, stream, collected, options))
+    return run(model, dataset, processor, options)
 
 
-@dataclass
-class Collected:
-    """What the images left behind: pooled rows, calls that were passed over, and images that were not read."""
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one of many models: its signature, or the reason why there is none."""
 
-    features: Features = field(default_factory=Features)
-    skipped: list[SkippedCall] = field(default_factory=list)
-    num_samples: int = 0
-    undecodable: list[str] = field(default_factory=list)
+    model: str
+    signature: Signature | None
+    error: str | None = None
 
 
-def collect(checkpoint: Checkpoint, stream: ImageStream, options: Options) -> Collected:
-    """Run the images through the model, one batch at a time, and keep the pooled rows.
+def analyze_many(
+    models: Iterable[str | Path | nn.Module], dataset: str | Path | Iterable[Any], **options: Any
+) -> list[Outcome]:
+    """One signature after the other; a model that fails does not stop the others.
+
+    Args:
+        models: What :func:`analyze` takes, in any number.
+        dataset: The images of all of them.
+        **options: The keywords of :func:`analyze`, the same for every model.
+
+    Returns:
+        One outcome per model, in order.
 
     Raises:
-        DatasetError: There are fewer than two images.
-        ModelError: The model fails on a batch.
+        InputError: An option is out of range.
+        TypeError: An option is misspelt.
+
+    Example:
+        >>> from hf_affscore.assets import DEMO_DATASET, DEMO_MODEL
+        >>> done, failed = analyze_many([DEMO_MODEL, "no/such/model"], DEMO_DATASET, num_samples=32)
+        >>> len(done.signature.rows), failed.error.split(":")[0]
+        (19, "Model 'no/such/model' is neither a local folder nor a Hub id (expected 'user/name'). Check the path.")
     """
-    collected = Collected()
-    watch = _Watch(options)
-    progress = bar(options.num_samples, "Images", "image", enabled=options.progress)
-    with progress, _evaluating(checkpoint.module):
-        for number, batch in enumerate(_batches(stream, collected.undecodable, options)):
-            images = list(batch.values())
-            watch.summarize.start(list(batch))
-            calls, collected.skipped = _forward(checkpoint, images, watch)
-            collected.features.add(number, calls)
-            collected.num_samples += len(images)
-            progress.update(len(images))
-    _report_missing(collected, options)
-    watch.selection.check_all_matched()
-    return collected
-
-
-def _batches(stream: ImageStream, undecodable: list[str], options: Options) -> Iterator[dict[int, Any]]:
-    """Batches of decoded images, by position in the stream, until there are ``num_samples``, or no more.
-
-    Batches are cut from the stream by position, before anything is decoded: an image that cannot be decoded
-    leaves its batch smaller and moves no other image to another batch.
-    """
-    items = iter(stream.items)
-    position = itertools.count()
-    wanted = options.num_samples
-    while wanted > 0:
-        size = min(options.batch_size or DEFAULT_BATCH_SIZE, wanted)
-        batch = list(itertools.islice(items, size))
-        if not batch:
-            return
-        images = {}
-        for item in batch:
-            number = next(position)
-            try:
-                images[number] = stream.decode(item)
-            except Undecodable as error:
-                undecodable.append(f"image {number}: {error}")
-        wanted -= len(images)
-        if images:
-            yield images
-
-
-class _Watch:
-    """What stays the same from batch to batch: which calls are scored, and what is kept of them."""
-
-    def __init__(self, options: Options) -> None:
-        self.selection = Selection(options.include, options.exclude)
-        self.summarize = Summarize(
-            options.pooling,
-            num_samples=options.num_samples,
-            sparsity_samples=options.sparsity_samples,
-            seed=options.seed,
-        )
-
-
-def _forward(
-    checkpoint: Checkpoint, images: list[Any], watch: _Watch
-) -> tuple[list[Call[Summary]], list[SkippedCall]]:
-    """One forward pass: the calls it made with their summaries, and the calls passed over."""
-    inputs = checkpoint.inputs(images)
-    try:
-        with Capture(checkpoint.module, watch.summarize, watch.selection) as seen:
-            checkpoint.forward(inputs)
-    except AffscoreError:
-        raise
-    except (RuntimeError, TypeError, ValueError, AttributeError, NotImplementedError) as error:
-        shapes = ", ".join(f"{name} {tuple(value.shape)}" for name, value in inputs.items())
-        raise ModelError(
-            f"{checkpoint.metadata['class']} failed on a batch with {shapes}: {error}. "
-            "Expected a model that takes images alone; check the size of the images and the processor."
-        ) from error
-    return seen.calls, seen.skipped
-
-
-@contextmanager
-def _evaluating(module: nn.Module) -> Iterator[None]:
-    """Evaluation mode without gradients; every module gets its own training flag back."""
-    import torch
-
-    training = [part for part in module.modules() if part.training]
-    module.eval()
-    try:
-        with torch.inference_mode():
-            yield
-    finally:
-        for part in training:
-            part.training = True
-
-
-def _report_missing(collected: Collected, options: Options) -> None:
-    lost = len(collected.undecodable)
-    unread = f" ({lost} more could not be decoded)" if lost else ""
-    if collected.num_samples < 2:
-        raise DatasetError(
-            f"The data set gave {collected.num_samples} usable image(s){unread}; a score needs at least 2."
-        )
-    if collected.num_samples < options.num_samples:
-        _warn(
-            f"The data set has {collected.num_samples} usable images{unread}, fewer than num_samples = "
-            f"{options.num_samples}; the scores rest on {collected.num_samples}."
-        )
-    elif lost:
-        _warn(f"{lost} image(s) could not be decoded and were replaced by later ones; see the metadata.")
-
-
-def _warn(message: str) -> None:
-    warnings.warn(message, AffscoreWarning, stacklevel=4)
-
-
-def _score(collected: Collected, options: Options) -> tuple[list[Record], list[Record]]:
-    """Score every site. Returns the rows, and records of the sites whose rows do not belong together."""
-    rows: list[Record] = []
-    unusable: list[Record] = []
-    features = collected.features
-    sites = features.sites
-    with bar(len(sites), "Scores", "layer", enabled=options.progress) as progress:
-        for site in sites:
-            defect = features.defect(site)
-            layer = features.take(site)
-            progress.update()
-            if defect:
-                unusable.append(_skipped_record(SkippedCall(site, defect)))
-                continue
-            numbers = score_layer(
-                layer.pre, layer.post, shrinkage=options.shrinkage, regularization=options.regularization
-            )
-            row = Record(
-                index=len(rows),
-                module=site.module,
-                activation=site.activation,
-                call=site.call,
-                kind=site.kind,
-                dim=layer.pre.shape[1],
-                num_samples=layer.pre.shape[0],
-                **numbers,
-                sparsity_pre=layer.sparsity_pre[0],
-                sparsity_pre_error=layer.sparsity_pre[1],
-                sparsity_post=layer.sparsity_post[0],
-                sparsity_post_error=layer.sparsity_post[1],
-            )
-            rows.append(row)
-    return rows, unusable
-
-
-def _skipped_record(call: SkippedCall) -> Record:
-    site = call.site
-    return Record(
-        module=site.module, activation=site.activation, call=site.call, kind=site.kind, reason=call.reason
-    )
-
-
-def _nothing_found(checkpoint: Checkpoint, skipped: list[Record]) -> str:
-    seen = "; ".join(f"{row.module} ({row.activation}): {row.reason}" for row in skipped[:10])
-    return (
-        f"{checkpoint.metadata['class']} ran without any activation that can be scored. "
-        + (f"Seen and skipped: {seen}. " if seen else "")
-        + f"Looked for calls of {', '.join(looked_for())}."
-    )
-
-
-def _metadata(
-    checkpoint: Checkpoint, stream: ImageStream, collected: Collected, options: Options
-) -> dict[str, Any]:
-    """Everything that changes a number, and what the numbers were made with."""
-    import torch
-
-    return {
-        "model": checkpoint.metadata,
-        "dataset": {
-            **stream.metadata,
-            "num_samples": collected.num_samples,
-            "undecodable": len(collected.undecodable),
-            "undecodable_reasons": collected.undecodable[:20],
-        },
-        "preprocessing": checkpoint.preprocessing,
-        "options": {**options.recorded(), "batch_size": options.batch_size or DEFAULT_BATCH_SIZE},
-        "numbers_version": NUMBERS_VERSION,
-        "environment": {
-            "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            "python": platform.python_version(),
-            "versions": {
-                "hf_affscore": __version__,
-                **{name: importlib.metadata.version(name) for name in _LIBRARIES},
-            },
-            "device": str(next((p.device for p in checkpoint.module.parameters()), "cpu")),
-            "num_threads": torch.get_num_threads(),
-        },
-    }
+    processor = options.pop("processor", None)
+    asked = Options(**options)
+    outcomes = []
+    for model in models:
+        name = str(model) if isinstance(model, str | Path) else type(model).__name__
+        try:
+            outcomes.append(Outcome(name, run(model, dataset, processor, asked)))
+        except AffscoreError as error:
+            outcomes.append(Outcome(name, None, str(error)))
+    return outcomes

@@ -8,16 +8,21 @@ decoded raises :class:`Undecodable`; the runner counts it and goes on.
 from __future__ import annotations
 
 import io
+import itertools
+import re
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+import httpx2
 import numpy as np
 
 from hf_affscore.errors import DatasetError, InputError
-from hf_affscore.hub import failures_named, pin
+from hf_affscore.hub import failures_named
 from hf_affscore.options import Options
+from hf_affscore.run.sources import Source, locate
 
 if TYPE_CHECKING:
     import datasets
@@ -29,6 +34,10 @@ if TYPE_CHECKING:
 #: Encoded images held for shuffling a stream. Local folders hold paths only, and are shuffled whole.
 SHUFFLE_BUFFER = 1_000
 SHUFFLE_BUFFER_LOCAL = 1_000_000
+
+#: How often a stream that breaks off is opened again, and the first pause before it, in seconds.
+RETRIES = 3
+PAUSE = 0.5
 
 #: Where a data set has several splits and none is asked for, the first of these.
 PREFERRED_SPLITS = ("test", "validation", "val", "valid", "train")
@@ -52,15 +61,53 @@ class ImageStream:
     decode: Callable[[Any], Decoded]
     metadata: dict[str, Any]
 
+    def resumed(self) -> Iterator[Any]:
+        """The items; where a data set's connection drops, it is opened again at the item it had come to.
+
+        Raises:
+            DatasetError: It dropped :data:`RETRIES` times in a row.
+        """
+        import datasets
+
+        if not isinstance(self.items, datasets.IterableDataset):
+            yield from self.items
+            return
+        given, failures = 0, 0
+        while True:
+            try:
+                for item in itertools.islice(self.items, given, None):
+                    yield item
+                    given, failures = given + 1, 0
+                return
+            except (OSError, httpx2.HTTPError) as error:
+                failures += 1
+                if failures > RETRIES:
+                    raise DatasetError(
+                        f"Reading the data set failed {failures} times in a row after {given} images: {error}. "
+                        "Start the same analysis again: it goes on from there."
+                    ) from error
+                time.sleep(PAUSE * 2**failures)
+
+
+def locate_images(dataset: str | Path, options: Options) -> Source:
+    """Find a data set by name and pin its state.
+
+    Raises:
+        DatasetError: There is no such folder or repository, or no access to it.
+    """
+    if dataset == "noise":
+        return Source("noise", "noise", None, "noise")
+    return locate("dataset", str(dataset), revision=options.dataset_revision, token=options.token)
+
 
 def open_images(
-    dataset: str | Path | Iterable[Any], options: Options, noise_shape: Callable[[], tuple[int, ...]]
+    dataset: Source | Iterable[Any], options: Options, noise_shape: Callable[[], tuple[int, ...]]
 ) -> ImageStream:
     """The images of ``dataset`` as a stream.
 
     Args:
-        dataset: ``"noise"``, a local folder, a Hub id, a ``datasets`` object, or an iterable of PIL images or
-            ready ``(3, H, W)`` tensors.
+        dataset: What :func:`locate_images` found, a ``datasets`` object, or an iterable of PIL images or ready
+            ``(3, H, W)`` tensors.
         options: Split, column, order and revision.
         noise_shape: Shape of one model input ``(C, H, W)``, asked for only when ``dataset`` is ``"noise"``.
 
@@ -70,10 +117,10 @@ def open_images(
     """
     import datasets
 
-    if isinstance(dataset, str) and dataset == "noise":
-        return _noise(noise_shape(), options)
-    if isinstance(dataset, str | Path):
-        return _named(str(dataset), options)
+    if isinstance(dataset, Source):
+        if dataset.name == "noise":
+            return _noise(noise_shape(), options)
+        return _local(dataset, options) if dataset.commit is None else _on_the_hub(dataset, options)
     if isinstance(dataset, datasets.DatasetDict | datasets.IterableDatasetDict):
         return _from_datasets(_choose_split(dict(dataset), options, "The data set"), {"id": None}, options)
     if isinstance(dataset, datasets.Dataset | datasets.IterableDataset):
@@ -94,7 +141,10 @@ def _noise(shape: tuple[int, ...], options: Options) -> ImageStream:
         generator = np.random.default_rng([options.seed, index])
         return torch.from_numpy(generator.standard_normal(shape, dtype=np.float32))
 
-    return ImageStream(range(options.num_samples), draw, {"id": "noise", "shape": list(shape)})
+    count = options.max_images if options.num_samples == "all" else options.num_samples
+    if count is None:
+        raise InputError("Noise has no end: with num_samples='all', say how much of it by max_images.")
+    return ImageStream(range(count), draw, {"id": "noise", "shape": list(shape)})
 
 
 def _from_iterable(images: Iterable[Any], options: Options) -> ImageStream:
@@ -117,31 +167,27 @@ class _Permuted:
         return (self.images[index] for index in self.order)
 
 
-def _named(name: str, options: Options) -> ImageStream:
-    """A data set by folder or Hub id, streamed at one pinned commit."""
+def _on_the_hub(source: Source, options: Options) -> ImageStream:
+    """A Hub data set, streamed at one pinned commit."""
     import datasets
 
-    local = Path(name).expanduser()
-    if local.is_dir():
-        return _local(local, options)
-    if local.exists():
-        raise DatasetError(f"{name} is a file; expected a folder of images or Parquet files, or a Hub id.")
-    commit = pin("dataset", name, revision=options.dataset_revision, token=options.token)
+    name = source.location
     try:
         with failures_named("dataset", name, options.dataset_revision):
             splits = datasets.load_dataset(
-                name, options.dataset_config, revision=commit, streaming=True, token=options.token
+                name, options.dataset_config, revision=source.commit, streaming=True, token=options.token
             )
-    except (ValueError, FileNotFoundError) as error:
+    except (ValueError, FileNotFoundError, datasets.exceptions.DatasetNotFoundError) as error:
         raise DatasetError(f"Data set {name!r} could not be opened: {error}") from error
-    where = {"id": name, "config": options.dataset_config, "revision": commit}
+    where = {"id": name, "config": options.dataset_config, "revision": source.commit}
     return _from_datasets(_choose_split(splits, options, f"Data set {name!r}"), where, options)
 
 
-def _local(folder: Path, options: Options) -> ImageStream:
+def _local(source: Source, options: Options) -> ImageStream:
     """A folder of images or Parquet files, or one that ``Dataset.save_to_disk`` wrote."""
     import datasets
 
+    folder = Path(source.location)
     saved = (folder / "dataset_dict.json").exists() or (folder / "state.json").exists()
     try:
         if saved:
@@ -154,17 +200,30 @@ def _local(folder: Path, options: Options) -> ImageStream:
             f"No images could be read from the folder {folder}: expected image files or Parquet files "
             f"({str(error).splitlines()[0]})"
         ) from error
-    where = {"id": folder.resolve().name, "config": options.dataset_config, "revision": None}
+    where = {"id": source.name, "config": options.dataset_config, "revision": None}
     return _from_datasets(_choose_split(splits, options, f"The folder {folder}"), where, options)
 
 
 def _choose_split(splits: dict[str, Any], options: Options, what: str) -> Any:
+    """One split, whole or the part of it that ``name[from:to]`` asks for."""
     names = [str(name) for name in splits]
-    if options.split is not None:
-        if options.split not in names:
-            raise DatasetError(f"{what} has no split {options.split!r}; it has {', '.join(names)}.")
-        return splits[options.split]
-    return splits[next((name for name in PREFERRED_SPLITS if name in names), names[0])]
+    if options.split is None:
+        return splits[next((name for name in PREFERRED_SPLITS if name in names), names[0])]
+    selection = re.fullmatch(r"([^\[\]]+)(?:\[(\d*):(\d*)\])?", options.split)
+    if selection is None:
+        raise DatasetError(
+            f"split is {options.split!r}; expected a name, or a part of a split by position: validation[100:600]."
+        )
+    name, start, stop = selection[1], int(selection[2] or 0), int(selection[3]) if selection[3] else None
+    if name not in names:
+        raise DatasetError(f"{what} has no split {name!r}; it has {', '.join(names)}.")
+    return _part(splits[name], start, stop)
+
+
+def _part(data: Any, start: int, stop: int | None) -> Any:
+    """Examples ``start`` to ``stop`` of a ``datasets`` object."""
+    data = data.skip(start) if start else data
+    return data if stop is None else data.take(max(stop - start, 0))
 
 
 def _from_datasets(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import inspect
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,13 +9,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hf_affscore.errors import AffscoreWarning, InputError, ModelError
-from hf_affscore.hub import failures_named, pin
+from hf_affscore.hub import failures_named
 from hf_affscore.options import Options
+from hf_affscore.run.image_side import image_shape, image_side
+from hf_affscore.run.sources import Source, locate
 
 if TYPE_CHECKING:
     import torch
     from PIL.Image import Image
     from torch import nn
+
+
+#: Where to look for the class of a configuration that does not name one.
+AUTO_CLASSES = (
+    "AutoModelForImageClassification",
+    "AutoModel",
+    *("AutoModelForObjectDetection", "AutoModelForSemanticSegmentation", "AutoModelForDepthEstimation"),
+    *("AutoModelForUniversalSegmentation", "AutoModelForInstanceSegmentation", "AutoModelForPoseEstimation"),
+    *("AutoModelForMaskedImageModeling", "AutoModelForKeypointDetection", "AutoModelForImageMatting"),
+    *("AutoModelForZeroShotImageClassification", "AutoModelForZeroShotObjectDetection"),
+    "AutoBackbone",
+)
 
 
 @dataclass(frozen=True)
@@ -55,14 +67,8 @@ class Checkpoint:
         }
 
     def forward(self, inputs: dict[str, torch.Tensor]) -> None:
-        """Run the network once. Bare modules take the pixels as their first argument."""
-        if getattr(self.module, "main_input_name", None) == "pixel_values":
-            self.module(**{name: inputs[name] for name in self._accepted() if name in inputs})
-        else:
-            self.module(inputs["pixel_values"])
-
-    def _accepted(self) -> list[str]:
-        return list(inspect.signature(self.module.forward).parameters)
+        """Run the network once, or its image side."""
+        image_side(self.module)(inputs)
 
     def input_shape(self) -> tuple[int, ...]:
         """Shape ``(C, H, W)`` of one input: what the preprocessing makes of a blank image."""
@@ -71,11 +77,20 @@ class Checkpoint:
         return tuple(self.preprocess([Image.new("RGB", (256, 256))])["pixel_values"].shape[1:])
 
 
-def load_checkpoint(model: str | Path | nn.Module, processor: Any, options: Options) -> Checkpoint:
+def locate_model(model: str | Path, options: Options) -> Source:
+    """Find a checkpoint by name and pin its state.
+
+    Raises:
+        ModelError: There is no such folder or repository, or no access to it.
+    """
+    return locate("model", str(model), revision=options.revision, token=options.token)
+
+
+def load_checkpoint(model: Source | nn.Module, processor: Any, options: Options) -> Checkpoint:
     """Load a checkpoint, or take a module as it is.
 
     Args:
-        model: Hub id, local folder, or a module, which is neither moved nor converted.
+        model: What :func:`locate_model` found, or a module, which is neither moved nor converted.
         processor: An image processor of transformers, or a function from a PIL image to a ``(3, H, W)``
             tensor; None for the checkpoint's own.
         options: Revision, precision, device, token, remote code.
@@ -86,8 +101,8 @@ def load_checkpoint(model: str | Path | nn.Module, processor: Any, options: Opti
     """
     from torch import nn
 
-    if isinstance(model, str | Path):
-        return _from_name(str(model), processor, options)
+    if isinstance(model, Source):
+        return _from_source(model, processor, options)
     if isinstance(model, nn.Module):
         return _from_module(model, processor, options)
     raise InputError(
@@ -95,44 +110,58 @@ def load_checkpoint(model: str | Path | nn.Module, processor: Any, options: Opti
     )
 
 
-def _from_name(name: str, processor: Any, options: Options) -> Checkpoint:
+def _from_source(source: Source, processor: Any, options: Options) -> Checkpoint:
     import torch
-    from transformers import AutoConfig, AutoImageProcessor
+    from transformers import AutoImageProcessor
 
-    folder = Path(name).expanduser()
-    if folder.is_dir():
-        label, name, commit, revision = folder.resolve().name, str(folder), None, fingerprint(folder)
-    else:
-        label = name
-        revision = commit = pin("model", name, revision=options.revision, token=options.token)
-    source: dict[str, Any] = {
-        "revision": commit,
+    at: dict[str, Any] = {
+        "revision": source.commit,
         "token": options.token,
         "trust_remote_code": options.trust_remote_code,
     }
     try:
-        with failures_named("model", name, options.revision):
-            config = AutoConfig.from_pretrained(name, **source)
-            loader = model_class(config)
-            dtype = options.dtype if options.dtype == "auto" else getattr(torch, options.dtype)
-            module = loader.from_pretrained(name, config=config, dtype=dtype, **source)
+        with failures_named("model", source.name, options.revision):
+            module = _load_module(source, at, options)
             if processor is None:
-                processor = AutoImageProcessor.from_pretrained(name, **source)
+                processor = AutoImageProcessor.from_pretrained(source.location, **at)
     except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
         raise ModelError(
-            f"Model {name!r} could not be loaded: {error} "
+            f"Model {source.location!r} could not be loaded: {error} "
             "Expected an image model of transformers or timm with its image processor; "
             "pass processor= if the checkpoint has none."
         ) from error
-    module = module.to(device=_device(options), memory_format=torch.channels_last).eval()
+    if options.device_map is None:
+        module = module.to(_device(options)).to(memory_format=torch.channels_last)
     preprocess, preprocessing = _preprocessing(processor)
     metadata = {
-        "id": label,
-        "revision": revision,
+        "id": source.name,
+        "revision": source.state,
         **describe(module),
-        "accuracy": _accuracy(name, commit, options),
+        "accuracy": None if options.random_weights else _accuracy(source, options),
     }
-    return Checkpoint(module, preprocess, metadata, preprocessing)
+    return Checkpoint(module.eval(), preprocess, metadata, preprocessing)
+
+
+def _load_module(source: Source, at: dict[str, Any], options: Options) -> nn.Module:
+    """The network with its weights, or with weights drawn by the seed."""
+    import torch
+    from transformers import AutoConfig
+
+    attention = {"attn_implementation": options.attn_implementation} if options.attn_implementation else {}
+    config = AutoConfig.from_pretrained(source.location, **at, **attention)
+    loader = model_class(config)
+    dtype = options.dtype if options.dtype == "auto" else getattr(torch, options.dtype)
+    if options.random_weights:
+        with torch.random.fork_rng():
+            torch.manual_seed(options.seed)
+            construct = getattr(loader, "from_config", None) or loader._from_config
+            drawn: nn.Module = construct(config, **({} if dtype == "auto" else {"dtype": dtype}))
+            return drawn
+    place = {"device_map": options.device_map} if options.device_map else {}
+    module: nn.Module = loader.from_pretrained(
+        source.location, config=config, dtype=dtype, **at, **attention, **place
+    )
+    return module
 
 
 def model_class(config: Any) -> Any:
@@ -150,9 +179,14 @@ def model_class(config: Any) -> Any:
     remote = getattr(config, "auto_map", None) or {}
     if "AutoModelForImageClassification" in remote:
         return AutoModelForImageClassification
-    if "AutoModel" in remote or type(config) not in AutoModelForImageClassification._model_mapping:
+    if "AutoModel" in remote:
         return AutoModel
-    return AutoModelForImageClassification
+    for name in AUTO_CLASSES:
+        mapping = getattr(transformers, name)._model_mapping
+        if type(config) in mapping:
+            found = mapping[type(config)]
+            return found[0] if isinstance(found, tuple) else found
+    return AutoModel  # whose error message lists what there is
 
 
 def _from_module(module: nn.Module, processor: Any, options: Options) -> Checkpoint:
@@ -170,13 +204,7 @@ def _default_processor(module: nn.Module) -> Callable[[Image], torch.Tensor]:
 
         transform: Callable[[Image], torch.Tensor] = create_transform(**resolve_model_data_config(module))
         return transform
-    return _ImageNetTransform(_image_size(module))
-
-
-def _image_size(module: nn.Module) -> int:
-    size: Any = getattr(getattr(module, "config", None), "image_size", None)
-    size = size or getattr(module, "image_size", 224)
-    return int(size if isinstance(size, int) else max(size))
+    return _ImageNetTransform(max(image_shape(module)[1:]))
 
 
 class _ImageNetTransform:
@@ -274,10 +302,15 @@ def _device(options: Options) -> torch.device:
 
 
 def describe(module: nn.Module) -> dict[str, Any]:
-    """Class and sizes of a network, as the paper tabulates them."""
+    """Class and sizes of a network, as the paper tabulates them, and which part of it is run.
+
+    Raises:
+        ModelError: It cannot run on images alone.
+    """
     parameters = list(module.parameters())
     return {
         "class": type(module).__name__,
+        "runs": image_side(module).name,
         "num_parameters": sum(parameter.numel() for parameter in parameters),
         "num_trainable_parameters": sum(p.numel() for p in parameters if p.requires_grad),
         "num_modules": sum(1 for _ in module.modules()),
@@ -285,27 +318,18 @@ def describe(module: nn.Module) -> dict[str, Any]:
     }
 
 
-def fingerprint(folder: Path) -> str:
-    """SHA-256 over the files that make a local checkpoint what it is: its identity where there is no commit."""
-    digest = hashlib.sha256()
-    for path in sorted(folder.iterdir()):
-        if path.suffix in {".json", ".safetensors", ".bin", ".py"}:
-            with path.open("rb") as file:
-                digest.update(path.name.encode() + hashlib.file_digest(file, "sha256").digest())
-    return f"sha256:{digest.hexdigest()}"
-
-
-def _accuracy(name: str, commit: str | None, options: Options) -> float | None:
+def _accuracy(source: Source, options: Options) -> float | None:
     """Top-1 accuracy that the checkpoint's card publishes in its ``model-index``, if any."""
     from huggingface_hub import ModelCard, hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError
 
     try:
-        readme = (
-            Path(name) / "README.md"
-            if commit is None
-            else Path(hf_hub_download(name, "README.md", revision=commit, token=options.token))
-        )
+        if source.commit is None:
+            readme = Path(source.location) / "README.md"
+        else:
+            readme = Path(
+                hf_hub_download(source.location, "README.md", revision=source.commit, token=options.token)
+            )
         card: Any = ModelCard(readme.read_text(encoding="utf-8"), ignore_metadata_errors=True)
     except (OSError, ValueError, EntryNotFoundError, HfHubHTTPError):  # a card is welcome, not needed
         return None

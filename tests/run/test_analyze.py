@@ -119,7 +119,7 @@ def test_all_companion_statistics_are_in_every_row(demo):
 
 
 def test_the_same_inputs_give_the_same_bits(small, demo):
-    again = ha.analyze(DEMO_MODEL, DEMO_DATASET, num_samples=128)
+    again = ha.analyze(DEMO_MODEL, DEMO_DATASET, num_samples=128, cache=False)
     assert again.scores.tobytes() == demo.scores.tobytes()
     assert again.rows == demo.rows
 
@@ -141,7 +141,8 @@ def test_the_draw_depends_on_the_seed(demo):
 def test_noise_goes_through_any_checkpoint(small):
     sig = ha.analyze(DEMO_MODEL, "noise", num_samples=16)
     assert sig.metadata["dataset"] == {
-        "id": "noise", "shape": [3, 32, 32], "num_samples": 16, "undecodable": 0, "undecodable_reasons": []
+        "id": "noise", "shape": [3, 32, 32], "num_samples": 16, "num_groups": 1, "unused": 0,
+        "undecodable": 0, "undecodable_reasons": [],
     }  # fmt: skip
     bare = ha.analyze(small, "noise", num_samples=4, processor=lambda image: torch.zeros(3, 9, 9))
     assert bare.metadata["dataset"]["shape"] == [3, 9, 9]

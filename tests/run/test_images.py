@@ -1,6 +1,7 @@
 """Every source of images, and every kind of image, becomes the same stream of upright RGB."""
 
 import io
+from pathlib import Path
 
 import datasets
 import numpy as np
@@ -10,7 +11,7 @@ from PIL import Image
 
 from hf_affscore.errors import DatasetError, InputError
 from hf_affscore.options import Options
-from hf_affscore.run.images import Undecodable, open_images, to_rgb
+from hf_affscore.run.images import Undecodable, locate_images, open_images, to_rgb
 
 
 def picture(value, size=(5, 4)):
@@ -35,7 +36,10 @@ def values(stream):
 
 
 def opened(dataset, **options):
-    return open_images(dataset, Options(**{"shuffle": False, **options}), lambda: (3, 4, 5))
+    asked = Options(**{"shuffle": False, **options})
+    if isinstance(dataset, str | Path):
+        dataset = locate_images(dataset, asked)
+    return open_images(dataset, asked, lambda: (3, 4, 5))
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """Checkpoints of every kind become a module and its preprocessing."""
 
 import json
+from pathlib import Path
 
 import pytest
 import timm
@@ -18,14 +19,16 @@ from transformers import (
 
 from hf_affscore.errors import InputError, ModelError
 from hf_affscore.options import Options
-from hf_affscore.run.loading import fingerprint, load_checkpoint, model_class
+from hf_affscore.run.loading import load_checkpoint, locate_model, model_class
+from hf_affscore.run.sources import model_checksum
 
 TINY_VIT = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16,
             "image_size": 16, "patch_size": 8}  # fmt: skip
 
 
 def load(model, processor=None, **options):
-    return load_checkpoint(model, processor, Options(**options))
+    asked = Options(**options)
+    return load_checkpoint(locate_model(model, asked) if isinstance(model, Path) else model, processor, asked)
 
 
 def test_a_backbone_without_head_is_loaded_without_a_head(tmp_path):
@@ -93,11 +96,11 @@ def test_a_processor_of_the_wrong_kind():
         load(torch.nn.ReLU(), processor="resize")
 
 
-def test_a_fingerprint_changes_with_any_file_that_matters(tmp_path):
+def test_a_checksum_changes_with_any_file_that_matters(tmp_path):
     (tmp_path / "config.json").write_text("{}")
     (tmp_path / "model.safetensors").write_bytes(b"1")
-    first = fingerprint(tmp_path)
+    first = model_checksum(tmp_path)
     (tmp_path / "README.md").write_text("a card changes nothing")
-    assert fingerprint(tmp_path) == first
+    assert model_checksum(tmp_path) == first
     (tmp_path / "model.safetensors").write_bytes(b"2")
-    assert fingerprint(tmp_path) != first
+    assert model_checksum(tmp_path) != first

@@ -1,0 +1,265 @@
+"""Images through the model: batches dealt out to processes, and the pooled rows that they leave behind.
+
+Images are numbered by their position in the stream, and batches are cut by position before anything is
+decoded. So every batch holds the same images whatever the number of processes, an image that cannot be decoded
+moves no other image to another batch, and a batch that a killed run had finished is recognised.
+"""
+
+from __future__ import annotations
+
+import itertools
+import sys
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from hf_affscore.capture import Capture, Selection
+from hf_affscore.capture.features import Features
+from hf_affscore.capture.sites import Site
+from hf_affscore.capture.summary import Summarize, Summary
+from hf_affscore.errors import AffscoreError, ModelError
+from hf_affscore.options import Options
+from hf_affscore.run.images import ImageStream, Undecodable
+from hf_affscore.run.journal import Batch, Journal
+from hf_affscore.run.loading import Checkpoint
+from hf_affscore.run.world import World
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+    from tqdm import tqdm
+
+DEFAULT_BATCH_SIZE = 16
+
+Item = tuple[int, Any]  # position in the stream, encoded image
+
+
+@dataclass
+class Group:
+    """The samples that are scored together, as far as this process has them.
+
+    Attributes:
+        features: Pooled rows of this process's batches.
+        starts: Positions of the first images of this process's batches.
+        taken: Images taken from the stream, by all processes.
+        skipped: Calls that were passed over, with the reason.
+        num_samples: Images, of all processes.
+        num_batches: Batches with at least one image, of all processes.
+        undecodable: A sentence about each image that could not be read, of all processes.
+        complete: Whether the stream gave as many images as were asked for.
+    """
+
+    features: Features
+    starts: list[int] = field(default_factory=list)
+    taken: int = 0
+    skipped: dict[Site, str] = field(default_factory=dict)
+    num_samples: int = 0
+    num_batches: int = 0
+    undecodable: list[str] = field(default_factory=list)
+    complete: bool = True
+
+    def add(self, start: int, batch: Batch) -> None:
+        """Keep a batch of this process."""
+        self.starts.append(start)
+        self.skipped |= {skip.site: skip.reason for skip in batch.skipped}
+        if batch.num_images:
+            self.features.add(start, batch.calls)
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """A batch on its way to the model: where it starts, and its images or what became of them before."""
+
+    start: int
+    positions: list[int]
+    inputs: dict[str, torch.Tensor]
+    undecodable: list[str]
+    finished: Batch | None = None
+
+
+class Collector:
+    """Draws groups of samples from a stream, one after the other.
+
+    Args:
+        checkpoint: The model and its preprocessing.
+        stream: The images.
+        options: Batch size, pooling, what to capture.
+        world: The processes that share the work.
+        journal: Where finished batches are kept.
+        progress: Counts the images of this process.
+    """
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        stream: ImageStream,
+        options: Options,
+        *,
+        world: World,
+        journal: Journal,
+        progress: tqdm[Any],
+    ) -> None:
+        self.selection = Selection(options.include, options.exclude)
+        self._checkpoint = checkpoint
+        self._stream = stream
+        self._options = options
+        self._world = world
+        self._journal = journal
+        self._progress = progress
+        self._items: Iterator[Item] = enumerate(itertools.islice(stream.resumed(), options.max_images))
+        self._taken = 0
+        self._fits = sys.maxsize  # images that fit into one forward pass, as far as is known
+
+    def group(self, size: int) -> Group:
+        """The next ``size`` images through the model, or as many as there are.
+
+        Images that cannot be decoded are replaced by later ones, in rounds: all processes count together
+        what is missing, and go on from the same position.
+        """
+        group = Group(Features(self._options.memory_limit * 1e9))
+        summarize = Summarize(
+            self._options.pooling,
+            num_samples=size,
+            sparsity_samples=self._options.sparsity_samples,
+            seed=self._options.seed,
+        )
+        first = self._taken
+        numbers = itertools.count()
+        while group.complete and group.num_samples < size:
+            wanted, before = size - group.num_samples, self._taken
+            batches = []
+            for prepared in self._prepared(self._own_chunks(wanted, numbers)):
+                batch = prepared.finished or self._run(prepared, first, summarize)
+                group.add(prepared.start, batch)
+                batches.append((batch.num_images, batch.undecodable))
+                self._show(batch.num_images)
+            everybody = list(itertools.chain.from_iterable(self._world.gather(batches)))
+            group.num_samples += sum(images for images, _ in everybody)
+            group.num_batches += sum(images > 0 for images, _ in everybody)
+            group.undecodable += sorted(itertools.chain.from_iterable(lines for _, lines in everybody))
+            group.taken += self._taken - before
+            group.complete = self._taken - before == wanted
+        return group
+
+    def skip(self, taken: int) -> None:
+        """Pass over images that an interrupted run has already scored."""
+        self._taken += sum(1 for _ in itertools.islice(self._items, taken))
+
+    def _own_chunks(self, wanted: int, numbers: Iterator[int]) -> Iterator[list[Item]]:
+        """The encoded images of this process's batches, out of the next ``wanted`` of the stream."""
+        size = self._options.batch_size or DEFAULT_BATCH_SIZE
+        while chunk := list(itertools.islice(self._items, min(size, wanted))):
+            wanted -= len(chunk)
+            self._taken += len(chunk)
+            if self._world.owns(next(numbers)):
+                yield chunk
+
+    def _prepared(self, chunks: Iterator[list[Item]]) -> Iterator[_Prepared]:
+        """Batches decoded and preprocessed one ahead, while the model is at work on the one before."""
+        with ThreadPoolExecutor(max_workers=1) as thread:
+            ahead: Future[_Prepared] | None = None
+            for chunk in chunks:
+                ready, ahead = ahead, thread.submit(self._prepare, chunk)
+                if ready is not None:
+                    yield ready.result()
+            if ahead is not None:
+                yield ahead.result()
+
+    def _prepare(self, chunk: list[Item]) -> _Prepared:
+        start = chunk[0][0]
+        finished = self._journal.load_batch(start)
+        if finished is not None:
+            return _Prepared(start, [], {}, [], finished)
+        images, undecodable = {}, []
+        for position, item in chunk:
+            try:
+                images[position] = self._stream.decode(item)
+            except Undecodable as error:
+                undecodable.append(f"image {position}: {error}")
+        inputs = self._checkpoint.inputs(list(images.values())) if images else {}
+        return _Prepared(start, list(images), inputs, undecodable)
+
+    def _run(self, prepared: _Prepared, first: int, summarize: Summarize) -> Batch:
+        """The batch through the model, in as many pieces as memory asks for."""
+        from accelerate.utils.memory import should_reduce_batch_size
+
+        pieces: list[Capture[Summary]] = []
+        done, count = 0, len(prepared.positions)
+        while done < count:
+            piece = slice(done, min(done + self._fits, count))
+            positions = prepared.positions[piece]
+            summarize.start([position - first for position in positions])
+            try:
+                pieces.append(self._forward({k: v[piece] for k, v in prepared.inputs.items()}, summarize))
+            except (RuntimeError, MemoryError) as error:
+                if len(positions) == 1 or not should_reduce_batch_size(error):
+                    raise self._failure(error, prepared.inputs) from error
+                self._fits = len(positions) // 2
+                continue
+            done += len(positions)
+        batch = Batch(
+            calls=_joined(pieces),
+            skipped=list(itertools.chain.from_iterable(piece.skipped for piece in pieces)),
+            num_images=count,
+            undecodable=prepared.undecodable,
+        )
+        self._journal.save_batch(prepared.start, batch)
+        return batch
+
+    def _forward(self, inputs: dict[str, torch.Tensor], summarize: Summarize) -> Capture[Summary]:
+        try:
+            with Capture(self._checkpoint.module, summarize, self.selection) as seen:
+                self._checkpoint.forward(inputs)
+        except AffscoreError:
+            raise
+        except (TypeError, ValueError, AttributeError, NotImplementedError, LookupError) as error:
+            raise self._failure(error, inputs) from error
+        return seen
+
+    def _failure(self, error: Exception, inputs: dict[str, torch.Tensor]) -> ModelError:
+        shapes = ", ".join(f"{name} {tuple(value.shape)}" for name, value in inputs.items())
+        return ModelError(
+            f"{self._checkpoint.metadata['class']} failed on a batch with {shapes}: {error}. "
+            "Expected a model that takes images alone; check the size of the images and the processor."
+        )
+
+    def _show(self, images: int) -> None:
+        import psutil
+
+        memory = psutil.Process().memory_info().rss
+        self._progress.set_postfix_str(f"{memory / 1e9:.1f} GB", refresh=False)
+        self._progress.update(images)
+
+
+def _joined(pieces: list[Capture[Summary]]) -> list[tuple[Site, Summary, Summary]]:
+    """The calls of a batch that went through the model in pieces, as if it had gone in one.
+
+    A call that some pieces lack stays out; the batch then counts as without it.
+    """
+    if not pieces:
+        return []
+    first, *others = ({call.site: (call.pre, call.post) for call in piece.calls} for piece in pieces)
+    joined = []
+    for site, pair in first.items():
+        pairs = [pair, *(other[site] for other in others if site in other)]
+        if len(pairs) == len(pieces):
+            pre, post = (Summary.concatenate(side) for side in zip(*pairs, strict=True))
+            joined.append((site, pre, post))
+    return joined
+
+
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """Evaluation mode without gradients; every module gets its own training flag back."""
+    import torch
+
+    training = [part for part in module.modules() if part.training]
+    module.eval()
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        for part in training:
+            part.training = True

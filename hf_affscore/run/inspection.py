@@ -1,0 +1,273 @@
+"""The dry run before the job: which activations a model has, without its weights.
+
+From a Hub id or a folder only the configuration is read. The model is built on the meta device, where tensors
+have shapes and no values, and run once. A model whose path depends on values (detectors that sort their
+proposals) cannot run there; it is built on the CPU with random weights instead.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hf_affscore.capture import Capture, Selection, Site, SkippedCall, looked_for, pool
+from hf_affscore.errors import InputError, ModelError, NoActivationError
+from hf_affscore.hub import failures_named
+from hf_affscore.options import Options, Pooling
+from hf_affscore.run.cost import Cost, estimate
+from hf_affscore.run.image_side import PIXELS, image_shape, image_side
+from hf_affscore.run.loading import model_class
+from hf_affscore.signature import Record
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import torch
+    from torch import nn
+
+DEFAULT = Options()
+BATCH_SIZE = 2  # two images tell the axis of the batch from one of length 1
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """The activation calls of a model.
+
+    Attributes:
+        name: Hub id, folder or class.
+        rows: The calls that would be scored, in execution order: ``index``, ``module``, ``activation``,
+            ``call``, ``kind``, ``shape`` (of one image, as text), ``channel_axis`` and ``dim`` (the pooled width).
+        skipped: The calls that would not, with their ``reason``.
+        cost: Expected memory and time.
+        device: ``"meta"``, or where the model had to run.
+    """
+
+    name: str
+    rows: tuple[Record, ...]
+    skipped: tuple[Record, ...]
+    cost: Cost
+    device: str
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """Both lists as one table, in the order scored, then skipped; ``reason`` is empty where scored."""
+        import pandas as pd
+
+        scored = ({**row, "reason": None} for row in self.rows)
+        return pd.DataFrame([*scored, *map(dict, self.skipped)])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as one JSON-ready document."""
+        cost = {**vars(self.cost), "memory_bytes": self.cost.memory_bytes}
+        lists = {"rows": [dict(row) for row in self.rows], "skipped": [dict(row) for row in self.skipped]}
+        return {"name": self.name, "device": self.device, "cost": cost, **lists}
+
+
+def inspect(
+    model: str | Path | nn.Module | Any,
+    *,
+    inputs: torch.Tensor | Mapping[str, torch.Tensor] | None = None,
+    pooling: Pooling = DEFAULT.pooling,
+    include: Sequence[str] = DEFAULT.include,
+    exclude: Sequence[str] = DEFAULT.exclude,
+    num_samples: int = DEFAULT.num_samples,
+    revision: str | None = DEFAULT.revision,
+    trust_remote_code: bool = DEFAULT.trust_remote_code,
+    token: str | bool | None = DEFAULT.token,
+) -> Inspection:
+    """List the activation calls of a model, scored and skipped, without downloading its weights.
+
+    Args:
+        model: Hub id, local folder, configuration of transformers, or a ``torch.nn.Module``, which is run
+            where it is (the meta device will do) and given back unchanged.
+        inputs: A batch of pixels, or of inputs by name, where the size that the configuration names does not
+            fit; its first dimension is the batch.
+        pooling: How an activation becomes one row per image; changes ``dim``.
+        include: Score these too, as in :func:`hf_affscore.analyze`.
+        exclude: Leave these out.
+        num_samples: Images to state the cost for.
+        revision: Branch, tag or commit of the model.
+        trust_remote_code: Run code that comes with the checkpoint.
+        token: Access token for the Hub.
+
+    Raises:
+        ModelError: The model cannot be found, built or run on images of this size.
+        InputError: A pattern matches nothing, or ``model`` is of the wrong kind.
+
+    Example:
+        >>> from hf_affscore.assets import DEMO_MODEL
+        >>> found = inspect(DEMO_MODEL)
+        >>> found.rows[0].module, found.rows[0].shape, found.rows[0].dim
+        ('resnet.embedder.embedder.activation', '8 x 16 x 16', 8)
+    """
+    import torch
+    from torch import nn
+    from transformers import PretrainedConfig
+
+    options = Options(
+        pooling=pooling,
+        include=include,
+        exclude=exclude,
+        num_samples=num_samples,
+        revision=revision,
+        trust_remote_code=trust_remote_code,
+        token=token,
+    )
+    if isinstance(model, nn.Module):
+        parameter = next(model.parameters(), torch.empty(0))
+        return _run(model, type(model).__name__, _batch(model, inputs, parameter), options)
+    config, name = _configuration(model, options)
+    if inputs is None and not isinstance(model, PretrainedConfig):
+        inputs = _from_processor(name, options)
+    try:
+        built = _build(config, "meta", options)
+        return _run(built, name, _batch(built, inputs, torch.empty(0, device="meta")), options)
+    except _NeedsValues:
+        built = _build(config, "cpu", options)
+        return _run(built, name, _batch(built, inputs, torch.empty(0)), options)
+
+
+class _NeedsValues(ModelError):
+    """A model failed on the meta device."""
+
+
+def _configuration(model: Any, options: Options) -> tuple[Any, str]:
+    """The configuration of a checkpoint, and its name."""
+    from transformers import AutoConfig, PretrainedConfig
+
+    if isinstance(model, PretrainedConfig):
+        return model, type(model).__name__.removesuffix("Config")
+    if not isinstance(model, str | Path):
+        raise InputError(
+            f"model is a {type(model).__name__}; expected a Hub id, a local folder, a configuration of "
+            "transformers or a torch.nn.Module."
+        )
+    try:
+        with failures_named("model", str(model), options.revision):
+            config = AutoConfig.from_pretrained(
+                str(model),
+                revision=options.revision,
+                token=options.token,
+                trust_remote_code=options.trust_remote_code,
+            )
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        raise ModelError(f"The configuration of {str(model)!r} could not be read: {error}") from error
+    return config, str(model)
+
+
+def _from_processor(name: str, options: Options) -> dict[str, torch.Tensor] | None:
+    """What the checkpoint's own image processor makes of blank images, if it has one."""
+    from PIL import Image
+    from transformers import AutoImageProcessor
+
+    try:
+        processor = AutoImageProcessor.from_pretrained(
+            name,
+            revision=options.revision,
+            token=options.token,
+            trust_remote_code=options.trust_remote_code,
+        )
+    except (OSError, ValueError, KeyError, ImportError):  # then the configuration has to say the size
+        return None
+    blank = [Image.new("RGB", (256, 256))] * BATCH_SIZE
+    return dict(processor(images=blank, return_tensors="pt"))
+
+
+def _build(config: Any, device: str, options: Options) -> nn.Module:
+    """The network of a configuration with random weights, or on the meta device with none."""
+    import torch
+
+    loader = model_class(config)
+    try:
+        with torch.device(device):
+            if hasattr(loader, "from_config"):
+                model = loader.from_config(config, trust_remote_code=options.trust_remote_code)
+            else:
+                model = loader(config)
+    except (TypeError, ValueError, ImportError, RuntimeError, AttributeError) as error:
+        raise ModelError(
+            f"{type(config).__name__} does not build a model: {str(error).splitlines()[0]}"
+        ) from error
+    return model.eval()  # type: ignore[no-any-return]
+
+
+def _batch(model: nn.Module, inputs: Any, like: torch.Tensor) -> dict[str, torch.Tensor]:
+    """The inputs asked for, or zeros of the size that the model says it takes; on the model's device."""
+    import torch
+
+    if inputs is None:
+        inputs = torch.zeros(BATCH_SIZE, *image_shape(model), device=like.device, dtype=like.dtype)
+    named = dict(inputs) if isinstance(inputs, Mapping) else {PIXELS: inputs}
+    wrong = [name for name, value in named.items() if not isinstance(value, torch.Tensor) or value.ndim == 0]
+    if wrong or not named:
+        raise InputError(
+            f"inputs {', '.join(wrong) or '{}'}: expected a batch of pixels, or a dict of tensors."
+        )
+    return {name: value.to(like.device) for name, value in named.items()}
+
+
+def _run(model: nn.Module, name: str, batch: dict[str, torch.Tensor], options: Options) -> Inspection:
+    """One watched forward pass, and what it says about cost."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    size = len(next(iter(batch.values())))
+    selection = Selection(options.include, options.exclude)
+
+    def width(tensor: torch.Tensor, site: Site) -> int:
+        return pool(tensor, options.pooling, size, channel_axis=site.channel_axis).shape[1]
+
+    side = image_side(model)
+    device = next(iter(batch.values())).device.type
+    training = [part for part in model.modules() if part.training]
+    model.eval()
+    try:
+        with (
+            torch.no_grad(),
+            FlopCounterMode(display=False) as flops,
+            Capture(model, width, selection) as seen,
+        ):
+            side(batch)
+    except (RuntimeError, TypeError, ValueError, IndexError, NotImplementedError, AttributeError) as error:
+        shapes = ", ".join(f"{key} {tuple(value.shape)}" for key, value in batch.items())
+        raise (_NeedsValues if device == "meta" else ModelError)(
+            f"{type(model).__name__} failed on {shapes}: {error}. Pass inputs= of a size that fits."
+        ) from error
+    finally:
+        for part in training:
+            part.training = True
+    selection.check_all_matched()
+    rows, skipped = _records(seen)
+    if not rows and not skipped:
+        raise NoActivationError(
+            f"{type(model).__name__} ran without any activation. Looked for {', '.join(looked_for())}."
+        )
+    cost = estimate(
+        num_samples=options.num_samples,
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        widths=[row.dim for row in rows],
+        largest=max((math.prod(call.shape) // size for call in seen.calls), default=0),
+        flops_per_image=flops.get_total_flops() // size,
+    )
+    return Inspection(name, rows, skipped, cost, device)
+
+
+def _records(seen: Capture[int]) -> tuple[tuple[Record, ...], tuple[Record, ...]]:
+    """The calls that have one row per image and as many features before as after, and the others."""
+    rows: list[Record] = []
+    uneven: list[SkippedCall] = []
+    for call in seen.calls:
+        if call.pre != call.post:
+            reason = f"its pooled width differs between input and output: {call.pre} and {call.post}"
+            uneven.append(SkippedCall(call.site, reason))
+            continue
+        shape = " x ".join(map(str, call.shape[1:]))
+        numbers = {"shape": shape, "channel_axis": call.site.channel_axis, "dim": call.pre}
+        rows.append(Record(index=len(rows), **_identity(call.site), **numbers))
+    skipped = (Record(**_identity(call.site), reason=call.reason) for call in [*seen.skipped, *uneven])
+    return tuple(rows), tuple(skipped)
+
+
+def _identity(site: Site) -> dict[str, Any]:
+    return {"module": site.module, "activation": site.activation, "call": site.call, "kind": site.kind}

@@ -1,0 +1,258 @@
+"""What an analysis leaves on disk while it runs, so that a killed one goes on where it was.
+
+One folder per key, and the key names everything that changes a number: the commits of model and data set, the
+options, the versions of the libraries and of the numbers. In it, while the analysis runs, one file per finished
+batch and per finished group; when it is done, the signature and nothing else. Files are written beside their
+place and renamed, so each is whole or missing, whenever the process dies. Nothing is pickled.
+
+A cache is welcome, not needed: where the folder is read-only, the disk full or another run at work on the same
+key, the analysis says so and goes on without.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import io
+import itertools
+import json
+import os
+import shutil
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from filelock import FileLock, Timeout
+
+from hf_affscore.capture.sites import Site, SkippedCall
+from hf_affscore.capture.summary import Summary
+from hf_affscore.errors import AffscoreWarning, SignatureError
+from hf_affscore.run.world import World
+from hf_affscore.signature import JSON_FILE, TABLE_FILE, Signature
+from hf_affscore.storage import write_atomically
+
+ASKED_FILE = "asked.json"
+
+
+def cache_folder() -> Path:
+    """``$HF_AFFSCORE_CACHE``, or ``hf_affscore`` inside ``$HF_HOME``."""
+    from huggingface_hub.constants import HF_HOME
+
+    return Path(os.environ.get("HF_AFFSCORE_CACHE") or Path(HF_HOME) / "hf_affscore")
+
+
+@dataclasses.dataclass(frozen=True)
+class Batch:
+    """What one batch of images left behind.
+
+    Attributes:
+        calls: Site, input and output of every activation call.
+        skipped: Calls that were passed over.
+        num_images: Images that were decoded.
+        undecodable: A sentence about each that was not.
+    """
+
+    calls: list[tuple[Site, Summary, Summary]]
+    skipped: list[SkippedCall]
+    num_images: int
+    undecodable: list[str]
+
+
+class Journal:
+    """The files of one analysis. Without a folder it keeps nothing and finds nothing."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self.folder = folder
+        self._lock: FileLock | None = None
+
+    @classmethod
+    def open(cls, asked: Mapping[str, Any], world: World) -> Journal:
+        """The journal of what is asked for.
+
+        Args:
+            asked: Everything that changes a number, JSON-ready.
+            world: Only the main process makes the folder and holds its lock.
+        """
+        text = json.dumps(asked, sort_keys=True, indent=2)
+        folder = cache_folder() / hashlib.sha256(text.encode()).hexdigest()[:16]
+        journal, problem = cls(folder), None
+        if world.is_main:
+            problem = journal._claim(text)
+        if any(world.gather(problem)):
+            return cls()
+        folder.mkdir(parents=True, exist_ok=True)  # the other nodes have disks of their own
+        return journal
+
+    def _claim(self, asked: str) -> str | None:
+        """Make the folder and lock it; the reason why not, after a warning."""
+        assert self.folder is not None
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._lock = FileLock(self.folder / ".lock", blocking=False)
+            self._lock.acquire()
+            if not (self.folder / ASKED_FILE).exists():
+                write_atomically(self.folder / ASKED_FILE, asked.encode())
+        except Timeout:
+            return _warn("another run is at work on the same analysis; this one goes on without its cache")
+        except OSError as error:
+            return _warn(f"the cache folder {self.folder} cannot be used ({error}); going on without")
+        return None
+
+    def finished(self) -> Signature | None:
+        """The signature, where this analysis was finished before."""
+        if self.folder is None or not (self.folder / JSON_FILE).exists():
+            return None
+        try:
+            return Signature.from_pretrained(self.folder)
+        except SignatureError as error:
+            _warn(f"the cached signature cannot be used and is made again: {error}")
+            return None
+
+    def finish(self, signature: Signature) -> None:
+        """Keep the signature instead of the batches it was made of."""
+        if self.folder is None:
+            return
+        try:
+            signature.save_pretrained(self.folder)
+            self.forget("batch-*.npz", "layer-*.json", "group-*.json")
+        except (SignatureError, OSError) as error:
+            _warn(f"the signature could not be cached: {error}")
+
+    def close(self) -> None:
+        """Let other runs have the key."""
+        if self._lock is not None:
+            self._lock.release()
+
+    def load_batch(self, start: int) -> Batch | None:
+        """The batch whose first image is at ``start``, if it was finished before."""
+        path = self._path(f"batch-{start:08}.npz")
+        if path is None or not path.exists():
+            return None
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as stored:
+            return _unpack(json.loads(stored["about"].tobytes()), stored)
+
+    def save_batch(self, start: int, batch: Batch) -> None:
+        """Keep a finished batch."""
+        self._write(f"batch-{start:08}.npz", _pack(batch))
+
+    def load_layer(self, group: int, place: int) -> dict[str, Any] | None:
+        """The columns of one layer of a group, if it was scored before."""
+        return self._read_json(f"layer-{group:06}-{place:05}.json")
+
+    def save_layer(self, group: int, place: int, columns: dict[str, Any]) -> None:
+        """Keep the columns of one layer."""
+        self._write(f"layer-{group:06}-{place:05}.json", json.dumps(columns).encode())
+
+    def load_group(self, number: int) -> dict[str, Any] | None:
+        """A whole group, if it was scored before."""
+        return self._read_json(f"group-{number:06}.json")
+
+    def save_group(self, number: int, group: dict[str, Any]) -> None:
+        """Keep a whole group instead of its batches and layers."""
+        self._write(f"group-{number:06}.json", json.dumps(group).encode())
+
+    def forget(self, *patterns: str) -> None:
+        """Remove files that something later stands for."""
+        for path in itertools.chain.from_iterable(
+            self.folder.glob(pattern) for pattern in patterns if self.folder
+        ):
+            path.unlink(missing_ok=True)
+
+    def _read_json(self, name: str) -> dict[str, Any] | None:
+        path = self._path(name)
+        if path is None or not path.exists():
+            return None
+        document: dict[str, Any] = json.loads(path.read_bytes())
+        return document
+
+    def _path(self, name: str) -> Path | None:
+        return None if self.folder is None else self.folder / name
+
+    def _write(self, name: str, content: bytes) -> None:
+        path = self._path(name)
+        if path is None:
+            return
+        try:
+            write_atomically(path, content)
+        except OSError as error:
+            self.folder = None
+            _warn(f"{path} could not be written ({error}); going on without: this run cannot be resumed")
+
+
+def _pack(batch: Batch) -> bytes:
+    """A batch as the bytes of an ``.npz`` file: arrays by number, everything else as one JSON text."""
+    about = {
+        "calls": [dataclasses.asdict(site) for site, _, _ in batch.calls],
+        "skipped": [{"site": dataclasses.asdict(s.site), "reason": s.reason} for s in batch.skipped],
+        "num_images": batch.num_images,
+        "undecodable": batch.undecodable,
+    }
+    arrays: dict[str, Any] = {"about": np.frombuffer(json.dumps(about).encode(), dtype=np.uint8)}
+    for number, (_, *pair) in enumerate(batch.calls):
+        for side, summary in zip(("pre", "post"), pair, strict=True):
+            arrays[f"{side}_{number}"] = summary.rows
+            arrays[f"{side}_near_zero_{number}"] = summary.near_zero
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, **arrays)
+    return buffer.getvalue()
+
+
+def _unpack(about: dict[str, Any], stored: Mapping[str, Any]) -> Batch:
+    def summary(side: str, number: int) -> Summary:
+        return Summary(stored[f"{side}_{number}"], stored[f"{side}_near_zero_{number}"])
+
+    return Batch(
+        calls=[
+            (Site(**site), summary("pre", i), summary("post", i)) for i, site in enumerate(about["calls"])
+        ],
+        skipped=[SkippedCall(Site(**skipped["site"]), skipped["reason"]) for skipped in about["skipped"]],
+        num_images=about["num_images"],
+        undecodable=about["undecodable"],
+    )
+
+
+def _warn(message: str) -> str:
+    warnings.warn(message[0].upper() + message[1:] + ".", AffscoreWarning, stacklevel=2)
+    return message
+
+
+@dataclasses.dataclass(frozen=True)
+class CacheEntry:
+    """One analysis in the cache.
+
+    Attributes:
+        key: Name of its folder.
+        asked: What it was asked for.
+        finished: Whether the signature is there; otherwise it can be resumed.
+        size: Bytes on disk.
+    """
+
+    key: str
+    asked: dict[str, Any]
+    finished: bool
+    size: int
+
+
+def cache_entries() -> list[CacheEntry]:
+    """What the cache holds, by key."""
+    entries = []
+    for path in sorted(cache_folder().glob(f"*/{ASKED_FILE}")):
+        folder = path.parent
+        size = sum(file.stat().st_size for file in folder.iterdir())
+        finished = (folder / JSON_FILE).exists() and (folder / TABLE_FILE).exists()
+        entries.append(CacheEntry(folder.name, json.loads(path.read_bytes()), finished, size))
+    return entries
+
+
+def remove_from_cache(key: str) -> None:
+    """Remove one entry.
+
+    Raises:
+        SignatureError: There is none of that key.
+    """
+    keys = [entry.key for entry in cache_entries()]
+    if key not in keys:
+        raise SignatureError(f"The cache has no entry {key!r}; it has {', '.join(keys) or 'none'}.")
+    shutil.rmtree(cache_folder() / key)

@@ -1,0 +1,295 @@
+"""One analysis from beginning to end: find, take up, collect, score, assemble.
+
+Images stream through the model in batches; of every activation only the pooled rows are kept; a group of
+samples is scored when it is full. Memory grows with the size of a group and the width of the layers, not with
+the length of the data set or the size of the images.
+"""
+
+from __future__ import annotations
+
+import datetime
+import importlib.metadata
+import itertools
+import platform
+import sys
+import warnings
+from collections.abc import Iterable
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hf_affscore import __version__
+from hf_affscore.capture import looked_for
+from hf_affscore.capture.sites import Site
+from hf_affscore.errors import AffscoreWarning, DatasetError, NoActivationError
+from hf_affscore.options import Options
+from hf_affscore.run.collect import DEFAULT_BATCH_SIZE, Collector, Group, evaluating
+from hf_affscore.run.images import ImageStream, locate_images, open_images
+from hf_affscore.run.journal import Journal
+from hf_affscore.run.loading import Checkpoint, load_checkpoint, locate_model
+from hf_affscore.run.progress import bar, library_bars
+from hf_affscore.run.scoring import Scorer, Scores, Scoring, from_json, over_groups, to_json
+from hf_affscore.run.sources import Source
+from hf_affscore.run.world import World
+from hf_affscore.signature import NUMBERS_VERSION, Record, Signature
+
+if TYPE_CHECKING:
+    from torch import nn
+
+_LIBRARIES = (
+    "torch",
+    "torchvision",
+    "transformers",
+    "timm",
+    "datasets",
+    "accelerate",
+    "numpy",
+    "scipy",
+    "pillow",
+)
+
+
+def run(
+    model: str | Path | nn.Module, dataset: str | Path | Iterable[Any], processor: Any, options: Options
+) -> Signature:
+    """:func:`hf_affscore.analyze` with its options in one object."""
+    world = World.current(options.device)
+    options = replace(options, progress=options.progress and world.is_main)
+    with library_bars(enabled=options.progress):
+        # All processes go by what the main one found, in case a branch moves meanwhile.
+        found_model = (
+            world.gather(locate_model(model, options))[0] if isinstance(model, str | Path) else model
+        )
+        found_images = (
+            world.gather(locate_images(dataset, options))[0] if isinstance(dataset, str | Path) else dataset
+        )
+        with closing(_journal(found_model, found_images, processor, options, world)) as journal:
+            signature = world.gather(journal.finished() if world.is_main else None)[0]
+            if signature is None:
+                checkpoint = load_checkpoint(found_model, processor, options)
+                stream = open_images(found_images, options, checkpoint.input_shape)
+                signature = _analyze(checkpoint, stream, options, world, journal)
+                if world.is_main:
+                    journal.finish(signature)
+            elif options.progress:
+                print(
+                    "Analysed before: the result comes from the cache. --no-cache makes it again.",
+                    file=sys.stderr,
+                )
+    _warn_about_images(signature, options)
+    return signature
+
+
+def _journal(
+    model: Source | nn.Module, dataset: Source | Iterable[Any], processor: Any, options: Options, world: World
+) -> Journal:
+    """The journal of this analysis; one that keeps nothing where the inputs have no name to be known by."""
+    if not isinstance(model, Source) or not isinstance(dataset, Source):
+        return Journal()
+    if processor is not None or not options.cache:
+        return Journal()
+    asked = {
+        "model": {"name": model.name, "state": model.state},
+        "dataset": {"name": dataset.name, "state": dataset.state},
+        "options": options.recorded(),
+        "numbers_version": NUMBERS_VERSION,
+        "versions": _versions(),
+    }
+    return Journal.open(asked, world)
+
+
+def _analyze(
+    checkpoint: Checkpoint, stream: ImageStream, options: Options, world: World, journal: Journal
+) -> Signature:
+    total = None if options.num_samples == "all" else -(-options.num_samples // world.size)
+    with ExitStack() as stack:
+        images = stack.enter_context(bar(total, "Images", "image", enabled=options.progress))
+        layers = stack.enter_context(bar(None, "Scores", "layer", enabled=options.progress))
+        collector = Collector(checkpoint, stream, options, world=world, journal=journal, progress=images)
+        scorer = Scorer(options, world=world, journal=journal, progress=layers)
+        stack.enter_context(closing(scorer))
+        stack.enter_context(evaluating(checkpoint.module))
+        tally = _Tally()
+        scores = over_groups(_groups(collector, scorer, tally, options, world, journal))
+    if tally.num_samples < 2:
+        raise DatasetError(
+            f"The data set gave {tally.num_samples} usable image(s){tally.unread()}; a score needs at least 2."
+        )
+    collector.selection.check_all_matched()
+    rows, skipped = _records(scores, tally)
+    if not rows:
+        raise NoActivationError(_nothing_found(checkpoint, skipped))
+    return Signature(rows, skipped, _metadata(checkpoint, stream, tally, options, world))
+
+
+@dataclass
+class _Tally:
+    """What all groups together used, could not read, passed over and left."""
+
+    num_samples: int = 0
+    num_groups: int = 0
+    unused: int = 0
+    undecodable: list[str] = field(default_factory=list)
+    skipped: dict[Site, str] = field(default_factory=dict)
+
+    def unread(self) -> str:
+        return f" ({len(self.undecodable)} more could not be decoded)" if self.undecodable else ""
+
+
+def _groups(
+    collector: Collector, scorer: Scorer, tally: _Tally, options: Options, world: World, journal: Journal
+) -> list[Scores]:
+    """The scores of one group, or of every group of the data set.
+
+    While a group is scored, the images of the next one run. A last group that is not full is left out, since
+    fewer samples score higher; unless it is the only one.
+    """
+    all_groups = options.num_samples == "all"
+    size = options.group_size if options.num_samples == "all" else options.num_samples
+    scores: list[Scores] = []
+    under_way: _UnderWay | None = None
+    for number in itertools.count():
+        stored = world.gather(journal.load_group(number) if world.is_main else None)[0]
+        if stored is not None:
+            collector.skip(stored["taken"])
+            tally.num_samples += stored["num_samples"]
+            tally.undecodable += stored["undecodable"]
+            tally.skipped |= {Site(**site): reason for site, reason in stored["skipped"]}
+            scores.append(from_json(stored["scores"]))
+            continue
+        group = collector.group(size)
+        if under_way is not None:
+            scores.append(under_way.finish(world, journal))
+        tally.undecodable += group.undecodable
+        if group.num_samples < 2 or (all_groups and scores and not group.complete):
+            tally.unused = group.num_samples
+            tally.num_samples += group.num_samples * (not scores)
+            group.features.close()
+            break
+        tally.num_samples += group.num_samples
+        for skipped in world.gather(group.skipped):
+            tally.skipped |= skipped
+        under_way = _UnderWay(number, group, scorer.start(group, number))
+        if not all_groups or not group.complete:
+            scores.append(under_way.finish(world, journal))
+            break
+    tally.num_groups = len(scores)
+    return scores
+
+
+@dataclass(frozen=True)
+class _UnderWay:
+    """A group whose layers are being scored."""
+
+    number: int
+    group: Group
+    scoring: Scoring
+
+    def finish(self, world: World, journal: Journal) -> Scores:
+        """Wait for the scores, and keep them in place of what they were made of."""
+        scores = self.scoring.scores()
+        group = self.group
+        group.features.close()
+        if world.is_main:
+            document = {
+                "taken": group.taken,
+                "num_samples": group.num_samples,
+                "undecodable": group.undecodable,
+                "skipped": [[vars(site), reason] for site, reason in group.skipped.items()],
+                "scores": to_json(scores),
+            }
+            journal.save_group(self.number, document)
+        world.gather(None)  # nobody removes a part before the whole is there
+        journal.forget(f"layer-{self.number:06}-*.json", *(f"batch-{start:08}.npz" for start in group.starts))
+        return scores
+
+
+def _records(scores: Scores, tally: _Tally) -> tuple[tuple[Record, ...], tuple[Record, ...]]:
+    """The rows of a signature, and the records of what was seen and not scored."""
+    rows: list[Record] = []
+    skipped = [_skipped(site, reason) for site, reason in tally.skipped.items()]
+    for site, columns in scores:
+        if "skipped" in columns:
+            skipped.append(_skipped(site, columns["skipped"]))
+            continue
+        row = Record(
+            index=len(rows),
+            module=site.module,
+            activation=site.activation,
+            call=site.call,
+            kind=site.kind,
+            **columns,
+        )
+        rows.append(row)
+    return tuple(rows), tuple(skipped)
+
+
+def _skipped(site: Site, reason: str) -> Record:
+    return Record(
+        module=site.module, activation=site.activation, call=site.call, kind=site.kind, reason=reason
+    )
+
+
+def _nothing_found(checkpoint: Checkpoint, skipped: Iterable[Record]) -> str:
+    seen = "; ".join(
+        f"{row.module} ({row.activation}): {row.reason}" for row in itertools.islice(skipped, 10)
+    )
+    return (
+        f"{checkpoint.metadata['class']} ran without any activation that can be scored. "
+        + (f"Seen and skipped: {seen}. " if seen else "")
+        + f"Looked for calls of {', '.join(looked_for())}."
+    )
+
+
+def _metadata(
+    checkpoint: Checkpoint, stream: ImageStream, tally: _Tally, options: Options, world: World
+) -> dict[str, Any]:
+    """Everything that changes a number, and what the numbers were made with."""
+    import torch
+
+    weights = {"weights": f"random, seed {options.seed}"} if options.random_weights else {}
+    return {
+        "model": {**checkpoint.metadata, **weights},
+        "dataset": {
+            **stream.metadata,
+            "num_samples": tally.num_samples,
+            "num_groups": tally.num_groups,
+            "unused": tally.unused,
+            "undecodable": len(tally.undecodable),
+            "undecodable_reasons": tally.undecodable[:20],
+        },
+        "preprocessing": checkpoint.preprocessing,
+        "options": {**options.recorded(), "batch_size": options.batch_size or DEFAULT_BATCH_SIZE},
+        "numbers_version": NUMBERS_VERSION,
+        "environment": {
+            "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            "python": platform.python_version(),
+            "versions": {"hf_affscore": __version__, **_versions()},
+            "device": str(next((p.device for p in checkpoint.module.parameters()), "cpu")),
+            "num_threads": torch.get_num_threads(),
+            "num_processes": world.size,
+        },
+    }
+
+
+def _versions() -> dict[str, str]:
+    return {name: importlib.metadata.version(name) for name in _LIBRARIES}
+
+
+def _warn_about_images(signature: Signature, options: Options) -> None:
+    """Say where the images were not those asked for; also of a signature that comes from the cache."""
+    dataset = signature.metadata["dataset"]
+    count, lost = dataset["num_samples"], dataset["undecodable"]
+    unread = f" ({lost} more could not be decoded)" if lost else ""
+    if options.num_samples != "all" and count < options.num_samples:
+        _warn(
+            f"The data set has {count} usable images{unread}, fewer than num_samples = {options.num_samples}; "
+            f"the scores rest on {count}."
+        )
+    elif lost:
+        _warn(f"{lost} image(s) could not be decoded and were replaced by later ones; see the metadata.")
+
+
+def _warn(message: str) -> None:
+    warnings.warn(message, AffscoreWarning, stacklevel=5)

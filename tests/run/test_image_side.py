@@ -1,0 +1,60 @@
+"""Models of images and text are run on their image side; what needs something else says so."""
+
+import pytest
+import torch
+import transformers
+from torch import nn
+
+from hf_affscore.errors import ModelError
+from hf_affscore.run.image_side import image_side
+
+SIDES = {
+    "ViTForImageClassification": "forward",
+    "DetrForObjectDetection": "forward",
+    "DepthAnythingForDepthEstimation": "forward",
+    "ViTForMaskedImageModeling": "forward",
+    "CLIPModel": "get_image_features",
+    "SiglipModel": "get_image_features",
+    "CLIPVisionModel": "forward",
+    "OwlViTForObjectDetection": "owlvit.get_image_features",
+    "Blip2ForImageTextRetrieval": "vision_model",
+    "GroundingDinoForObjectDetection": "model.backbone.conv_encoder.model",
+}
+
+
+def build(name: str) -> nn.Module:
+    cls = getattr(transformers, name)
+    with torch.device("meta"):
+        return cls(cls.config_class()).eval()
+
+
+@pytest.mark.parametrize("name", SIDES)
+def test_what_runs(name: str) -> None:
+    model = build(name)
+    side = image_side(model)
+    assert side.name == SIDES[name]
+    owner = model.get_submodule(
+        side.name.removesuffix("get_image_features").rstrip(".").replace("forward", "")
+    )
+    assert getattr(side.run, "__self__", side.run) is owner
+
+
+def test_inputs_that_are_not_taken_are_left_out() -> None:
+    model = build("CLIPModel")
+    size = model.config.vision_config.image_size
+    inputs = {name: torch.empty(2, 3, size, size, device="meta") for name in ("pixel_values", "pixel_mask")}
+    image_side(model)(inputs)
+
+
+@pytest.mark.parametrize(
+    ("name", "needs"), [("ImageGPTForImageClassification", "input_ids"), ("BertModel", "input_ids")]
+)
+def test_other_inputs_are_named(name: str, needs: str) -> None:
+    with pytest.raises(ModelError, match=f"{name} cannot run on images alone: it needs {needs}"):
+        image_side(build(name))
+
+
+def test_a_bare_module_takes_pixels() -> None:
+    model = nn.ReLU()
+    x = torch.randn(2, 3)
+    assert torch.equal(image_side(model)({"pixel_values": x, "labels": x}), x.relu())

@@ -1,0 +1,358 @@
+"""Any number of processes, any interruption, any length: the same signature."""
+
+import itertools
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+import hf_affscore as ha
+from hf_affscore.assets import DEMO_DATASET, DEMO_MODEL
+from hf_affscore.errors import AffscoreWarning, DatasetError, InputError
+from hf_affscore.options import Options
+from hf_affscore.run import collect, images
+from hf_affscore.run.analyze import analyze_many
+from hf_affscore.run.images import ImageStream
+from hf_affscore.run.journal import cache_entries, cache_folder
+
+ARGUMENTS = ["analyze", str(DEMO_MODEL), "--dataset", str(DEMO_DATASET), "--json"]
+
+
+def environment(tmp_path, **more):
+    return {**os.environ, "HF_AFFSCORE_CACHE": str(tmp_path), "OMP_NUM_THREADS": "1", **more}
+
+
+def rows(text):
+    return json.loads(text)["rows"]
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_AFFSCORE_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """Twenty images of which two cannot be decoded."""
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    generator = np.random.default_rng(0)
+    for index in range(20):
+        pixels = generator.integers(0, 255, (12, 12, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{index:02}.png")
+    for index in (3, 11):
+        (folder / f"{index:02}.png").write_bytes(b"broken")
+    return folder
+
+
+# processes
+
+
+BOTH = """
+import json, sys, warnings
+import hf_affscore as ha
+from hf_affscore.run.world import World
+
+warnings.simplefilter("ignore")
+model, *folders = sys.argv[1:]
+found = [ha.analyze(model, folder, num_samples=n, batch_size=7, cache=False) for folder, n in zip(folders, (100, 17))]
+if World.current().is_main:
+    print(json.dumps([sig.to_dict() for sig in found]))
+"""
+
+
+def launched(command, folder, pictures):
+    """The rows that a script gives which analyses both data sets, and the number of processes it ran in."""
+    (folder / "both.py").write_text(BOTH)
+    command = [*command, str(folder / "both.py"), str(DEMO_MODEL), str(DEMO_DATASET), str(pictures)]
+    done = subprocess.run(
+        command, env=environment(folder), capture_output=True, text=True, timeout=500, check=True
+    )
+    signatures = json.loads(done.stdout.splitlines()[-1])
+    return [sig["rows"] for sig in signatures], signatures[0]["metadata"]["environment"]["num_processes"]
+
+
+@pytest.mark.slow
+def test_the_signature_is_the_same_on_any_number_of_processes(tmp_path, pictures):
+    """Also when the samples do not divide and when images cannot be decoded."""
+    accelerate = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes=2"]
+    accelerate += ["--num_machines=1", "--mixed_precision=no", "--dynamo_backend=no"]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=3"]
+    alone, one = launched([sys.executable], tmp_path, pictures)
+    two, three = (launched(command, tmp_path, pictures) for command in (accelerate, torchrun))
+    assert (one, two[1], three[1]) == (1, 2, 3)
+    assert alone == two[0] == three[0]
+
+
+# interruption
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on_where_it_was(tmp_path):
+    """Killed ten times, at moments spread over the whole run, and the result is that of the undisturbed run."""
+    command = [sys.executable, "-m", "hf_affscore", *ARGUMENTS, "--num-samples", "512", "--batch-size", "8"]
+    undisturbed = subprocess.run(
+        command, env=environment(tmp_path / "one"), capture_output=True, text=True, timeout=300, check=True
+    )
+    cache, kills = tmp_path / "two", 0
+    generator = np.random.default_rng(0)
+    while kills < 10:
+        process = subprocess.Popen(
+            command, env=environment(cache), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        before = len(list(cache.glob("*/*")))
+        while process.poll() is None and len(list(cache.glob("*/*"))) == before:
+            time.sleep(0.01)  # until it has done something
+        time.sleep(float(generator.uniform(0, 0.4)))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        kills += 1
+    done = subprocess.run(
+        command, env=environment(cache), capture_output=True, text=True, timeout=300, check=True
+    )
+    assert rows(done.stdout) == rows(undisturbed.stdout)
+
+
+def test_finished_batches_and_layers_are_not_done_again(cache, monkeypatch):
+    whole = ha.analyze(DEMO_MODEL, DEMO_DATASET, num_samples=64, cache=False)
+    real, calls = collect.Collector._forward, itertools.count(1)
+
+    def dies(self, inputs, summarize):
+        if next(calls) == 3:
+            raise KeyboardInterrupt
+        return real(self, inputs, summarize)
+
+    monkeypatch.setattr(collect.Collector, "_forward", dies)
+    with pytest.raises(KeyboardInterrupt):
+        ha.analyze(DEMO_MODEL, DEMO_DATASET, num_samples=64)
+    (entry,) = cache_entries()
+    assert not entry.finished
+    assert len(list((cache / entry.key).glob("batch-*.npz"))) == 2
+    resumed = ha.analyze(DEMO_MODEL, DEMO_DATASET, num_samples=64)
+    assert next(calls) == 6  # 2 done, 1 died, 2 more of 4 batches
+    assert resumed.rows == whole.rows
+    assert cache_entries()[0].finished
+    assert not list((cache / entry.key).glob("batch-*"))
+
+
+def test_a_finished_analysis_returns_at_once_and_says_so(cache, capsys):
+    first = ha.analyze(DEMO_MODEL, DEMO_DATASET, num_samples=32)
+    capsys.readouterr()
+    assert ha.analyze(DEMO_MODEL, DEMO_DATASET, num_samples=32) == first
+    assert "comes from the cache" in capsys.readouterr().err
+    assert ha.analyze(DEMO_MODEL, DEMO_DATASET, num_samples=32, seed=1) != first
+    assert len(cache_entries()) == 2
+
+
+def test_the_key_holds_the_content_of_the_data_set(cache, pictures):
+    with pytest.warns(AffscoreWarning, match="18 usable images"):
+        ha.analyze(DEMO_MODEL, pictures, num_samples=20)
+    with pytest.warns(AffscoreWarning, match="18 usable images"):  # said again of the cached signature
+        ha.analyze(DEMO_MODEL, pictures, num_samples=20)
+    assert len(cache_entries()) == 1
+    Image.new("RGB", (9, 9)).save(pictures / "03.png")
+    with pytest.warns(AffscoreWarning, match="19 usable images"):
+        ha.analyze(DEMO_MODEL, pictures, num_samples=20)
+    assert len(cache_entries()) == 2
+
+
+def test_a_read_only_cache_is_said_and_done_without(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("HF_AFFSCORE_CACHE", str(tmp_path / "file" / "cache"))
+    with pytest.warns(AffscoreWarning, match="cannot be used"):
+        assert ha.analyze(DEMO_MODEL, DEMO_DATASET, num_samples=32).rows
+
+
+def test_a_full_disk_ends_the_journal_and_not_the_analysis(cache, monkeypatch):
+    whole = ha.analyze(DEMO_MODEL, DEMO_DATASET, num_samples=64, cache=False)
+    real, writes = os.fsync, itertools.count()
+
+    def full(handle):
+        if next(writes) >= 2:
+            raise OSError(28, "No space left on device")
+        real(handle)
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.warns(AffscoreWarning, match="No space left on device.*cannot be resumed"):
+        sig = ha.analyze(DEMO_MODEL, DEMO_DATASET, num_samples=64)
+    assert sig.rows == whole.rows
+    assert not list(cache.glob("*/.*.npz.*"))  # nothing half-written
+
+
+def test_two_runs_of_one_key_do_not_share_a_journal(cache):
+    from filelock import FileLock
+
+    ha.analyze(DEMO_MODEL, DEMO_DATASET, num_samples=32)
+    (entry,) = cache_entries()
+    with (
+        FileLock(cache / entry.key / ".lock"),
+        pytest.warns(AffscoreWarning, match="another run|Another run"),
+    ):
+        ha.analyze(DEMO_MODEL, DEMO_DATASET, num_samples=32)
+
+
+# length and memory
+
+
+def test_the_whole_data_set_in_groups(cache):
+    sig = ha.analyze(DEMO_MODEL, DEMO_DATASET, num_samples="all", group_size=100, shuffle=False)
+    parts = [
+        ha.analyze(DEMO_MODEL, DEMO_DATASET, num_samples=100, split=f"test[{i}:{i + 100}]", shuffle=False)
+        for i in range(0, 500, 100)
+    ]
+    scores = np.array([part.scores for part in parts])
+    np.testing.assert_allclose(sig.scores, scores.mean(axis=0), rtol=0, atol=1e-12)
+    np.testing.assert_allclose(
+        [r.affinity_score_std for r in sig.rows], scores.std(axis=0, ddof=1), atol=1e-12
+    )
+    assert {(row.num_groups, row.num_samples) for row in sig.rows} == {(5, 500)}
+    assert sig.metadata["dataset"]["unused"] == 12
+
+
+def test_groups_are_taken_up_after_an_interruption(cache, monkeypatch):
+    options = {"num_samples": "all", "group_size": 64, "batch_size": 16}
+    whole = ha.analyze(DEMO_MODEL, DEMO_DATASET, **options, cache=False)
+    real, calls = collect.Collector._forward, itertools.count(1)
+
+    def dies(self, inputs, summarize):
+        if next(calls) == 15:
+            raise KeyboardInterrupt
+        return real(self, inputs, summarize)
+
+    monkeypatch.setattr(collect.Collector, "_forward", dies)
+    with pytest.raises(KeyboardInterrupt):
+        ha.analyze(DEMO_MODEL, DEMO_DATASET, **options)
+    assert ha.analyze(DEMO_MODEL, DEMO_DATASET, **options).rows == whole.rows
+    assert next(calls) < 15 + 20
+
+
+def test_rows_past_the_memory_limit_go_to_a_file_and_give_the_same_numbers(cache):
+    in_memory, spilled = (
+        ha.analyze(DEMO_MODEL, DEMO_DATASET, num_samples=64, cache=False, memory_limit=limit)
+        for limit in (4.0, 0.0)
+    )
+    assert spilled.rows == in_memory.rows
+
+
+def test_a_data_set_smaller_than_one_group_is_one_group(cache):
+    sig = ha.analyze(DEMO_MODEL, DEMO_DATASET, num_samples="all")
+    assert {row.num_samples for row in sig.rows} == {512}
+    assert sig.metadata["dataset"]["num_groups"] == 1
+
+
+def test_parts_of_a_split_and_a_limit_on_images(cache):
+    part = ha.analyze(DEMO_MODEL, DEMO_DATASET, num_samples=40, split="test[:40]", seed=1)
+    other = ha.analyze(DEMO_MODEL, DEMO_DATASET, num_samples=40, split="test[:40]", seed=2)
+    np.testing.assert_allclose(part.scores, other.scores, atol=1e-5)
+    with pytest.warns(AffscoreWarning, match="has 30 usable"):
+        ha.analyze(DEMO_MODEL, DEMO_DATASET, num_samples=40, max_images=30)
+    with pytest.raises(DatasetError, match="expected a name, or a part"):
+        ha.analyze(DEMO_MODEL, DEMO_DATASET, split="test[10%:20%]")
+
+
+def test_endless_noise_needs_an_end():
+    with pytest.raises(InputError, match="Noise has no end"):
+        ha.analyze(DEMO_MODEL, "noise", num_samples="all")
+    assert ha.analyze(DEMO_MODEL, "noise", num_samples="all", max_images=20).rows[0].num_samples == 20
+
+
+# memory of the device, connections
+
+
+def test_a_batch_that_does_not_fit_is_halved_and_nothing_is_lost_or_repeated(monkeypatch):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())
+    data = list(torch.randn(50, 3, 8, 8, generator=torch.Generator().manual_seed(0)))
+    whole = ha.analyze(model, data, num_samples=50, batch_size=16)
+    real, sizes = nn.Conv2d.forward, []
+
+    def small(self, x):
+        if len(x) > 5:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        sizes.append(len(x))
+        return real(self, x)
+
+    monkeypatch.setattr(nn.Conv2d, "forward", small)
+    halved = ha.analyze(model, data, num_samples=50, batch_size=16)
+    assert sum(sizes) == 50
+    assert max(sizes) == 4
+    np.testing.assert_allclose(halved.scores, whole.scores, atol=1e-5)
+    assert halved.metadata["dataset"]["num_samples"] == 50
+
+
+def test_a_dropped_connection_is_taken_up_at_the_same_image(monkeypatch):
+    import datasets
+
+    monkeypatch.setattr(images, "PAUSE", 0.0)
+    drops = itertools.count()
+
+    def generate():
+        for value in range(10):
+            if value == 6 and next(drops) < 2:
+                raise ConnectionResetError("connection reset by peer")
+            yield {"value": value}
+
+    stream = ImageStream(datasets.IterableDataset.from_generator(generate), lambda item: item, {})
+    assert [item["value"] for item in stream.resumed()] == list(range(10))
+    monkeypatch.setattr(images, "RETRIES", -1 + 1)
+    drops = itertools.count()
+    with pytest.raises(DatasetError, match="after 6 images: connection reset by peer"):
+        list(stream.resumed())
+
+
+# many models, untrained models
+
+
+def test_one_broken_checkpoint_does_not_stop_the_others(tmp_path):
+    (tmp_path / "broken").mkdir()
+    outcomes = analyze_many([tmp_path / "broken", DEMO_MODEL], DEMO_DATASET, num_samples=32)
+    assert outcomes[0].signature is None
+    assert "could not be loaded" in outcomes[0].error
+    assert len(outcomes[1].signature.rows) == 19
+    with pytest.raises(TypeError, match="num_sample"):
+        analyze_many([DEMO_MODEL], DEMO_DATASET, num_sample=32)
+
+
+def test_random_weights_are_drawn_by_the_seed_and_named():
+    trained = ha.analyze(DEMO_MODEL, DEMO_DATASET, num_samples=32)
+    state = torch.random.get_rng_state()
+    one, again, other = (
+        ha.analyze(
+            DEMO_MODEL,
+            DEMO_DATASET,
+            num_samples=32,
+            random_weights=True,
+            seed=seed,
+            shuffle=False,
+            cache=False,
+        )
+        for seed in (0, 0, 1)
+    )
+    assert torch.equal(state, torch.random.get_rng_state())
+    assert one.rows == again.rows != other.rows
+    assert one.scores.tobytes() != trained.scores.tobytes()
+    assert one.metadata["model"]["weights"] == "random, seed 0"
+    assert one.metadata["model"]["accuracy"] is None
+
+
+def test_recorded_options_name_what_changes_a_number():
+    assert {
+        "num_samples",
+        "group_size",
+        "random_weights",
+        "attn_implementation",
+    } <= Options().recorded().keys()
+    assert not {"cache", "memory_limit"} & Options().recorded().keys()
+
+
+def test_the_cache_is_where_the_environment_says(cache):
+    assert cache_folder() == cache
