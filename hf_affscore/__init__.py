@@ -15,10 +15,12 @@ from hf_affscore.metrics import by_name
 
 if TYPE_CHECKING:
     from hf_affscore.capture import register_activation as register_activation
+    from hf_affscore.comparison import compare as compare
     from hf_affscore.errors import AffscoreError as AffscoreError
     from hf_affscore.publish import load_signatures as load_signatures
     from hf_affscore.publish import update_model_card as update_model_card
     from hf_affscore.run.analyze import analyze as analyze
+    from hf_affscore.run.analyze import analyze_many as analyze_many
     from hf_affscore.run.inspection import inspect as inspect
     from hf_affscore.score import affinity_score as affinity_score
     from hf_affscore.signature import Signature as Signature
@@ -27,9 +29,12 @@ __version__ = "0.1.0"
 
 _HOME = {
     "AffscoreError": "hf_affscore.errors",
+    "Comparison": "hf_affscore.comparison",
     "Signature": "hf_affscore.signature",
     "affinity_score": "hf_affscore.score",
     "analyze": "hf_affscore.run.analyze",
+    "analyze_many": "hf_affscore.run.analyze",
+    "compare": "hf_affscore.comparison",
     "inspect": "hf_affscore.run.inspection",
     "load_signatures": "hf_affscore.publish",
     "register_activation": "hf_affscore.capture",
@@ -41,6 +46,8 @@ __all__ = [
     "Signature",
     "affinity_score",
     "analyze",
+    "analyze_many",
+    "compare",
     "inspect",
     "load_signatures",
     "register_activation",

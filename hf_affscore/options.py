@@ -23,7 +23,9 @@ def _option(default: Any, help: str, *, metavar: str | None = None, recorded: bo
 
     What is not recorded is not shown either: a token belongs in no message.
     """
-    return field(default=default, repr=recorded, metadata={"help": help, "metavar": metavar, "recorded": recorded})
+    return field(
+        default=default, repr=recorded, metadata={"help": help, "metavar": metavar, "recorded": recorded}
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

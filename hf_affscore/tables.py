@@ -1,10 +1,11 @@
-"""Signatures as tables in a terminal."""
+"""Signatures and comparisons as tables in a terminal."""
 
 from __future__ import annotations
 
 import math
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -12,7 +13,10 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
+    from hf_affscore.comparison import Comparison
+    from hf_affscore.run.analyze import Outcome
     from hf_affscore.run.inspection import Inspection
+    from hf_affscore.run.journal import CacheEntry
     from hf_affscore.signature import Record, Signature
 
 BAR_WIDTH = 20
@@ -61,6 +65,63 @@ def print_inspection(inspection: Inspection) -> None:
         f"({cost.weights_bytes / 1e9:.2f} weights, {cost.rows_bytes / 1e9:.2f} rows), roughly "
         f"{cost.forward_seconds:.0f} s of forward passes on this CPU and {cost.score_seconds:.0f} s of scoring."
     )
+
+
+def print_comparison(comparison: Comparison) -> None:
+    """Print one line per network in the order of the dendrogram, and the correlations, to stdout."""
+    console = Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH, highlight=False)
+    table = Table(box=None, pad_edge=False)
+    table.add_column("network", overflow="fold")
+    for heading in ("scores", "median", "min", "max", "std", "modes", "accuracy"):
+        table.add_column(heading, justify="right")
+    table.add_column("nearest", overflow="fold")
+    lines = comparison.networks.to_dict(orient="index")
+    for name in (comparison.names[i] for i in comparison.leaf_order):
+        line = lines[name]
+        figures = [f"{line[column]:.4f}" for column in ("median", "min", "max", "std")]
+        modes = ", ".join(f"{mode:.2f}" for mode in line["modes"])
+        accuracy = "" if math.isnan(line["accuracy"]) else f"{line['accuracy']:.4f}"
+        nearest = "".join(f"{other} ({distance:.3f})" for other, distance in comparison.nearest(name, 1))
+        table.add_row(Text(name), str(line["activations"]), *figures, modes, accuracy, Text(nearest))
+    console.print(table)
+    correlations = comparison.correlation_summary()
+    if len(correlations):
+        console.print("\ncorrelation with the score, mean and standard deviation over networks")
+    for statistic, mean, std, _ in correlations.itertuples():
+        console.print(Text(f"  {statistic!s:<24}{mean:+.2f} +- {std:.2f}"))
+    for difference in comparison.differences:
+        console.print(Text(f"made differently: {difference}"))
+
+
+def print_outcomes(outcomes: Sequence[Outcome]) -> None:
+    """Print one line per model, its summary or the reason why there is none, to stdout."""
+    console = Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH, highlight=False)
+    table = Table(box=None, pad_edge=False)
+    table.add_column("model", overflow="fold")
+    for heading in ("scores", "median", "min", "max"):
+        table.add_column(heading, justify="right")
+    table.add_column("failed", overflow="fold")
+    for outcome in outcomes:
+        summary = outcome.signature.summary() if outcome.signature else {}
+        figures = [f"{summary[name]:.4f}" if summary else "" for name in ("median", "min", "max")]
+        table.add_row(Text(outcome.model), str(summary.get("count", "")), *figures, Text(outcome.error or ""))
+    console.print(table)
+
+
+def print_cache(entries: Sequence[CacheEntry]) -> None:
+    """Print the analyses in the cache to stdout."""
+    console = Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH, highlight=False)
+    table = Table(box=None, pad_edge=False)
+    for heading in ("key", "model", "data set", "images", "state", "size"):
+        table.add_column(heading, overflow="fold")
+    for entry in entries:
+        asked = entry.asked
+        state = "finished" if entry.finished else "interrupted"
+        names = (Text(asked["model"]["name"]), Text(asked["dataset"]["name"]))
+        table.add_row(
+            entry.key, *names, str(asked["options"]["num_samples"]), state, f"{entry.size / 1e6:.1f} MB"
+        )
+    console.print(table)
 
 
 def call_name(row: Record) -> str:

@@ -6,7 +6,7 @@ import inspect
 import pytest
 
 from hf_affscore import analyze
-from hf_affscore.cli import _parser
+from hf_affscore.cli import parser
 from hf_affscore.errors import InputError
 from hf_affscore.options import Options
 
@@ -25,7 +25,7 @@ def test_the_docstring_of_analyze_explains_every_option():
 
 
 def test_the_command_line_has_exactly_the_options_and_their_defaults():
-    arguments = vars(_parser().parse_args(["analyze", "model", "--dataset", "noise"]))
+    arguments = vars(parser().parse_args(["analyze", "model", "--dataset", "noise"]))
     assert {field.name: arguments[field.name] for field in dataclasses.fields(Options)} == dataclasses.asdict(
         Options()
     )

@@ -1,5 +1,19 @@
 """Pictures of signatures: figures in, files out, and no window, global style or pyplot state on the way."""
 
+from hf_affscore.plots.comparison import (
+    plot_comparison,
+    plot_correlations,
+    plot_distances,
+    plot_distributions,
+    plot_timeline,
+)
 from hf_affscore.plots.signature import plot_signature
 
-__all__ = ["plot_signature"]
+__all__ = [
+    "plot_comparison",
+    "plot_correlations",
+    "plot_distances",
+    "plot_distributions",
+    "plot_signature",
+    "plot_timeline",
+]

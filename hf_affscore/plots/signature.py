@@ -9,7 +9,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from hf_affscore.plots.style import GREY, look, new_figure, plain, save, style
+from hf_affscore.comparison.statistics import images
+from hf_affscore.plots.style import GREY, label, look, new_figure, plain, save, style
 from hf_affscore.signature import Record, Signature
 
 #: Up to this many activations each is named on the axis; beyond, their positions are numbered.
@@ -63,19 +64,6 @@ def plot_signature(signature: Signature, path: str | os.PathLike[str] | None = N
     return figure
 
 
-def images(signature: Signature) -> str:
-    """What the network looked at, in words.
-
-    Example:
-        >>> images(Signature((), (), {"dataset": {"id": "cifar10", "split": "test", "num_samples": 512}}))
-        '512 images of cifar10, test'
-    """
-    dataset = signature.metadata.get("dataset", {})
-    parts = [str(dataset[key]) for key in ("id", "config", "split") if dataset.get(key)]
-    count = dataset.get("num_samples")
-    return f"{'' if count is None else f'{count} '}images of {', '.join(parts) or 'an unknown source'}"
-
-
 def _points(axes: Axes, rows: Sequence[Record]) -> None:
     scores = np.array([row["affinity_score"] for row in rows], dtype=np.float64)
     kinds = np.array([row["activation"] for row in rows], dtype=object)
@@ -84,8 +72,8 @@ def _points(axes: Axes, rows: Sequence[Record]) -> None:
         (at,) = np.nonzero((kinds == kind) & np.isfinite(scores))
         if at.size:
             # The leading space keeps matplotlib from hiding names that start with an underscore.
-            label = f" {plain(str(kind), 32)}"
-            axes.plot(at, scores[at], marker, color=colour, markersize=size, label=label)
+            shown = f" {plain(str(kind), 32)}"
+            axes.plot(at, scores[at], marker, color=colour, markersize=size, label=shown)
 
 
 def _intervals(axes: Axes, rows: Sequence[Record]) -> None:
@@ -97,10 +85,8 @@ def _intervals(axes: Axes, rows: Sequence[Record]) -> None:
 
 def _name(axes: Axes, rows: Sequence[Record]) -> None:
     """Name each activation below the axis, with the number of its call where it ran before."""
-    names = [f"{row['module']} ({row['call'] + 1})" if row["call"] else row["module"] for row in rows]
-    axes.set_xticks(range(len(rows)), [plain(name, 32) for name in names], rotation=90, fontsize=7)
-    for label in axes.get_xticklabels():
-        label.set_parse_math(False)
+    names = [f"{row['module']} #{row['call']}" if row["call"] else row["module"] for row in rows]
+    label(axes.xaxis, [plain(name, 32) for name in names])
 
 
 def _legend(figure: Figure, axes: Axes) -> None:

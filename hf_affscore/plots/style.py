@@ -9,11 +9,12 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import matplotlib.style
+from matplotlib.axis import Axis, XAxis
 from matplotlib.figure import Figure
 
 from hf_affscore.errors import InputError
@@ -86,6 +87,13 @@ def look(kinds: list[str]) -> dict[str, tuple[str, str]]:
     return {
         kind: (COLOURS[i % count], MARKERS[(i + i // count) % len(MARKERS)]) for i, kind in enumerate(kinds)
     }
+
+
+def label(axis: Axis, names: Sequence[str]) -> None:
+    """Name the places 0, 1, 2, ... of an axis; a ``$`` is a dollar sign, and names below stand upright."""
+    axis.set_ticks(range(len(names)), list(names), fontsize=7, parse_math=False)
+    if isinstance(axis, XAxis):
+        axis.set_tick_params(rotation=90)
 
 
 def save(figure: Figure, path: str | os.PathLike[str]) -> None:

@@ -63,7 +63,9 @@ class State:
         try:
             return (self.read("README.md") or b"").decode()
         except UnicodeDecodeError as error:
-            raise InputError(f"The card of {self.repo_id} is not UTF-8 ({error}). Repair it first.") from error
+            raise InputError(
+                f"The card of {self.repo_id} is not UTF-8 ({error}). Repair it first."
+            ) from error
 
 
 Change = Callable[[State], Mapping[str, bytes]]

@@ -38,7 +38,9 @@ def escape(text: object, limit: int = 120) -> str:
     """
     line = " ".join(str(text).split())
     line = line if len(line) <= limit else line[: limit - 1] + "…"
-    line = re.sub(r"(?<=[^\W_])_(?=[^\W_])", "\0", line.replace("\0", " "))  # between letters it means nothing
+    line = re.sub(
+        r"(?<=[^\W_])_(?=[^\W_])", "\0", line.replace("\0", " ")
+    )  # between letters it means nothing
     return "".join("_" if character == "\0" else _harmless(character) for character in line)
 
 

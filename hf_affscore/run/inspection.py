@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from hf_affscore.capture import Capture, Selection, Site, SkippedCall, looked_for, pool
 from hf_affscore.errors import InputError, ModelError, NoActivationError
@@ -71,7 +71,7 @@ def inspect(
     pooling: Pooling = DEFAULT.pooling,
     include: Sequence[str] = DEFAULT.include,
     exclude: Sequence[str] = DEFAULT.exclude,
-    num_samples: int = DEFAULT.num_samples,
+    num_samples: int | Literal["all"] = DEFAULT.num_samples,
     revision: str | None = DEFAULT.revision,
     trust_remote_code: bool = DEFAULT.trust_remote_code,
     token: str | bool | None = DEFAULT.token,
@@ -86,7 +86,7 @@ def inspect(
         pooling: How an activation becomes one row per image; changes ``dim``.
         include: Score these too, as in :func:`hf_affscore.analyze`.
         exclude: Leave these out.
-        num_samples: Images to state the cost for.
+        num_samples: Images to state the cost for; of ``"all"``, one group.
         revision: Branch, tag or commit of the model.
         trust_remote_code: Run code that comes with the checkpoint.
         token: Access token for the Hub.
@@ -244,7 +244,7 @@ def _run(model: nn.Module, name: str, batch: dict[str, torch.Tensor], options: O
             f"{type(model).__name__} ran without any activation. Looked for {', '.join(looked_for())}."
         )
     cost = estimate(
-        num_samples=options.num_samples,
+        num_samples=options.group_size if options.num_samples == "all" else options.num_samples,
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         widths=[row.dim for row in rows],
         largest=max((math.prod(call.shape) // size for call in seen.calls), default=0),

@@ -32,11 +32,14 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from hf_affscore.errors import InputError
 from hf_affscore.score.arrays import Array, as_row_pair, defect, to_host
-from hf_affscore.score.gaussian import Gaussian, Regularization, compress
+from hf_affscore.score.gaussian import Gaussian, LinearMap, Regularization, compress
+from hf_affscore.score.sample import Layer, Sample
 from hf_affscore.score.threads import one_blas_thread
-from hf_affscore.score.transport import coupling_cost, squared_wasserstein
+from hf_affscore.score.transport import Coupling, Rows, coupling_cost, optimal_coupling
 
 
 @dataclass(frozen=True)
@@ -94,30 +97,67 @@ def affinity(
     if reason is not None:
         raise InputError(f"No affinity score: {reason}. Remove or repair those samples.")
     with one_blas_thread():
-        return score_rows(x, y, shrinkage=shrinkage, regularization=regularization)
+        solution = solve(Layer(Sample(x), Sample(y)), shrinkage=shrinkage, regularization=regularization)
+        return Affinity(solution.score, solution.identity_coupling_score, solution.flag)
 
 
-def score_rows(x: Array, y: Array, *, shrinkage: bool, regularization: Regularization) -> Affinity:
-    """The score of rows that have passed :func:`~hf_affscore.score.arrays.defect`."""
-    pre = Gaussian.fit(x, shrinkage=shrinkage, regularization=regularization)
-    post = Gaussian.fit(y, shrinkage=shrinkage, regularization=regularization)
+@dataclass(frozen=True, eq=False)
+class Solution:
+    """A solved layer: the score with everything it was computed from.
+
+    Attributes:
+        source: Centred rows before the activation, in the coordinates of the map.
+        target: Centred rows after it.
+        transport: The map between their covariances; None where the output is constant, and the map zero.
+        mapped: ``T(X)``, centred, in main memory.
+        coupling: Of ``mapped`` with ``target``.
+        total: Total variance of Y, the ridge included.
+        flag: What to keep in mind.
+    """
+
+    source: Array
+    target: Array
+    transport: LinearMap | None
+    mapped: Rows
+    coupling: Coupling
+    total: float
+    flag: str | None
+
+    def score_of(self, partner: Rows) -> float:
+        """The score if row i of ``mapped`` belonged to row ``partner[i]`` of the target."""
+        if self.total == 0:
+            return 1.0
+        return 1 - math.sqrt(coupling_cost(self.mapped, to_host(self.target)[partner]) / (2 * self.total))
+
+    @property
+    def score(self) -> float:
+        """The affinity score."""
+        return self.score_of(self.coupling.partner)
+
+    @property
+    def identity_coupling_score(self) -> float:
+        """The score of the pairing that the rows came in."""
+        return self.score_of(np.arange(len(self.mapped)))
+
+
+def solve(layer: Layer, *, shrinkage: bool, regularization: Regularization) -> Solution:
+    """Map and coupling of rows that have passed :func:`~hf_affscore.score.arrays.defect`."""
+    pre = Gaussian.fit(layer.pre, shrinkage=shrinkage, regularization=regularization)
+    post = Gaussian.fit(layer.post, shrinkage=shrinkage, regularization=regularization)
     total = post.total_variance
+    transport: LinearMap | None
+    flag: str | None
     ridge = 0.0 if regularization == "relative" else regularization
-    if total <= 2 * ridge * y.shape[1]:
-        flag: str | None = "constant output"
-        mapped, target = post.rows * 0, post.rows
+    if total <= 2 * ridge * layer.post.shape[1]:
+        transport, flag = None, "constant output"
     else:
-        flag = "constant input" if float(abs(pre.rows).max()) == 0 else None
         pre, post = compress(pre, post)
-        mapped, target = pre.rows @ pre.affine_map_to(post).matrix, post.rows
-    if total == 0:
-        return Affinity(score=1.0, identity_coupling_score=1.0, flag=flag)
-    mapped, target = to_host(mapped), to_host(target)
-    return Affinity(
-        score=1 - math.sqrt(squared_wasserstein(mapped, target) / (2 * total)),
-        identity_coupling_score=1 - math.sqrt(coupling_cost(mapped, target) / (2 * total)),
-        flag=flag,
-    )
+        transport = pre.affine_map_to(post)
+        flag = "constant input" if layer.pre.total == 0 else None
+    source, target = pre.sample.centred, post.sample.centred
+    mapped = to_host(source * 0 if transport is None else source @ transport.matrix)
+    coupling = optimal_coupling(mapped, to_host(target))
+    return Solution(source, target, transport, mapped, coupling, total, flag)
 
 
 def check_regularization(regularization: Regularization) -> None:

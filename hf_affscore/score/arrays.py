@@ -1,4 +1,4 @@
-"""What comes in: arrays of numpy or torch become float64 rows that stay on their device.
+"""What comes in: arrays of numpy or torch become rows that stay on their device.
 
 The linear algebra of this package is written once, in the operations that numpy and torch spell alike, and
 runs where the rows are: :func:`namespace` says with whose functions. Rows in main memory are numpy's, also
@@ -12,11 +12,12 @@ import sys
 from typing import Any, TypeAlias
 
 import numpy as np
+import scipy.linalg
 
 from hf_affscore.errors import InputError
 
-#: A numpy array or a torch tensor, float64. Neither library can name the other's type in a way that lets
-#: mypy check an operation written for both.
+#: A numpy array or a torch tensor. Neither library can name the other's type in a way that lets mypy check
+#: an operation written for both.
 Array: TypeAlias = Any
 
 #: Squares of larger values overflow a float64.
@@ -24,7 +25,9 @@ LARGEST = 1e150
 
 
 def as_rows(values: Any, name: str) -> Array:
-    """``values`` as float64 rows of shape ``(n, d)``; ``(n,)`` is taken as one feature.
+    """``values`` as rows of shape ``(n, d)``, float32 or float64; ``(n,)`` is taken as one feature.
+
+    Half precisions become float32, which holds all their values; everything else becomes float64.
 
     Args:
         values: A numpy array, a torch tensor (any real precision, any device) or nested lists of numbers.
@@ -39,10 +42,7 @@ def as_rows(values: Any, name: str) -> Array:
     """
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(values, torch.Tensor):
-        if values.is_complex() or values.is_meta or values.layout != torch.strided:
-            raise InputError(_not_numbers(name, f"a {values.layout} tensor of {values.dtype}"))
-        rows = values.detach().to(dtype=torch.float64)
-        rows = rows.numpy() if rows.device.type == "cpu" else rows
+        rows = _from_torch(values, torch, name)
     else:
         try:
             rows = np.asarray(values)
@@ -50,7 +50,8 @@ def as_rows(values: Any, name: str) -> Array:
             raise InputError(_not_numbers(name, "lists of unequal length")) from error
         if rows.dtype.kind not in "biuf":
             raise InputError(_not_numbers(name, f"{type(values).__name__} of {rows.dtype}"))
-        rows = rows.astype(np.float64, copy=False)
+        short = rows.dtype.kind == "f" and rows.dtype.itemsize <= 4
+        rows = rows.astype(np.float32 if short else np.float64, copy=False)
     if rows.ndim == 1:
         rows = rows[:, None]
     if rows.ndim != 2 or rows.shape[1] == 0:
@@ -73,7 +74,7 @@ def as_row_pair(pre: Any, post: Any) -> tuple[Array, Array]:
             f"pre has shape {tuple(x.shape)} and post {tuple(y.shape)}; expected the same: row i of post is "
             "what the activation made of row i of pre."
         )
-    if namespace(x) is not namespace(y) or getattr(x, "device", "cpu") != getattr(y, "device", "cpu"):
+    if is_torch(x) != is_torch(y) or (is_torch(x) and x.device != y.device):
         raise InputError("pre and post are on different devices; move one with .to(device).")
     return x, y
 
@@ -86,7 +87,7 @@ def defect(pre: Array, post: Array) -> str | None:
         broken = int((~namespace(rows).isfinite(rows)).sum())
         if broken:
             return f"{name} has {broken} NaN or infinite of {len(rows) * rows.shape[1]} entries"
-        if float(abs(rows).max()) > LARGEST:
+        if max(abs(float(rows.min())), abs(float(rows.max()))) > LARGEST:
             return f"{name} has entries beyond {LARGEST:g}, whose squares float64 cannot hold"
     return None
 
@@ -101,10 +102,51 @@ def is_torch(rows: Array) -> bool:
     return not isinstance(rows, np.ndarray)
 
 
-def to_host(rows: Array) -> np.ndarray[Any, np.dtype[np.float64]]:
+def doubled(rows: Array) -> Array:
+    """``rows`` in float64."""
+    return rows.double() if is_torch(rows) else rows.astype(np.float64, copy=False)
+
+
+def to_host(rows: Array) -> np.ndarray[Any, Any]:
     """``rows`` as a numpy array in main memory."""
-    host: np.ndarray[Any, np.dtype[np.float64]] = rows.cpu().numpy() if is_torch(rows) else rows
+    host: np.ndarray[Any, Any] = rows.cpu().numpy() if is_torch(rows) else rows
     return host
+
+
+def identity(rows: Array) -> Array:
+    """The identity matrix of the size of a row, where the rows are."""
+    where = {"device": rows.device} if is_torch(rows) else {}
+    return namespace(rows).eye(rows.shape[1], dtype=rows.dtype, **where)
+
+
+def triangular_factor(matrix: Array) -> Array:
+    """R of ``matrix = Q R`` with orthonormal columns in Q."""
+    factors = namespace(matrix).linalg.qr(matrix, mode="r")
+    return factors[1] if is_torch(matrix) else factors
+
+
+def cholesky(matrix: Array) -> Array | None:
+    """Lower triangular L with ``L @ L.T == matrix``, or None if rounding leaves it not positive definite."""
+    if is_torch(matrix):
+        factor, failed = namespace(matrix).linalg.cholesky_ex(matrix)
+        return None if int(failed) else factor
+    factor, failed = scipy.linalg.lapack.dpotrf(matrix, lower=True, clean=True)
+    return None if failed else factor
+
+
+def solve_lower(lower: Array, right: Array) -> Array:
+    """X of ``lower @ X = right`` for a lower triangular matrix."""
+    if is_torch(lower):
+        return namespace(lower).linalg.solve_triangular(lower, right, upper=False)
+    return scipy.linalg.solve_triangular(lower, right, lower=True, check_finite=False)
+
+
+def _from_torch(values: Array, torch: Any, name: str) -> Array:
+    if values.is_complex() or values.is_meta or values.layout != torch.strided:
+        raise InputError(_not_numbers(name, f"a {values.layout} tensor of {values.dtype} on {values.device}"))
+    short = values.dtype in (torch.float16, torch.bfloat16, torch.float32)
+    rows = values.detach().to(dtype=torch.float32 if short else torch.float64)
+    return rows.numpy() if rows.device.type == "cpu" else rows
 
 
 def _not_numbers(name: str, received: str) -> str:

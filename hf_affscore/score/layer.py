@@ -1,20 +1,38 @@
-"""The whole record of one layer: the score, its companions and what is to be kept in mind about them."""
+"""The whole record of one layer: the score, how far it can be trusted, and its companions."""
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Any
 
-from hf_affscore.score.affinity import check_regularization, score_rows
+import numpy as np
+
+from hf_affscore.errors import InputError
+from hf_affscore.score.affinity import check_regularization, solve
 from hf_affscore.score.arrays import as_row_pair, defect
 from hf_affscore.score.gaussian import Regularization
+from hf_affscore.score.sample import Layer, Sample
 from hf_affscore.score.statistics import STATISTICS
 from hf_affscore.score.threads import one_blas_thread
+from hf_affscore.score.uncertainty import uncertainty
 
 Columns = dict[str, float | int | str | None]
 
+SCORES = (
+    "affinity_score",
+    "affinity_score_stderr",
+    "affinity_score_low",
+    "affinity_score_high",
+    "identity_coupling_score",
+)
+SHRUNK = ("affinity_score_shrunk",)
+GROUPS = ("affinity_score_group_mean", "affinity_score_group_std")
 
-def score_layer(pre: Any, post: Any, *, shrinkage: bool, regularization: Regularization) -> Columns:
+
+def score_layer(
+    pre: Any, post: Any, *, shrinkage: bool, regularization: Regularization, num_groups: int = 1
+) -> Columns:
     """Everything that is computed from the rows before and after one activation.
 
     Args:
@@ -22,17 +40,21 @@ def score_layer(pre: Any, post: Any, *, shrinkage: bool, regularization: Regular
         post: Rows after it.
         shrinkage: Whether to add ``affinity_score_shrunk``, the score with Ledoit-Wolf covariances.
         regularization: Ridge of both covariances, or ``"relative"``.
+        num_groups: If above 1, the rows are also scored in this many disjoint groups of consecutive rows.
 
     Returns:
-        One flat record: ``affinity_score``, ``affinity_score_shrunk`` (with ``shrinkage``),
-        ``identity_coupling_score``, the :data:`~hf_affscore.score.statistics.STATISTICS`, and ``reason``:
-        why the numbers are nan, or what to keep in mind about them, or None.
+        One flat record. ``affinity_score`` with its standard error ``_stderr`` and the 95 % interval ``_low``
+        to ``_high`` of its limit (see :mod:`hf_affscore.score.uncertainty`); ``affinity_score_shrunk`` (with
+        ``shrinkage``); ``affinity_score_group_mean`` and ``_group_std``, with divisor ``num_groups - 1``
+        (with groups); ``identity_coupling_score``; the :data:`~hf_affscore.score.statistics.STATISTICS`;
+        ``interval_reason``: why there is no interval, or None; ``reason``: why the numbers are nan, or what
+        to keep in mind about them, or None.
 
     Raises:
-        InputError: The shapes differ or are no ``(n, d)``. What the rows contain never raises.
+        InputError: The shapes differ or are no ``(n, d)``, or there are not two rows for every group. What
+            the rows contain never raises.
 
     Example:
-        >>> import numpy as np
         >>> x = np.linspace(-1, 1, 1000)
         >>> record = score_layer(x, x**3, shrinkage=False, regularization=1e-6)
         >>> round(record["affinity_score"], 4), round(record["r2"], 4), record["reason"]
@@ -40,16 +62,42 @@ def score_layer(pre: Any, post: Any, *, shrinkage: bool, regularization: Regular
     """
     x, y = as_row_pair(pre, post)
     check_regularization(regularization)
-    names = ["affinity_score", *(["affinity_score_shrunk"] if shrinkage else []), "identity_coupling_score"]
+    if num_groups < 1 or (num_groups > 1 and len(x) < 2 * num_groups):
+        raise InputError(
+            f"num_groups is {num_groups} for {len(x)} rows; expected 1 to {max(1, len(x) // 2)}."
+        )
     reason = defect(x, y)
     if reason is not None:
-        return {**dict.fromkeys([*names, *STATISTICS], math.nan), "reason": reason}
+        names = [*SCORES, *(SHRUNK if shrinkage else ()), *(GROUPS if num_groups > 1 else ()), *STATISTICS]
+        return {**dict.fromkeys(names, math.nan), "interval_reason": reason, "reason": reason}
     with one_blas_thread():
-        affinity = score_rows(x, y, shrinkage=False, regularization=regularization)
-        scores = {"affinity_score": affinity.score}
+        layer = Layer(Sample(x), Sample(y))
+        solution = solve(layer, shrinkage=False, regularization=regularization)
+        trust = uncertainty(layer, solution, regularization=regularization)
+        scores = [
+            solution.score,
+            trust.standard_error,
+            trust.low,
+            trust.high,
+            solution.identity_coupling_score,
+        ]
+        record = dict(zip(SCORES, scores, strict=True))
         if shrinkage:
-            shrunk = score_rows(x, y, shrinkage=True, regularization=regularization)
-            scores["affinity_score_shrunk"] = shrunk.score
-        scores["identity_coupling_score"] = affinity.identity_coupling_score
-        statistics = {name: function(x, y) for name, function in STATISTICS.items()}
-    return {**scores, **statistics, "reason": affinity.flag}
+            shrunk = solve(layer, shrinkage=True, regularization=regularization)
+            record |= dict(zip(SHRUNK, [shrunk.score], strict=True))
+        if num_groups > 1:
+            record |= dict(zip(GROUPS, _over_groups(layer, num_groups, regularization), strict=True))
+        record |= {name: function(layer) for name, function in STATISTICS.items()}
+    return {**record, "interval_reason": trust.flag, "reason": solution.flag}
+
+
+def _over_groups(layer: Layer, num_groups: int, regularization: Regularization) -> tuple[float, float]:
+    """Mean and sample standard deviation of the scores of disjoint groups of consecutive rows."""
+    n = layer.pre.shape[0]
+    edges = [n * group // num_groups for group in range(num_groups + 1)]
+    groups = [
+        Layer(Sample(layer.pre.rows[start:end]), Sample(layer.post.rows[start:end]))
+        for start, end in itertools.pairwise(edges)
+    ]
+    scores = [solve(group, shrinkage=False, regularization=regularization).score for group in groups]
+    return float(np.mean(scores)), float(np.std(scores, ddof=1))

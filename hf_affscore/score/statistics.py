@@ -1,8 +1,8 @@
 """What is recorded beside the score, to show that it measures something else: one function each, one table.
 
-Every function takes rows ``x`` before and ``y`` after an activation, shape ``(n, d)``, float64, finite, n at
-least 2, on one device, and returns a float; nan where the statistic is undefined. A new statistic is one
-function and one line in :data:`STATISTICS`.
+Every function takes the :class:`~hf_affscore.score.sample.Layer` of an activation, with finite rows and at
+least two of them, and returns a float; nan where the statistic is undefined. A new statistic is one function
+and one line in :data:`STATISTICS`.
 """
 
 from __future__ import annotations
@@ -12,43 +12,46 @@ from collections.abc import Callable
 
 import numpy as np
 
-from hf_affscore.score.arrays import Array, namespace, to_host
-from hf_affscore.score.gaussian import centre
+from hf_affscore.score.arrays import Array, doubled, namespace, to_host
+from hf_affscore.score.sample import Layer
 
-#: Entries that one block of histograms may have, so that wide layers need no more memory than narrow ones.
-BLOCK = 1 << 22
+#: Entries that one block of histograms may have: wide layers need no more memory than narrow ones.
+BLOCK = 1 << 20
+
+#: Singular values below this share of the largest do not take part in the regression; as in scikit-learn 1.9.
+TOLERANCE = 1e-6
 
 
-def cka(x: Array, y: Array) -> float:
+def cka(layer: Layer) -> float:
     """Linear centred kernel alignment (Kornblith et al., 2019): 1 for equal geometry, 0 for unrelated.
 
     nan where either side is constant.
     """
-    x, y = centre(x), centre(y)
-    n, d = x.shape
-    if d > n:
-        kx, ky = x @ x.T, y @ y.T
-        shared = float((kx * ky).sum())
-    else:
-        kx, ky = x.T @ x, y.T @ y
-        shared = float(((x.T @ y) ** 2).sum())
-    own = math.sqrt(float((kx**2).sum())) * math.sqrt(float((ky**2).sum()))
-    return shared / own if own > 0 else math.nan
+    pre, post = layer.pre, layer.post
+    own = pre.frobenius * post.frobenius
+    if own == 0:
+        return math.nan
+    shared = (pre.product * post.product).sum() if pre.wide else (layer.cross**2).sum()
+    return float(shared) / own
 
 
-def r2(x: Array, y: Array) -> float:
-    """R^2 of the linear regression of ``y`` on ``x``, the plain mean over the features of ``y``.
+def r2(layer: Layer) -> float:
+    """R^2 of the linear regression of ``post`` on ``pre``, the plain mean over the features of ``post``.
 
-    Equal to scikit-learn's ``LinearRegression().fit(x, y).score(x, y)``, where a constant feature of ``y``
-    counts 1.
+    Equal to scikit-learn's ``LinearRegression().fit(pre, post).score(pre, post)`` in float64, where a
+    constant feature counts 1, and directions of ``pre`` with a singular value below 1e-6 of the largest do
+    not count: features that depend on each other up to the rounding of float32 would explain noise by noise.
     """
-    x, y = centre(x), centre(y)
-    left, singular, _ = namespace(x).linalg.svd(x, full_matrices=False)
-    seen = left[:, singular > singular[0] * max(x.shape) * 2.0**-52]
-    total = (y**2).sum(axis=0)
-    residual = ((y - seen @ (seen.T @ y)) ** 2).sum(axis=0)
-    varies = total > 0
-    return 1 - float((residual[varies] / total[varies]).sum()) / len(varies)
+    pre, post = layer.pre, layer.post
+    values, vectors = namespace(pre.rows).linalg.eigh(pre.product)
+    kept = values > TOLERANCE**2 * values[-1]
+    if pre.wide:
+        explained = ((vectors[:, kept].T @ post.centred) ** 2).sum(axis=0)
+    else:
+        explained = ((vectors[:, kept].T @ layer.cross) ** 2 / values[kept, None]).sum(axis=0)
+    varies = post.squares > 0
+    unexplained = (post.squares - explained)[varies] / post.squares[varies]
+    return 1 - float(unexplained.sum()) / len(varies)
 
 
 def entropy(rows: Array) -> float:
@@ -57,12 +60,13 @@ def entropy(rows: Array) -> float:
     Each row has d bins of equal width between its minimum and its maximum, as ``numpy.histogram(row, d)``
     makes them; the value is the mean of ``-(sum p log p + log(1 / d))`` in nats.
     """
-    rows = to_host(rows)
     n, d = rows.shape
     counts = np.arange(d + 1)
     terms = counts / d * np.log(np.maximum(counts, 1) / d)
     step = max(1, BLOCK // d)
-    total = sum(float(terms[histograms(rows[i : i + step])].sum()) for i in range(0, n, step))
+    total = sum(
+        float(terms[histograms(to_host(doubled(rows[i : i + step])))].sum()) for i in range(0, n, step)
+    )
     return math.log(d) - total / len(rows)
 
 
@@ -85,16 +89,16 @@ def histograms(rows: np.ndarray) -> np.ndarray:
     return np.bincount(bins.ravel(), minlength=n * d).reshape(n, d)
 
 
-def norm(x: Array, y: Array) -> float:
-    """The Frobenius norm of ``x - y``."""
-    return math.sqrt(float(((x - y) ** 2).sum()))
+def norm(layer: Layer) -> float:
+    """The Frobenius norm of ``pre - post``."""
+    return float(((doubled(layer.pre.rows) - layer.post.rows) ** 2).sum() ** 0.5)
 
 
-#: Name of the column -> function of the rows before and after.
-STATISTICS: dict[str, Callable[[Array, Array], float]] = {
+#: Name of the column -> function of the layer.
+STATISTICS: dict[str, Callable[[Layer], float]] = {
     "cka": cka,
     "r2": r2,
-    "entropy_pre": lambda x, y: entropy(x),
-    "entropy_post": lambda x, y: entropy(y),
+    "entropy_pre": lambda layer: entropy(layer.pre.rows),
+    "entropy_post": lambda layer: entropy(layer.post.rows),
     "norm": norm,
 }

@@ -1,39 +1,177 @@
 """The exact 2-Wasserstein distance between two samples of equal size with uniform weights.
 
 Birkhoff: some optimal coupling is a permutation, so the distance is a linear assignment problem on squared
-Euclidean distances. In one dimension the sorted samples belong together.
+Euclidean distances. In one dimension the sorted samples belong together. Otherwise:
+
+1. Distances in float32 show which pairs could do better than the pairing the rows came in; those few are
+   looked at in float64. Where prices exist at which nobody gains by changing partners, that pairing is
+   optimal (duality), and nothing else is needed. This settles most layers, all wide ones among them.
+2. Else a few steps of Sinkhorn's iteration, still in float32, give rough prices. Subtracting prices changes
+   all assignments by the same amount, and scipy's solver, which starts from prices of zero, then meets few
+   conflicts: narrow, saturated layers take a third to a fifth of its time. Bad prices cost time, never
+   exactness.
+
+The cost is summed in float64 from the coupling itself.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-Rows = np.ndarray[Any, np.dtype[np.float64]]
+Rows = np.ndarray[Any, Any]
+
+#: When to stop looking for prices that keep all partners: pairs per row, rounds, sweeps in a round.
+PAIRS, ROUNDS, SWEEPS = 8, 4, 100
+
+#: Smoothing of the successive Sinkhorn iterations, in units of the identity coupling's mean cost, and the
+#: number of steps each. Rougher prices cost more in the solver, finer ones more than they save.
+SMOOTHING = (1.0, 0.3, 0.1, 0.03)
+STEPS = 4
 
 
-def squared_wasserstein(source: Rows, target: Rows) -> float:
-    """The square of W2 between the rows of ``source`` and those of ``target``.
+@dataclass(frozen=True, eq=False)
+class Coupling:
+    """A coupling of least squared distance between n rows and n rows.
+
+    Attributes:
+        partner: For each row of the source the index of its row of the target, shape ``(n,)``.
+        shares: What row i of the source and row i of the target together contribute to the cost, shape
+            ``(n,)``: the dual potentials ``f_i + g_i``. Exact for one feature and for the identity coupling,
+            else to the few percent that Sinkhorn's prices are good for.
+    """
+
+    partner: Rows
+    shares: Rows
+
+
+def optimal_coupling(source: Rows, target: Rows) -> Coupling:
+    """Couple each row of ``source`` with one of ``target`` at the least mean squared distance.
 
     Args:
         source: Shape ``(n, d)``, float64, in main memory.
         target: Shape ``(n, d)``.
 
     Example:
-        >>> squared_wasserstein(np.array([[0.0], [1.0]]), np.array([[3.0], [0.0]]))
-        2.0
+        >>> optimal_coupling(np.array([[0.0], [1.0]]), np.array([[3.0], [0.0]])).partner
+        array([1, 0])
     """
     if source.shape[1] == 1:
-        return coupling_cost(np.sort(source, axis=0), np.sort(target, axis=0))
-    # The expanded squares lose digits, which the choice of partners can bear and the distance cannot.
-    reward = source @ target.T
-    distances = (source**2).sum(axis=1)[:, None] + (target**2).sum(axis=1) - 2 * reward
-    _, partner = linear_sum_assignment(distances)
-    return min(coupling_cost(source, target[partner]), coupling_cost(source, target))
+        return _sorted_coupling(source[:, 0], target[:, 0])
+    own = ((source - target) ** 2).sum(axis=1)
+    rough = _distances(source.astype(np.float32), target.astype(np.float32))
+    if _nobody_gains(rough, own, source, target):
+        return Coupling(np.arange(len(own)), own)
+    prices = _prices(rough)
+    del rough
+    distances = _distances(source, target)
+    distances -= prices
+    lowest = distances.min(axis=1)
+    distances -= lowest[:, None]
+    partner = linear_sum_assignment(distances)[1]
+    # The solver's choice among nearly equal couplings rests on rounded distances.
+    if coupling_cost(source, target[partner]) >= own.mean():
+        return Coupling(np.arange(len(own)), own)
+    return Coupling(partner, lowest + prices)
+
+
+def _sorted_coupling(source: Rows, target: Rows) -> Coupling:
+    """In one dimension sorted rows belong together; potentials follow from neighbours not wanting to swap."""
+    rows, columns = source.argsort(kind="stable"), target.argsort(kind="stable")
+    partner = np.empty_like(rows)
+    partner[rows] = columns
+    x, y = source[rows], target[columns]
+    own = (x - y) ** 2
+    steps = (own[1:] - (x[:-1] - y[1:]) ** 2 + (x[1:] - y[:-1]) ** 2 - own[:-1]) / 2
+    potential = np.concatenate([[0.0], np.cumsum(steps)])
+    shares = np.empty_like(source)
+    shares[rows] = potential
+    shares[columns] += own - potential
+    return Coupling(partner, shares)
 
 
 def coupling_cost(source: Rows, target: Rows) -> float:
     """The mean squared distance between row i of ``source`` and row i of ``target``."""
     return float(((source - target) ** 2).sum() / len(source))
+
+
+def _distances(source: Rows, target: Rows) -> Rows:
+    """Squared distances between all rows, expanded: fit for choosing partners, not for their distance."""
+    distances: Rows = source @ (-2 * target.T)
+    distances += np.einsum("ij,ij->i", source, source)[:, None]
+    distances += np.einsum("ij,ij->i", target, target)
+    return distances
+
+
+def _nobody_gains(rough: Rows, own: Rows, source: Rows, target: Rows) -> bool:
+    """Whether the identity coupling is shown to be optimal: at some prices no row prefers another partner.
+
+    Row i would change to partner j if ``c_ij + price_i - price_j < c_ii``. Pairs for which float32 cannot
+    rule that out are computed exactly, prices are lowered until these pairs are content (Bellman and Ford),
+    and all others are looked at again.
+
+    Args:
+        rough: Squared distances in float32, shape ``(n, n)``.
+        own: The squared distance of each pair in the identity coupling, float64.
+        source: Shape ``(n, d)``, float64.
+        target: Shape ``(n, d)``.
+    """
+    n, d = source.shape
+    largest = np.einsum("ij,ij->i", source, source).max() + np.einsum("ij,ij->i", target, target).max()
+    doubt = (d + 16) * 2.0**-24 * largest  # bound of the rounding error of an expanded distance in float32
+    content = -1e-14 * own.mean()
+    prices = own / 2
+    known = np.empty(0, dtype=np.intp)
+    for _ in range(ROUNDS):
+        slack = rough - prices.astype(np.float32)
+        candidates = slack < (own - prices + doubt).astype(np.float32)[:, None]
+        np.fill_diagonal(candidates, False)
+        if np.count_nonzero(candidates) > PAIRS * n:
+            return False
+        known = np.union1d(known, np.flatnonzero(candidates))
+        rows, columns = np.divmod(known, n)
+        gains = _exact(source, target, rows, columns) - own[rows]
+        if (gains + prices[rows] - prices[columns] >= content).all():
+            return True
+        for _ in range(SWEEPS):
+            before = prices.copy()
+            np.minimum.at(prices, columns, prices[rows] + gains)
+            if (before - prices).max() <= -content:
+                break
+        else:
+            return False
+    return False
+
+
+def _exact(source: Rows, target: Rows, rows: Rows, columns: Rows) -> Rows:
+    """Squared distances of chosen pairs in float64, in blocks that stay small."""
+    step = max(1, (1 << 20) // source.shape[1])
+    blocks = [slice(i, i + step) for i in range(0, len(rows), step)]
+    distances = [((source[rows[block]] - target[columns[block]]) ** 2).sum(axis=1) for block in blocks]
+    return np.concatenate([np.empty(0), *distances])
+
+
+def _prices(rough: Rows) -> Rows:
+    """Prices of the targets at which each is wanted about equally: Sinkhorn's potentials, roughly."""
+    n = len(rough)
+    scale = np.trace(rough) / n
+    prices: Rows = np.zeros(n, dtype=np.float32)
+    kernel = np.empty_like(rough)
+    with np.errstate(all="ignore"):
+        for smoothing in SMOOTHING:
+            width = np.float32(smoothing * scale)
+            np.subtract(rough, prices, out=kernel)
+            kernel -= kernel.min(axis=1)[:, None]
+            kernel *= -1 / width
+            np.exp(kernel, out=kernel)
+            factor: Rows = np.ones(n, dtype=np.float32)
+            for _ in range(STEPS):
+                factor = 1 / ((1 / (kernel @ factor)) @ kernel)
+            step = prices + width * np.log(factor)
+            if not np.isfinite(step).all():
+                break
+            prices = step
+    return prices

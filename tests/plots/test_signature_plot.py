@@ -5,10 +5,11 @@ import sys
 import matplotlib as mpl
 import numpy as np
 import pytest
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from hf_affscore.errors import InputError
 from hf_affscore.plots import plot_signature
+from tests.pictures import reaches_the_edge
+from tests.signatures import make_signature
 
 
 def scores(count):
@@ -21,23 +22,14 @@ def drawn_points(figure):
     return dict(sorted((int(x), y) for line in lines for x, y in line.get_xydata()))
 
 
-def reaches_the_edge(figure):
-    """Whether ink touches the outermost pixels, as a clipped label does."""
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    pixels = np.asarray(canvas.buffer_rgba())[..., :3]
-    edges = [pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]]
-    return any((edge < 255).any() for edge in edges)
-
-
-def test_every_defined_score_is_a_point_and_every_other_a_cross(make_signature):
+def test_every_defined_score_is_a_point_and_every_other_a_cross():
     figure = plot_signature(make_signature([0.5, math.nan, 0.25, 1.0]))
     assert drawn_points(figure) == {0: 0.5, 2: 0.25, 3: 1.0}
     (crosses,) = (line for line in figure.axes[0].lines if line.get_marker() == "x")
     assert list(crosses.get_xdata()) == [1]
 
 
-def test_kinds_of_activation_differ_in_colour_and_in_marker(make_signature):
+def test_kinds_of_activation_differ_in_colour_and_in_marker():
     kinds = [f"Kind{i}" for i in range(20)]
     figure = plot_signature(make_signature(scores(20), activations=kinds))
     looks = [(line.get_color(), line.get_marker()) for line in figure.axes[0].lines[1:]]
@@ -45,31 +37,32 @@ def test_kinds_of_activation_differ_in_colour_and_in_marker(make_signature):
 
 
 @pytest.mark.parametrize("count", [0, 1, 30, 300])
-def test_no_label_is_clipped(make_signature, count):
+def test_no_label_is_clipped(count):
     long = ["A" * 60, "mish"]
     signature = make_signature(scores(count), name="o/" + "n" * 94, activations=long)
     assert not reaches_the_edge(plot_signature(signature))
 
 
-def test_a_clipped_label_would_be_found(make_signature):
+def test_a_clipped_label_would_be_found():
     figure = plot_signature(make_signature(scores(3)))
     figure.axes[0].set_title("W" * 300)
     assert reaches_the_edge(figure)
 
 
-def test_intervals_are_drawn_where_rows_have_them(make_signature):
+def test_intervals_are_drawn_where_rows_have_them():
     signature = make_signature([0.5, 0.6], affinity_score_low=[0.4, None], affinity_score_high=[0.7, None])
     bars = [line for line in plot_signature(signature).axes[0].lines if line.get_linewidth() == 2.5]
     assert [bar.get_xydata().tolist() for bar in bars] == [[[0, 0.4], [0, 0.7]]]
 
 
 @pytest.mark.parametrize("suffix", [".png", ".svg", ".pdf"])
-def test_names_are_text_and_the_bytes_are_always_the_same(make_signature, tmp_path, suffix):
+def test_names_are_text_and_the_bytes_are_always_the_same(tmp_path, monkeypatch, suffix):
     signature = make_signature(
         [0.5, math.nan, 0.2], name="$x_{$ <script>\n\x00", activations=("_hidden", "$", r"$\frac")
     )
     first, second = tmp_path / f"a{suffix}", tmp_path / f"b{suffix}"
     plot_signature(signature, first)
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1")  # matplotlib's clock, where it writes the time
     with mpl.rc_context({"font.size": 30, "svg.hashsalt": None, "axes.prop_cycle": mpl.cycler(color="r")}):
         plot_signature(signature, second)
     assert first.read_bytes() == second.read_bytes()
@@ -91,7 +84,7 @@ assert "matplotlib.pyplot" not in sys.modules
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
 
-def test_what_cannot_be_written_is_said(make_signature, tmp_path):
+def test_what_cannot_be_written_is_said(tmp_path):
     signature = make_signature([0.5])
     with pytest.raises(InputError, match=r"ends in '\.gif'; expected \.png, \.svg, \.pdf"):
         plot_signature(signature, tmp_path / "a.gif")

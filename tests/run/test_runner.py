@@ -64,7 +64,8 @@ from hf_affscore.run.world import World
 
 warnings.simplefilter("ignore")
 model, *folders = sys.argv[1:]
-found = [ha.analyze(model, folder, num_samples=n, batch_size=7, cache=False) for folder, n in zip(folders, (100, 17))]
+sizes = zip(folders, (100, 17))
+found = [ha.analyze(model, folder, num_samples=n, batch_size=7, cache=False) for folder, n in sizes]
 if World.current().is_main:
     print(json.dumps([sig.to_dict() for sig in found]))
 """

@@ -1,15 +1,18 @@
 """Each companion statistic against the library or the formula it stands for."""
 
+import math
+
 import numpy as np
 import pytest
 from sklearn.covariance import LedoitWolf
 from sklearn.linear_model import LinearRegression
 
 from hf_affscore.score import STATISTICS
-from hf_affscore.score.gaussian import centre, ledoit_wolf
+from hf_affscore.score.gaussian import ledoit_wolf
+from hf_affscore.score.sample import Layer, Sample
 from hf_affscore.score.statistics import histograms
 
-SHAPES = [(300, 7), (40, 60), (50, 1)]
+SHAPES = [(300, 7), (40, 60), (50, 1), (64, 64)]
 
 
 def layer(shape):
@@ -17,11 +20,41 @@ def layer(shape):
     return x, np.maximum(x, 0)
 
 
+def statistic(name, x, y):
+    return STATISTICS[name](Layer(Sample(np.asarray(x)), Sample(np.asarray(y))))
+
+
 @pytest.mark.parametrize("shape", SHAPES)
 def test_r2_is_scikit_learns(shape):
     x, y = layer(shape)
     expected = LinearRegression().fit(x, y).score(x, y)
-    assert STATISTICS["r2"](x, y) == pytest.approx(expected, abs=1e-11)
+    assert statistic("r2", x, y) == pytest.approx(expected, abs=1e-10)
+
+
+def test_r2_with_dependent_and_nearly_dependent_features():
+    rng = np.random.default_rng(1)
+    basis = rng.normal(size=(200, 4))
+    x = basis @ rng.normal(size=(4, 9))
+    y = np.tanh(x)
+    expected = LinearRegression().fit(basis, y).score(basis, y)  # the same span, with full rank
+    assert statistic("r2", x, y) == pytest.approx(expected, abs=1e-9)
+    # Dependent up to float32 rounding, which explains nothing; scikit-learn leaves it out, too.
+    noisy = x.astype(np.float32).astype(np.float64)
+    assert np.linalg.matrix_rank(noisy - noisy.mean(0)) == 9
+    assert statistic("r2", noisy, y) == pytest.approx(expected, abs=1e-9)
+    assert LinearRegression().fit(noisy, y).score(noisy, y) == pytest.approx(expected, abs=1e-9)
+
+
+def test_r2_counts_a_constant_feature_as_explained():
+    x, y = layer((50, 3))
+    y[:, 1] = 0.1
+    others = [statistic("r2", x, y[:, [k] * 3]) for k in (0, 2)]
+    assert statistic("r2", x, y) == pytest.approx((sum(others) + 1) / 3, abs=1e-12)
+    x[:, 2] = 7  # a constant feature before explains nothing
+    y[:, 1] = 0
+    assert statistic("r2", x, y) == pytest.approx(
+        LinearRegression().fit(x[:, :2], y).score(x[:, :2], y), abs=1e-9
+    )
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -31,16 +64,16 @@ def test_cka_is_the_ratio_of_centred_gram_matrices(shape):
     centring = np.eye(n) - 1 / n
     k, m = (centring @ z @ z.T @ centring for z in (x, y))
     expected = (k * m).sum() / np.sqrt((k * k).sum() * (m * m).sum())
-    assert STATISTICS["cka"](x, y) == pytest.approx(expected, abs=1e-12)
+    assert statistic("cka", x, y) == pytest.approx(expected, abs=1e-12)
+    assert math.isnan(statistic("cka", x, np.ones_like(y)))
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_shrinkage_is_scikit_learns(shape):
     x, _ = layer(shape)
-    share, target = ledoit_wolf(centre(x))
-    reference = LedoitWolf().fit(x)
+    share, target = ledoit_wolf(Sample(x))
     ours = (1 - share) * np.cov(x.T, bias=True) + share * target * np.eye(shape[1])
-    np.testing.assert_allclose(ours, reference.covariance_, atol=1e-12)
+    np.testing.assert_allclose(ours, LedoitWolf().fit(x).covariance_, atol=1e-12)
 
 
 def test_histograms_are_numpys_also_on_the_edges_of_bins():
@@ -51,9 +84,16 @@ def test_histograms_are_numpys_also_on_the_edges_of_bins():
 
 def test_entropy_of_a_uniform_histogram_is_twice_log_d():
     rows = np.tile(np.arange(8.0), (4, 1))
-    assert STATISTICS["entropy_pre"](rows, rows * 0) == pytest.approx(2 * np.log(8))
-    assert STATISTICS["entropy_post"](rows, rows * 0) == pytest.approx(np.log(8))
+    assert statistic("entropy_pre", rows, rows * 0) == pytest.approx(2 * np.log(8))
+    assert statistic("entropy_post", rows, rows * 0) == pytest.approx(np.log(8))
+
+
+def test_entropy_does_not_depend_on_the_block(monkeypatch):
+    rows = np.random.default_rng(0).normal(size=(33, 16))
+    whole = statistic("entropy_pre", rows, rows)
+    monkeypatch.setattr("hf_affscore.score.statistics.BLOCK", 64)
+    assert statistic("entropy_pre", rows, rows) == pytest.approx(whole, abs=1e-13)
 
 
 def test_norm_is_frobenius():
-    assert STATISTICS["norm"](np.array([[3.0], [0.0]]), np.array([[0.0], [4.0]])) == 5
+    assert statistic("norm", [[3.0], [0.0]], [[0.0], [4.0]]) == 5

@@ -1,4 +1,4 @@
-import pytest
+"""Signatures for tests, made of nothing but scores."""
 
 from hf_affscore.signature import Record, Signature
 
@@ -21,8 +21,3 @@ def make_signature(scores, *, name="org/net", activations=("ReLU", "GELU"), **co
     )
     metadata = {"model": {"id": name}, "dataset": {"id": "cifar10", "split": "test", "num_samples": 64}}
     return Signature(rows=rows, skipped=(), metadata=metadata)
-
-
-@pytest.fixture(name="make_signature")
-def _make_signature():
-    return make_signature

@@ -1,0 +1,87 @@
+"""The ``hf-affscore`` command: parse, call one function, print.
+
+Data goes to stdout, progress and messages to stderr. Each module here holds a few commands; nothing heavy is
+imported before a command runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from types import FrameType
+from typing import Any, NoReturn
+
+from hf_affscore import __version__
+from hf_affscore.cli.analyze import add_analyze, add_cache, add_demo, add_inspect
+from hf_affscore.cli.compare import add_compare, add_report
+from hf_affscore.cli.publish import add_card, add_push
+from hf_affscore.errors import AffscoreError, AffscoreWarning
+from hf_affscore.metrics.command import add_metric
+
+
+class _Terminated(BaseException):
+    """The process was asked to end (SIGTERM)."""
+
+
+def main(argv: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line and exit.
+
+    0: done. 1: failed, with a message. 2: wrong usage. 130: interrupted (Ctrl-C). 143: terminated (SIGTERM).
+    """
+    arguments = parser().parse_args(argv)
+    _show_warnings_as_sentences(quiet=getattr(arguments, "quiet", False))
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        arguments.run(arguments)
+    except AffscoreError as error:
+        sys.exit(f"hf-affscore: error: {error}")
+    except (KeyboardInterrupt, _Terminated) as stop:
+        resume = getattr(arguments, "cache", False)
+        hint = "; the same command again goes on where it stopped" if resume else ""
+        print(f"\nhf-affscore: interrupted{hint}", file=sys.stderr)
+        sys.exit(130 if isinstance(stop, KeyboardInterrupt) else 143)
+    sys.exit(0)
+
+
+def parser() -> argparse.ArgumentParser:
+    """All commands with all their options."""
+    root = argparse.ArgumentParser(
+        prog="hf-affscore",
+        description="How non-linear a vision network really is: the affinity score of each of its activations.",
+        allow_abbrev=False,
+    )
+    root.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    commands = root.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for add in (
+        add_analyze,
+        add_demo,
+        add_inspect,
+        add_compare,
+        add_report,
+        add_push,
+        add_card,
+        add_metric,
+        add_cache,
+    ):
+        add(commands)
+    return root
+
+
+def _terminate(number: int, frame: FrameType | None) -> NoReturn:
+    raise _Terminated
+
+
+def _show_warnings_as_sentences(*, quiet: bool) -> None:
+    """Print this package's warnings without the source line that Python adds; leave others as they are."""
+    usual: Callable[..., None] = warnings.showwarning
+
+    def show(message: Warning | str, category: type[Warning], *where: Any) -> None:
+        if not issubclass(category, AffscoreWarning):
+            usual(message, category, *where)
+        elif not quiet:
+            print(f"hf-affscore: warning: {message}", file=sys.stderr)
+
+    warnings.showwarning = show  # type: ignore[assignment]  # it passes on whatever it gets

@@ -1,0 +1,234 @@
+"""``analyze``, ``demo`` and ``inspect``: what runs a model; and ``cache``, what it leaves on disk."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hf_affscore.cli.arguments import add_options
+from hf_affscore.errors import AffscoreError, HubError, ModelError
+from hf_affscore.options import Options
+
+if TYPE_CHECKING:
+    from hf_affscore.run.analyze import Outcome
+    from hf_affscore.signature import Signature
+
+DEMO_FOLDER = "affscore-demo"
+
+#: The options that say what is listed, and what it would cost.
+INSPECT_OPTIONS = (
+    *("num_samples", "pooling", "include", "exclude"),
+    *("revision", "trust_remote_code", "token"),
+)
+
+
+def add_analyze(commands: Any) -> None:
+    """Add ``analyze`` to the commands."""
+    command = commands.add_parser(
+        "analyze",
+        help="the signature of a checkpoint, or of many, on a data set",
+        description="Run images through a checkpoint and score every activation.",
+        allow_abbrev=False,
+    )
+    command.add_argument(
+        "models", nargs="+", metavar="MODEL", help="Hub id or local folder of an image model, or several"
+    )
+    command.add_argument(
+        "--dataset", required=True, metavar="DATASET", help='Hub id, local folder of images, or "noise"'
+    )
+    add_options(command)
+    _add_outputs(command, output=None)
+    command.add_argument("--push-to-hub", metavar="REPO", help="then publish it in this data set repository")
+    command.add_argument("--quiet", action="store_true", help="neither progress nor warnings on stderr")
+    command.set_defaults(run=_run_analyze)
+
+
+def add_demo(commands: Any) -> None:
+    """Add ``demo`` to the commands."""
+    command = commands.add_parser(
+        "demo",
+        help="the signature of an embedded network on embedded images: no network access needed",
+        description="Analyse a small residual network that comes with the package on real handwritten digits.",
+        allow_abbrev=False,
+    )
+    _add_outputs(command, output=DEMO_FOLDER)
+    command.set_defaults(run=_run_demo)
+
+
+def add_inspect(commands: Any) -> None:
+    """Add ``inspect`` to the commands."""
+    command = commands.add_parser(
+        "inspect",
+        help="the activations of a checkpoint, without downloading its weights",
+        description="List what analyze would score and what not, with shapes, and what it would cost.",
+        allow_abbrev=False,
+    )
+    command.add_argument("model", metavar="MODEL", help="Hub id or local folder of an image model")
+    add_options(command, INSPECT_OPTIONS)
+    command.add_argument("--json", action="store_true", help="print one JSON document and nothing else")
+    command.set_defaults(run=_run_inspect)
+
+
+def add_cache(commands: Any) -> None:
+    """Add ``cache ls`` and ``cache rm`` to the commands."""
+    command = commands.add_parser(
+        "cache", help="finished and interrupted analyses on disk", allow_abbrev=False
+    )
+    actions = command.add_subparsers(title="actions", metavar="ACTION", required=True)
+    listing = actions.add_parser("ls", help="list them", allow_abbrev=False)
+    listing.add_argument("--json", action="store_true", help="print one JSON document and nothing else")
+    listing.set_defaults(run=_run_cache_ls)
+    removal = actions.add_parser("rm", help="remove some, or all", allow_abbrev=False)
+    which = removal.add_mutually_exclusive_group(required=True)
+    which.add_argument("keys", nargs="*", default=[], metavar="KEY", help="as `cache ls` shows them")
+    which.add_argument("--all", action="store_true", help="every analysis")
+    removal.set_defaults(run=_run_cache_rm)
+
+
+def _add_outputs(command: argparse.ArgumentParser, output: str | None) -> None:
+    default = f" (default: {output})" if output else ""
+    command.add_argument(
+        "--output", type=Path, default=output, metavar="FOLDER", help=f"save the signature here{default}"
+    )
+    command.add_argument("--plot", type=Path, metavar="FILE", help="save a picture (.png, .svg, .pdf)")
+    command.add_argument("--json", action="store_true", help="print one JSON document and nothing else")
+
+
+def _run_analyze(arguments: argparse.Namespace) -> None:
+    options = {field.name: getattr(arguments, field.name) for field in dataclasses.fields(Options)}
+    options["progress"] = options["progress"] and not arguments.quiet
+    if len(arguments.models) > 1:
+        _run_many(arguments, options)
+        return
+    from hf_affscore.run.analyze import analyze
+
+    signature = analyze(arguments.models[0], arguments.dataset, **options)
+    if not _is_main():
+        return
+    if arguments.push_to_hub and not arguments.output:
+        arguments.output = _folder_for(signature)  # a push can fail; the analysis must not go with it
+    _deliver(signature, arguments)
+    if arguments.push_to_hub:
+        _push(signature, arguments.output, arguments)
+
+
+def _run_many(arguments: argparse.Namespace, options: dict[str, Any]) -> None:
+    """Analyse several models, each saved in a folder of its own; fail at the end if any has failed."""
+    from hf_affscore.run.analyze import analyze_many
+    from hf_affscore.tables import print_outcomes
+
+    if arguments.plot:
+        raise ModelError("--plot is for one model; with several, --output FOLDER saves a picture of each.")
+    outcomes = analyze_many(arguments.models, arguments.dataset, **options)
+    if not _is_main():
+        return
+    for outcome in outcomes:
+        if outcome.signature is not None and (arguments.output or arguments.push_to_hub):
+            folder = (arguments.output or Path()) / _folder_for(outcome.signature)
+            outcome.signature.save_pretrained(folder)
+            outcome.signature.plot(folder / "signature.png")
+            if arguments.push_to_hub:
+                _push(outcome.signature, folder, arguments)
+    if arguments.json:
+        print(
+            json.dumps([_outcome(each) for each in outcomes], indent=2, ensure_ascii=False, allow_nan=False)
+        )
+    else:
+        print_outcomes(outcomes)
+    failed = sum(outcome.signature is None for outcome in outcomes)
+    if failed:
+        raise ModelError(f"{failed} of {len(outcomes)} models could not be analysed; the reasons are above.")
+
+
+def _outcome(outcome: Outcome) -> dict[str, Any]:
+    signature = outcome.signature.to_dict() if outcome.signature else None
+    return {"model": outcome.model, "signature": signature, "error": outcome.error}
+
+
+def _run_demo(arguments: argparse.Namespace) -> None:
+    from hf_affscore.assets import DEMO_DATASET, DEMO_MODEL
+    from hf_affscore.run.analyze import analyze
+
+    signature = analyze(DEMO_MODEL, DEMO_DATASET, num_samples=512)
+    arguments.plot = arguments.plot or arguments.output / "signature.png"
+    _deliver(signature, arguments)
+    if not arguments.json:
+        print("\nNext, a checkpoint and images of your own:")
+        print("  hf-affscore analyze microsoft/resnet-18 --dataset FOLDER_WITH_IMAGES --output signature")
+
+
+def _run_inspect(arguments: argparse.Namespace) -> None:
+    from hf_affscore.run.inspection import inspect
+    from hf_affscore.tables import print_inspection
+
+    options = {name: getattr(arguments, name) for name in INSPECT_OPTIONS}
+    inspection = inspect(arguments.model, **options)
+    if arguments.json:
+        print(json.dumps(inspection.to_dict(), indent=2, ensure_ascii=False, allow_nan=False))
+    else:
+        print_inspection(inspection)
+
+
+def _run_cache_ls(arguments: argparse.Namespace) -> None:
+    from hf_affscore.run.journal import cache_entries
+    from hf_affscore.tables import print_cache
+
+    entries = cache_entries()
+    if arguments.json:
+        print(json.dumps([dataclasses.asdict(entry) for entry in entries], indent=2))
+    else:
+        print_cache(entries)
+
+
+def _run_cache_rm(arguments: argparse.Namespace) -> None:
+    from hf_affscore.run.journal import cache_entries, remove_from_cache
+
+    keys = [entry.key for entry in cache_entries()] if arguments.all else arguments.keys
+    for key in keys:
+        remove_from_cache(key)
+        print(f"removed {key}")
+
+
+def _is_main() -> bool:
+    """Whether this is the process that writes and prints."""
+    from hf_affscore.run.world import World
+
+    return World.current().is_main
+
+
+def _folder_for(signature: Signature) -> Path:
+    from hf_affscore.publish.index import Entry
+
+    return Path(f"affscore-{Path(Entry.of(signature).folder).name}")
+
+
+def _push(signature: Signature, folder: Path, arguments: argparse.Namespace) -> None:
+    """Publish a signature that has been saved; where that fails, say how to go on from there."""
+    try:
+        commit = signature.push_to_hub(arguments.push_to_hub, token=arguments.token)
+    except AffscoreError as error:
+        again = f"hf-affscore push {shlex.quote(str(folder))} {arguments.push_to_hub}"
+        raise HubError(f"{error}\nThe signature is safe in {folder}. Publish it with `{again}`.") from error
+    print(f"published: {commit.commit_url}", file=sys.stderr if arguments.json else sys.stdout)
+
+
+def _deliver(signature: Signature, arguments: argparse.Namespace) -> None:
+    """Save what was asked for, then print: files come first, so that a closed pipe loses nothing."""
+    saved = []
+    if arguments.output:
+        saved.append(f"signature: {signature.save_pretrained(arguments.output)}")
+    if arguments.plot:
+        signature.plot(arguments.plot)
+        saved.append(f"picture:   {arguments.plot}")
+    if arguments.json:
+        print(json.dumps(signature.to_dict(), indent=2, ensure_ascii=False, allow_nan=False))
+        return
+    from hf_affscore.tables import print_signature
+
+    print_signature(signature)
+    print(*saved, sep="\n")

@@ -1,0 +1,64 @@
+"""Command-line options out of :class:`hf_affscore.options.Options`: one for each field, nothing spelt twice."""
+
+from __future__ import annotations
+
+import argparse
+import collections.abc
+import dataclasses
+import types
+import typing
+from collections.abc import Collection
+from typing import Any, Literal
+
+from hf_affscore.options import Options
+
+
+def add_options(command: argparse.ArgumentParser, names: Collection[str] | None = None) -> None:
+    """One command-line option for each field of :class:`Options`, or for those named."""
+    hints = typing.get_type_hints(Options)
+    for option in dataclasses.fields(Options):
+        if names is not None and option.name not in names:
+            continue
+        flag = "--" + option.name.replace("_", "-")
+        text = option.metadata["help"]
+        kind = _value_type(hints[option.name])
+        if kind is bool:
+            command.add_argument(
+                flag, action=argparse.BooleanOptionalAction, default=option.default, help=text
+            )
+            continue
+        if typing.get_origin(kind) is collections.abc.Sequence:
+            metavar = option.metadata["metavar"]
+            command.add_argument(flag, nargs="+", default=option.default, metavar=metavar, help=text)
+            continue
+        choices = typing.get_args(kind) if typing.get_origin(kind) is Literal else None
+        shown = "" if option.default is None else f" (default: {option.default})"
+        command.add_argument(
+            flag,
+            type=str if choices else kind,
+            choices=choices,
+            default=option.default,
+            metavar=None if choices else option.metadata["metavar"],
+            help=text + shown,
+        )
+
+
+def _value_type(hint: Any) -> Any:
+    """What one word on the command line is read as.
+
+    ``int | None`` is an int, ``str | bool`` a str, and ``int | Literal["all"]`` an int or that word.
+    """
+    if typing.get_origin(hint) not in (typing.Union, types.UnionType):
+        return hint
+    kind, *others = (part for part in typing.get_args(hint) if part is not type(None))
+    words = [word for part in others if typing.get_origin(part) is Literal for word in typing.get_args(part)]
+    if not words:
+        return kind
+
+    def number_or_word(text: str) -> Any:
+        return text if text in words else kind(text)
+
+    number_or_word.__name__ = (
+        f"{kind.__name__} or {' or '.join(words)}"  # argparse shows it: "invalid ... value"
+    )
+    return number_or_word

@@ -1,0 +1,83 @@
+"""``compare`` and ``report``: networks against each other."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hf_affscore.comparison import Comparison
+
+
+def add_compare(commands: Any) -> None:
+    """Add ``compare`` to the commands."""
+    command = commands.add_parser(
+        "compare",
+        help="networks against each other by their signatures",
+        description="Distances between signatures, families, statistics and correlations.",
+        allow_abbrev=False,
+    )
+    _add_sources(command)
+    command.add_argument(
+        "--output", type=Path, metavar="FOLDER", help="save figures, tables and pictures here"
+    )
+    command.add_argument("--json", action="store_true", help="print one JSON document and nothing else")
+    command.set_defaults(run=_run_compare)
+
+
+def add_report(commands: Any) -> None:
+    """Add ``report`` to the commands."""
+    command = commands.add_parser(
+        "report",
+        help="one interactive page about many networks, for any browser, offline",
+        description="Write one self-contained HTML file with signatures, alignments and distances to explore.",
+        allow_abbrev=False,
+    )
+    _add_sources(command)
+    command.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="FILE", help="the page to write (.html)"
+    )
+    command.set_defaults(run=_run_report)
+
+
+def _add_sources(command: argparse.ArgumentParser) -> None:
+    command.add_argument("sources", nargs="+", metavar="SIGNATURES", help="folder of a signature, or of many")
+    command.add_argument(
+        "--published",
+        type=Path,
+        metavar="FILE",
+        help="CSV table of what is known about the networks: name, then year, accuracy, num_parameters, ...",
+    )
+    command.add_argument(
+        "--allow-differences", action="store_true", help="compare signatures that were made differently"
+    )
+
+
+def _run_compare(arguments: argparse.Namespace) -> None:
+    from hf_affscore.tables import print_comparison
+
+    comparison = _compared(arguments)
+    if arguments.output:
+        comparison.save(arguments.output)
+    if arguments.json:
+        print(json.dumps(comparison.to_dict(), indent=2, ensure_ascii=False, allow_nan=False))
+        return
+    print_comparison(comparison)
+    if arguments.output:
+        print(f"figures, tables, pictures: {arguments.output}")
+
+
+def _run_report(arguments: argparse.Namespace) -> None:
+    from hf_affscore.report import write_report
+
+    print(f"report: {write_report(_compared(arguments), arguments.output)}")
+
+
+def _compared(arguments: argparse.Namespace) -> Comparison:
+    from hf_affscore.comparison import compare
+    from hf_affscore.comparison.sources import read_published
+
+    published = read_published(arguments.published) if arguments.published else None
+    return compare(arguments.sources, published=published, allow_differences=arguments.allow_differences)

@@ -1,0 +1,5 @@
+"""Signatures against each other: distances, families, statistics and correlations."""
+
+from hf_affscore.comparison.comparison import Comparison, compare
+
+__all__ = ["Comparison", "compare"]

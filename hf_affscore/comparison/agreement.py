@@ -1,0 +1,62 @@
+"""Whether signatures may be compared: what has to be made alike, and how a difference is said.
+
+A distance between two networks means something only when everything but the network is the same. What is
+checked is whatever the metadata records, minus what belongs to the network or cannot move a score beyond
+rounding, so an option that is added to the package is checked without a word here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from hf_affscore.signature import Signature
+
+#: Options that do not have to agree, with the reason.
+_FREE = frozenset(
+    {
+        "revision",  # of the model
+        "trust_remote_code",  # a property of the checkpoint
+        "device",  # moves a score by rounding only
+        "batch_size",  # likewise
+        "shrinkage",  # adds a column
+        # What these asked for stands, resolved, in the data set's own record.
+        "split",
+        "dataset_config",
+        "dataset_revision",
+        "image_column",
+        "num_samples",
+    }
+)
+_DATASET = ("id", "config", "split", "revision", "image_column", "num_samples")
+
+
+def differences(signatures: Sequence[Signature], names: Sequence[str]) -> tuple[str, ...]:
+    """One sentence for everything in which the making of ``signatures`` differs; empty when they agree."""
+    made = [_making(signature) for signature in signatures]
+    keys = dict.fromkeys(key for one in made for key in one)
+    found = []
+    for key in keys:
+        who: dict[str, list[str]] = {}
+        for one, name in zip(made, names, strict=True):
+            who.setdefault(repr(one[key]) if key in one else "not recorded", []).append(name)
+        if len(who) > 1:
+            parts = [f"{value} in {_some(owners)}" for value, owners in who.items()]
+            found.append(f"{key} is {' but '.join(parts)}")
+    return tuple(found)
+
+
+def _making(signature: Signature) -> dict[str, Any]:
+    """How a signature was made, as flat names and values."""
+    metadata = signature.metadata
+    dataset, options = metadata.get("dataset", {}), metadata.get("options", {})
+    return {
+        **{f"dataset.{key}": dataset.get(key) for key in _DATASET},
+        **{f"options.{key}": value for key, value in options.items() if key not in _FREE},
+        "numbers_version": metadata.get("numbers_version"),
+    }
+
+
+def _some(names: Sequence[str], limit: int = 3) -> str:
+    shown = ", ".join(names[:limit])
+    return shown if len(names) <= limit else f"{shown} and {len(names) - limit} more"

@@ -1,0 +1,276 @@
+"""Networks side by side: one object with the distances, families, statistics and correlations."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from hf_affscore.comparison import agreement, statistics, tables
+from hf_affscore.comparison.distances import cut, dtw_distances, leaves, link, warping_path
+from hf_affscore.comparison.sources import Source, read
+from hf_affscore.errors import InputError
+from hf_affscore.signature import Signature
+from hf_affscore.storage import write_atomically
+
+Published = Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """Signatures against each other, as :func:`compare` makes it.
+
+    Attributes:
+        signatures: What is compared, in the order given.
+        names: One unique name for each: the network's, with its revision where two share a name.
+        distances: Dynamic time warping distances, shape ``(k, k)``, read-only. Undefined scores are left out.
+        linkage: Average-linkage clustering of the distances, in scipy's format.
+        differences: In what the signatures were made differently, where that was allowed.
+        published: Figures given for the networks, by name.
+    """
+
+    signatures: tuple[Signature, ...]
+    names: tuple[str, ...]
+    distances: npt.NDArray[np.float64]
+    linkage: npt.NDArray[np.float64]
+    differences: tuple[str, ...]
+    published: Published
+
+    @property
+    def leaf_order(self) -> list[int]:
+        """Positions of the networks along the foot of the dendrogram, so that neighbours are close."""
+        return leaves(self.linkage)
+
+    def clusters(self, count: int) -> dict[str, int]:
+        """A family number from 1 for every network, where the dendrogram falls into ``count`` branches.
+
+        Ties can leave fewer families than asked for.
+
+        Raises:
+            InputError: ``count`` is not between 1 and the number of networks.
+        """
+        if not 1 <= count <= len(self.names):
+            raise InputError(
+                f"count is {count}; expected 1 to {len(self.names)}, the number of networks compared."
+            )
+        return dict(zip(self.names, cut(self.linkage, count), strict=True))
+
+    def nearest(self, name: str, count: int = 5) -> list[tuple[str, float]]:
+        """The ``count`` networks closest to ``name``, closest first, each with its distance."""
+        me = self._position(name)
+        order = np.argsort(self.distances[me], kind="stable")
+        return [(self.names[i], float(self.distances[me, i])) for i in order if i != me][:count]
+
+    def align(self, first: str, second: str) -> list[tuple[int, int]]:
+        """Pairs of rows that the warping path matches, as positions in each signature's ``rows``."""
+        one, two = self.signatures[self._position(first)], self.signatures[self._position(second)]
+        (rows_one,), (rows_two,) = (np.nonzero(np.isfinite(each.scores)) for each in (one, two))
+        path = warping_path(statistics.defined(one), statistics.defined(two))
+        return [(int(rows_one[i]), int(rows_two[j])) for i, j in path]
+
+    @cached_property
+    def networks(self) -> pd.DataFrame:
+        """One line per network: its scores in figures, beside what is published about it.
+
+        Columns are ``activations`` (rows with a score), ``undefined``, ``median``, ``min``, ``max``,
+        ``mean``, ``std`` (population), ``modes``, then ``accuracy``, ``num_parameters`` and whatever else
+        ``published`` brings; nan where unknown.
+        """
+        lines = []
+        for name, signature in zip(self.names, self.signatures, strict=True):
+            summary = signature.summary()
+            model = signature.metadata.get("model", {})
+            line = {
+                "activations": summary.pop("count"),
+                "undefined": summary.pop("undefined"),
+                **{key: summary[key] for key in ("median", "min", "max", "mean", "std")},
+                "modes": statistics.modes(statistics.defined(signature)),
+                "accuracy": _number(model.get("accuracy")),
+                "num_parameters": _number(model.get("num_parameters")),
+            }
+            lines.append({**line, **self.published.get(name, {})})
+        return pd.DataFrame(lines, index=pd.Index(self.names, name="network"))
+
+    @cached_property
+    def correlations(self) -> pd.DataFrame:
+        """Pearson correlation of the score with every companion statistic: networks by statistics.
+
+        Within each network, over its activations; nan where fewer than three have both numbers.
+        """
+        lines = [statistics.correlations(signature) for signature in self.signatures]
+        return pd.DataFrame(lines, index=pd.Index(self.names, name="network"), dtype=np.float64)
+
+    def correlation_summary(self) -> pd.DataFrame:
+        """Mean, population standard deviation and count over networks, per statistic, as in the paper."""
+        table = self.correlations
+        return pd.DataFrame({"mean": table.mean(), "std": table.std(ddof=0), "networks": table.count()})
+
+    def to_markdown(self) -> str:
+        """The networks, and the correlations over them, as two Markdown tables."""
+        return "\n".join(tables.markdown(table) for table in self._tables())
+
+    def to_latex(self) -> str:
+        """The networks, and the correlations over them, as two LaTeX tables for the ``booktabs`` package."""
+        return "\n".join(tables.latex(table) for table in self._tables())
+
+    def save(self, folder: str | os.PathLike[str]) -> Path:
+        """Write figures, tables and pictures into ``folder`` (made if missing) and return the folder.
+
+        Raises:
+            InputError: The folder cannot be written.
+        """
+        from hf_affscore.plots import plot_comparison
+
+        folder = Path(folder)
+        texts = {
+            "comparison.json": json.dumps(self.to_dict(), indent=2, ensure_ascii=False, allow_nan=False),
+            "comparison.md": self.to_markdown(),
+            "comparison.tex": self.to_latex(),
+        }
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            for name, text in texts.items():
+                write_atomically(folder / name, text.encode())
+        except OSError as error:
+            raise InputError(
+                f"The comparison could not be written to {folder}: {error.strerror or error}. "
+                "Choose a folder you can write to, with space left."
+            ) from error
+        plot_comparison(self, folder)
+        return folder
+
+    def to_dict(self) -> dict[str, Any]:
+        """Every figure as one JSON-ready document; undefined numbers are ``None``."""
+        return {
+            "networks": _plain(self.networks.reset_index().to_dict(orient="records")),
+            "distances": self.distances.tolist(),
+            "linkage": self.linkage.tolist(),
+            "leaf_order": self.leaf_order,
+            "correlations": _plain(self.correlations.to_dict(orient="index")),
+            "correlation_summary": _plain(self.correlation_summary().to_dict(orient="index")),
+            "differences": list(self.differences),
+        }
+
+    def _tables(self) -> tuple[pd.DataFrame, pd.DataFrame]:
+        return self.networks, self.correlation_summary().rename_axis("statistic")
+
+    def _position(self, name: str) -> int:
+        if name not in self.names:
+            raise InputError(f"No network is called {name!r}; expected one of {', '.join(self.names)}.")
+        return self.names.index(name)
+
+
+def compare(
+    sources: Iterable[Source],
+    *,
+    published: Published | pd.DataFrame | None = None,
+    allow_differences: bool = False,
+) -> Comparison:
+    """Compare networks by their signatures (section 5 of the paper).
+
+    Args:
+        sources: Signatures, or folders that hold them.
+        published: What is known about the networks, by name: any of ``accuracy``, ``num_parameters``,
+            ``year``, ``depth`` and further columns; a frame is read by its index. It goes before what the
+            signatures themselves record.
+        allow_differences: Compare although the signatures were made differently; what differs is then
+            listed in :attr:`Comparison.differences`.
+
+    Raises:
+        InputError: There is nothing to compare, a signature has no defined score, ``published`` names an
+            unknown network, or signatures were made differently: the message says in what.
+        SignatureError: A folder holds no signature, or a damaged one.
+
+    Example:
+        >>> from hf_affscore.signature import Record, Signature
+        >>> def network(name, *scores):
+        ...     rows = tuple(Record(affinity_score=score) for score in scores)
+        ...     return Signature(rows, (), {"model": {"id": name}})
+        >>> comparison = compare([network("a", 0.9, 0.5), network("b", 0.9, 0.9, 0.5), network("c", 0.1)])
+        >>> comparison.nearest("a", 1)
+        [('b', 0.0)]
+        >>> comparison.clusters(2)
+        {'a': 1, 'b': 1, 'c': 2}
+    """
+    if isinstance(sources, str):
+        raise InputError(f"sources is the text {sources!r}; expected a list: compare([{sources!r}]).")
+    signatures = tuple(signature for source in sources for signature in read(source))
+    if not signatures:
+        raise InputError("There is nothing to compare; expected at least one signature or folder.")
+    names = _names(signatures)
+    series = [statistics.defined(signature) for signature in signatures]
+    empty = [name for name, scores in zip(names, series, strict=True) if not len(scores)]
+    if empty:
+        raise InputError(
+            f"{', '.join(empty)}: no activation has a defined score, so there is no distance to it. "
+            "Leave it out; the rows' `reason` says why."
+        )
+    found = agreement.differences(signatures, names)
+    if found and not allow_differences:
+        raise InputError(
+            f"The signatures were made differently: {'; '.join(found)}. Analyse the networks in one way, "
+            "or compare them all the same with allow_differences=True (--allow-differences)."
+        )
+    distances = dtw_distances(series)
+    distances.flags.writeable = False
+    return Comparison(signatures, names, distances, link(distances), found, _by_name(published, names))
+
+
+def _names(signatures: Iterable[Signature]) -> tuple[str, ...]:
+    """A unique name for each: the network's, its revision where names clash, a number where both do."""
+    plain = [signature.name for signature in signatures]
+    full = []
+    for name, signature in zip(plain, signatures, strict=True):
+        revision = signature.metadata.get("model", {}).get("revision")
+        short = str(revision).rpartition(":")[2][:7]  # a local folder's is "sha256:..."
+        full.append(f"{name}@{short}" if plain.count(name) > 1 and revision else name)
+    seen: Counter[str] = Counter()
+    unique = []
+    for name in full:
+        seen[name] += 1
+        unique.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
+    return tuple(unique)
+
+
+def _by_name(published: Published | pd.DataFrame | None, names: tuple[str, ...]) -> Published:
+    if isinstance(published, pd.DataFrame):
+        records = published.to_dict(orient="records")
+        published = {
+            str(name): {str(column): value for column, value in line.items()}
+            for name, line in zip(published.index, records, strict=True)
+        }
+    published = dict(published or {})
+    unknown = [name for name in published if name not in names]
+    if unknown:
+        raise InputError(
+            f"published has figures for {', '.join(unknown)}, which is not compared; "
+            f"expected names among {', '.join(names)}."
+        )
+    return published
+
+
+def _number(value: Any) -> float:
+    return math.nan if value is None else float(value)
+
+
+def _plain(value: Any) -> Any:
+    """The same without numpy's types, and with ``None`` for numbers that JSON cannot hold."""
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

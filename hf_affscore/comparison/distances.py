@@ -1,0 +1,92 @@
+"""How far apart signatures are, and what families the distances make.
+
+The distance is dynamic time warping, as in the paper: two signatures of any lengths are laid side by side,
+each step of one matched with one or more neighbouring steps of the other so that the sum of squared
+differences of matched scores is smallest; the distance is the root of that sum. It is 0 for equal
+signatures, symmetric, and no metric: the triangle inequality can fail. It grows with the number of
+activations, so a deep network is far from a shallow one even when their scores are alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+from dtaidistance import dtw
+from scipy.cluster import hierarchy
+from scipy.spatial.distance import squareform
+
+Array = npt.NDArray[np.float64]
+
+
+def dtw_distances(series: Sequence[Array]) -> Array:
+    """Pairwise dynamic time warping distances.
+
+    Args:
+        series: k arrays of shape ``(length,)``, finite and not empty; lengths may differ.
+
+    Returns:
+        Shape ``(k, k)``, symmetric, zero diagonal.
+
+    Example:
+        >>> dtw_distances([np.array([0.0, 1.0]), np.array([0.0, 0.0, 1.0]), np.array([0.0, 0.5])]).round(3)
+        array([[0. , 0. , 0.5],
+               [0. , 0. , 0.5],
+               [0.5, 0.5, 0. ]])
+    """
+    if len(series) < 2:
+        return np.zeros((len(series), len(series)))
+    contiguous = [np.ascontiguousarray(one, dtype=np.float64) for one in series]
+    return np.asarray(dtw.distance_matrix_fast(contiguous, parallel=True), dtype=np.float64)
+
+
+def warping_path(first: Array, second: Array) -> list[tuple[int, int]]:
+    """Which step of ``first`` is matched with which step of ``second``, from the first pair to the last.
+
+    Example:
+        >>> warping_path(np.array([0.0, 1.0]), np.array([0.0, 0.0, 1.0]))
+        [(0, 0), (0, 1), (1, 2)]
+    """
+    path = dtw.warping_path_fast(
+        np.ascontiguousarray(first, dtype=np.float64), np.ascontiguousarray(second, dtype=np.float64)
+    )
+    return [(int(i), int(j)) for i, j in path]
+
+
+def link(distances: Array) -> Array:
+    """Average-linkage clustering of a distance matrix, in scipy's format, shape ``(k - 1, 4)``.
+
+    Average linkage is used because it needs distances only: Ward's and the centroid methods assume points
+    in a Euclidean space, which warping distances are not. Leaves are ordered so that neighbours are close.
+    """
+    if len(distances) < 2:
+        return np.zeros((0, 4))
+    condensed = squareform(distances, checks=False)
+    return np.asarray(hierarchy.linkage(condensed, method="average", optimal_ordering=True))
+
+
+def leaves(linkage: Array) -> list[int]:
+    """The order of the networks along the dendrogram's foot."""
+    return [int(leaf) for leaf in hierarchy.leaves_list(linkage)] if len(linkage) else [0]
+
+
+def cut(linkage: Array, count: int) -> list[int]:
+    """A family number from 1 for every network, at most ``count`` families."""
+    if not len(linkage):
+        return [1]
+    return [int(family) for family in hierarchy.fcluster(linkage, count, criterion="maxclust")]
+
+
+def tree(linkage: Array) -> list[tuple[list[float], list[float]]]:
+    """The dendrogram as brackets of four points, x and y; the first leaf stands at x = 0, the next at 1.
+
+    Example:
+        >>> tree(link(np.array([[0.0, 2.0], [2.0, 0.0]])))
+        [([0.0, 0.0, 1.0, 1.0], [0.0, 2.0, 2.0, 0.0])]
+    """
+    if not len(linkage):
+        return []
+    drawn = hierarchy.dendrogram(linkage, no_plot=True)  # its leaves stand at 5, 15, 25, ...
+    brackets = zip(drawn["icoord"], drawn["dcoord"], strict=True)
+    return [([(float(x) - 5) / 10 for x in xs], [float(y) for y in ys]) for xs, ys in brackets]

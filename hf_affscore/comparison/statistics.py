@@ -1,0 +1,98 @@
+"""What describes one network's scores: on what, how they are distributed, and what they correlate with."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+from scipy.signal import find_peaks
+from scipy.stats import norm
+
+from hf_affscore.signature import IDENTITY, Signature
+
+Array = npt.NDArray[np.float64]
+
+#: Where a density is evaluated: beyond [0, 1] on both sides, so that a mode at 0 or 1 is a peak too.
+GRID: Array = np.linspace(-0.2, 1.2, 701)
+_NARROWEST = 0.01  # bandwidth for scores that are all alike
+_PROMINENCE = 0.1  # share of the highest peak that another has to rise above its surroundings to be a mode
+
+
+def images(signature: Signature) -> str:
+    """What the network looked at, in words.
+
+    Example:
+        >>> images(Signature((), (), {"dataset": {"id": "cifar10", "split": "test", "num_samples": 512}}))
+        '512 images of cifar10, test'
+    """
+    dataset = signature.metadata.get("dataset", {})
+    parts = [str(dataset[key]) for key in ("id", "config", "split") if dataset.get(key)]
+    count = dataset.get("num_samples")
+    return f"{'' if count is None else f'{count} '}images of {', '.join(parts) or 'an unknown source'}"
+
+
+def defined(signature: Signature) -> Array:
+    """The defined scores in execution order."""
+    scores = signature.scores
+    return scores[np.isfinite(scores)]
+
+
+def density(scores: Array) -> Array:
+    """Gaussian kernel density of ``scores`` on :data:`GRID`, with Scott's bandwidth ``std * n ** -0.2``.
+
+    Example:
+        >>> float(np.trapezoid(density(np.array([0.4, 0.5, 0.6])), GRID).round(6))
+        1.0
+    """
+    bandwidth = max(float(np.std(scores, ddof=1)) * len(scores) ** -0.2 if len(scores) > 1 else 0, _NARROWEST)
+    return np.asarray(norm.pdf(GRID[:, None], scores, bandwidth).mean(axis=1))
+
+
+def modes(scores: Array) -> list[float]:
+    """Where the density of ``scores`` peaks, from low to high, to two decimals.
+
+    A peak counts when it rises above the dips beside it by at least a tenth of the highest peak. The paper
+    finds two modes in networks with residual connections and one in those without (section 5).
+
+    Example:
+        >>> modes(np.array([0.5, 0.52, 0.54, 0.88, 0.9, 0.92]))
+        [0.54, 0.88]
+    """
+    curve = density(scores)
+    peaks, _ = find_peaks(curve, prominence=_PROMINENCE * curve.max())
+    return [round(float(min(max(GRID[peak], 0.0), 1.0)), 2) for peak in peaks]
+
+
+def companions(signature: Signature) -> list[str]:
+    """The columns with a statistic recorded beside the score: numbers that are no form of the score."""
+    return [
+        name
+        for name in (signature.rows[0] if signature.rows else ())
+        if name not in IDENTITY
+        and "_score" not in name  # with other covariances, with another coupling, the ends of an interval
+        and any(isinstance(row[name], float) for row in signature.rows)
+    ]
+
+
+def correlations(signature: Signature) -> dict[str, float]:
+    """Pearson correlation of the score with every companion statistic over the network's activations.
+
+    Activations where either number is undefined are left out. The correlation is nan where fewer than three
+    remain or one of the two is constant.
+    """
+    scores = signature.scores
+    return {name: _pearson(scores, _column(signature, name)) for name in companions(signature)}
+
+
+def _column(signature: Signature, name: str) -> Array:
+    values = (row[name] for row in signature.rows)
+    return np.array([math.nan if value is None else value for value in values], dtype=np.float64)
+
+
+def _pearson(first: Array, second: Array) -> float:
+    both = np.isfinite(first) & np.isfinite(second)
+    first, second = first[both], second[both]
+    if len(first) < 3 or np.ptp(first) == 0 or np.ptp(second) == 0:
+        return math.nan
+    return float(np.corrcoef(first, second)[0, 1])

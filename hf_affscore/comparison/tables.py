@@ -1,0 +1,84 @@
+r"""Data frames as Markdown and as LaTeX, with every name escaped.
+
+Floats are shown to three decimals, counts with thousands apart, lists item by item, and what is unknown as
+a dash.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Final
+
+import pandas as pd
+
+#: One pass over the text, so that what an escape puts in is not escaped again.
+_MARKDOWN: Final = str.maketrans(
+    {c: f"\\{c}" for c in "\\`*_[]|$~"} | {"<": "&lt;", ">": "&gt;", "&": "&amp;"}
+)
+_LATEX: Final = str.maketrans(
+    {c: f"\\{c}" for c in "&%$#_{}"}
+    | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+    | {"<": r"\textless{}", ">": r"\textgreater{}"}
+)
+
+
+def markdown(frame: pd.DataFrame) -> str:
+    r"""A frame and its index as a Markdown table.
+
+    Example:
+        >>> print(markdown(pd.DataFrame({"median": [0.5]}, index=pd.Index(["a_b|c"], name="network"))))
+        | network | median |
+        | :-- | --: |
+        | a\_b\|c | 0.500 |
+        <BLANKLINE>
+    """
+    header, lines = _cells(frame, _MARKDOWN)
+    rule = [":--", *["--:"] * (len(header) - 1)]
+    return "".join(f"| {' | '.join(line)} |\n" for line in [header, rule, *lines])
+
+
+def latex(frame: pd.DataFrame) -> str:
+    r"""A frame and its index as a LaTeX ``tabular`` with ``booktabs`` rules.
+
+    Example:
+        >>> print(latex(pd.DataFrame({"median": [0.5]}, index=pd.Index(["a_b"], name="network"))))
+        \begin{tabular}{lr}
+        \toprule
+        network & median \\
+        \midrule
+        a\_b & 0.500 \\
+        \bottomrule
+        \end{tabular}
+        <BLANKLINE>
+    """
+    header, lines = _cells(frame, _LATEX)
+    top, *body = [f"{' & '.join(line)} \\\\\n" for line in [header, *lines]]
+    columns = f"l{'r' * (len(header) - 1)}"
+    return (
+        f"\\begin{{tabular}}{{{columns}}}\n\\toprule\n{top}\\midrule\n{''.join(body)}"
+        "\\bottomrule\n\\end{tabular}\n"
+    )
+
+
+def shown(value: Any) -> str:
+    """One value as a reader sees it; years keep their four digits together.
+
+    Example:
+        >>> [shown(value) for value in (0.12345, 11689512, 2012.0, [0.53, 0.9], float("nan"), None)]
+        ['0.123', '11,689,512', '2012', '0.53, 0.9', '-', '-']
+    """
+    if isinstance(value, list):
+        return ", ".join(str(item) for item in value)
+    if value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value)):
+        return "-"
+    if isinstance(value, int) or (isinstance(value, float) and value.is_integer() and abs(value) >= 1000):
+        return f"{int(value):,}" if abs(value) >= 10_000 else str(int(value))
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+def _cells(frame: pd.DataFrame, escapes: dict[int, str]) -> tuple[list[str], list[list[str]]]:
+    def cell(value: Any) -> str:
+        return " ".join(shown(value).split()).translate(escapes)
+
+    header = [cell(str(name).replace("_", " ")) for name in [frame.index.name, *frame.columns]]
+    return header, [[cell(value) for value in line] for line in frame.itertuples(name=None)]

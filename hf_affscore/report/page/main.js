@@ -1,0 +1,118 @@
+/** Joins the table and the charts: what is selected in one place is shown in all. */
+(() => {
+  const data = JSON.parse(document.getElementById('data').textContent);
+  const kinds = symbols(data.networks);
+  const at = (id) => document.getElementById(id);
+  const charts = {};
+
+  function draw(id, option) {
+    charts[id] ??= echarts.init(at(id));
+    charts[id].setOption(option, { notMerge: true });
+    return charts[id];
+  }
+
+  function showSelection(positions) {
+    const networks = positions.map((i) => data.networks[i]);
+    at('signatures-note').textContent = networks.length
+      ? `Symbols are kinds of activation: ${[...new Set(networks.flatMap((n) => n.rows.activation))].join(', ')}.`
+      : 'Select networks in the table to draw their signatures.';
+    draw('signatures', signatureOption(networks, kinds));
+    showPair(positions, networks);
+    showNearest(positions);
+  }
+
+  function showPair(positions, networks) {
+    at('pair').hidden = networks.length !== 2;
+    if (networks.length !== 2) {
+      at('pair-note').textContent = `Select exactly two networks to align them; ${networks.length} selected.`;
+      return;
+    }
+    const { path, distance } = warp(...networks.map((network) => network.statistics.affinity_score));
+    const names = networks.map((network) => network.network).join(' and ');
+    at('pair-note').textContent = `${names}: distance ${distance.toFixed(3)}, ${path.length} steps. Each step matches `
+      + 'an activation of one with one of the other; grey bars are the differences.';
+    draw('pair', pairOption(networks, path, kinds)).resize();
+  }
+
+  /** For every selected network, buttons that align it with each of its nearest ones. */
+  function showNearest(positions) {
+    at('nearest').replaceChildren(...positions.slice(0, 2).map((position) => {
+      const others = data.networks.map((_, i) => i).filter((i) => i !== position);
+      others.sort((a, b) => data.distances[position][a] - data.distances[position][b]);
+      const buttons = others.slice(0, 5).map((other) => {
+        const label = `${data.networks[other].network} (${data.distances[position][other].toFixed(3)})`;
+        const button = element('button', { type: 'button', textContent: label });
+        button.addEventListener('click', () => table.select([position, other]));
+        return button;
+      });
+      return element('p', { className: 'nearest' }, `Nearest to ${data.networks[position].network}: `, ...buttons);
+    }));
+  }
+
+  /** The heat map, and a cursor over it for the keyboard. */
+  function showDistances() {
+    at('distances').style.height = `${Math.min(1000, Math.max(460, 420 + 9 * data.leaf_order.length))}px`;
+    const chart = draw('distances', distanceOption(data, at('distances').clientWidth));
+    const size = data.leaf_order.length;
+    let [x, y] = [0, 0];
+    const align = () => { if (x !== y) table.select([data.leaf_order[y], data.leaf_order[x]]); };
+    chart.on('click', { seriesIndex: 0 }, ({ value }) => { [x, y] = value; align(); });
+    const moves = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+    at('distances').addEventListener('keydown', (event) => {
+      if (event.key === 'Enter') { align(); return; }
+      if (!(event.key in moves)) return;
+      event.preventDefault();
+      chart.dispatchAction({ type: 'downplay', seriesIndex: 0, dataIndex: y * size + x });
+      x = Math.min(Math.max(x + moves[event.key][0], 0), size - 1);
+      y = Math.min(Math.max(y + moves[event.key][1], 0), size - 1);
+      chart.dispatchAction({ type: 'highlight', seriesIndex: 0, dataIndex: y * size + x });
+      chart.dispatchAction({ type: 'showTip', seriesIndex: 0, dataIndex: y * size + x });
+      at('cell').textContent = cellText(data, x, y);
+    });
+  }
+
+  function showCorrelations() {
+    const lines = Object.entries(data.correlations);
+    at('correlations').hidden = !lines.length;
+    const row = (tag, texts) => element('tr', {}, ...texts.map((text, i) =>
+      element(tag, { textContent: text, className: i ? '' : 'name' })));
+    const figures = ({ mean, std, networks }) => [shown(mean), shown(std), shown(networks, true)];
+    at('correlation-table').append(
+      element('thead', {}, row('th', ['statistic', 'mean', 'standard deviation', 'networks'])),
+      element('tbody', {}, ...lines.map(([name, line]) => row('td', [name.replaceAll('_', ' '), ...figures(line)]))));
+  }
+
+  function download(name, type, text) {
+    const link = element('a', { download: name, href: URL.createObjectURL(new Blob([text], { type })) });
+    link.click();
+    URL.revokeObjectURL(link.href);
+  }
+
+  function csv() {
+    const columns = ['network', ...data.columns];
+    const quote = (value) => (value === null ? '' : `"${String(value).replaceAll('"', '""')}"`);
+    return [columns, ...data.networks.map((network) => columns.map((column) => network[column]))]
+      .map((line) => line.map(quote).join(',')).join('\r\n');
+  }
+
+  const count = data.networks.length;
+  at('about').textContent = `${count} ${count === 1 ? 'network' : 'networks'} on ${data.images.join('; ')}.`;
+  at('differences').hidden = !data.differences.length;
+  at('differences').textContent = `These signatures were made differently: ${data.differences.join('; ')}.`;
+  const table = new NetworkTable(data, showSelection);
+  at('clear').addEventListener('click', () => table.select([]));
+  at('download-csv').addEventListener('click', () => download('networks.csv', 'text/csv', csv()));
+  at('download-json').addEventListener('click', () =>
+    download('signatures.json', 'application/json', at('data').textContent));
+  at('pairs').hidden = count < 2;
+  if (count > 1) showDistances();
+  showCorrelations();
+  table.select(data.leaf_order.slice(0, 2));
+  let width = window.innerWidth;
+  window.addEventListener('resize', () => {
+    Object.values(charts).forEach((chart) => chart.resize());
+    if (window.innerWidth === width) return;
+    width = window.innerWidth;
+    charts.distances?.setOption(distanceOption(data, at('distances').clientWidth));
+  });
+})();

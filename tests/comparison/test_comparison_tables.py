@@ -1,0 +1,34 @@
+import pandas as pd
+
+from hf_affscore.comparison.tables import latex, markdown
+
+EVIL = "<script>|a_b\\&%$#{}~^\n`*[x](y)"
+
+
+def frame():
+    return pd.DataFrame(
+        {"median": [0.5, float("nan")], "modes": [[0.53, 0.9], []], "num_parameters": [11689512, None]},
+        index=pd.Index(["a/resnet", EVIL], name="network"),
+    )
+
+
+def test_markdown_cells():
+    lines = markdown(frame()).splitlines()
+    assert lines[0] == "| network | median | modes | num parameters |"
+    assert lines[2] == "| a/resnet | 0.500 | 0.53, 0.9 | 11,689,512 |"
+    assert len(lines) == 4
+
+
+def test_no_name_breaks_out_of_a_markdown_cell():
+    line = markdown(frame()).splitlines()[3]
+    assert "<script>" not in line
+    assert line.replace("\\|", "").count("|") == 5
+    assert "\\[x\\](y)" in line
+
+
+def test_no_name_breaks_out_of_a_latex_cell():
+    line = latex(frame()).splitlines()[5]
+    for escaped in (r"\%", r"\$", r"\#", r"\_", r"\&", r"\textbackslash{}", r"\textasciitilde{}"):
+        assert escaped in line
+    assert line.replace(r"\&", "").count("&") == 3
+    assert line.endswith(r" \\")

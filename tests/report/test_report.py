@@ -1,0 +1,325 @@
+"""The report, in a real browser: what a person sees, does and gets."""
+
+import csv
+import hashlib
+import json
+import math
+import time
+from importlib.resources import files
+
+import numpy as np
+import pytest
+from playwright.sync_api import expect
+
+from hf_affscore.comparison import compare
+from hf_affscore.errors import InputError
+from hf_affscore.report import render_report, write_report
+from tests.browser import Diary, chromium
+from tests.signatures import make_signature
+
+EVIL = "</script><script>window.hacked = 1</script><img src=x onerror='window.hacked = 2'>&amp;\"%DATA%{b|c}"
+WIDTHS = {"phone": (390, 844), "desktop": (1280, 900)}
+
+
+def networks(count, length=None):
+    random = np.random.default_rng(0)
+    signatures = []
+    for i in range(count):
+        scores = np.clip(random.normal(0.3 + 0.4 * (i % 2), 0.1, length or 10 + i), 0, 1)
+        scores[2] = math.nan
+        reason = [None if math.isfinite(score) else "constant output" for score in scores]
+        noise = random.normal(0, 0.1, len(scores))
+        signatures.append(
+            make_signature(scores, name=f"net{i}", cka=(scores + noise).tolist(), reason=reason)
+        )
+    return signatures
+
+
+def evil():
+    return make_signature([0.2, 0.9, 0.4, 0.8], name=EVIL, activations=(EVIL,), cka=[0.1, 0.2, 0.3, 0.1])
+
+
+@pytest.fixture(scope="module", name="comparison")
+def _comparison():
+    published = {"net0": {"accuracy": 0.7}, "net1": {"accuracy": 0.6}, "net2": {"accuracy": 0.8}}
+    return compare([*networks(5), evil()], published=published)
+
+
+@pytest.fixture(scope="module", name="browser")
+def _browser():
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture(name="open_report")
+def _open_report(browser, tmp_path):
+    """Opens a report and, when the test ends, asks that the page said nothing and requested nothing."""
+    opened = []
+
+    def open_report(comparison, width="desktop"):
+        size = dict(zip(("width", "height"), WIDTHS[width], strict=True))
+        page = browser.new_page(viewport=size)
+        diary = Diary(page)
+        address = write_report(comparison, tmp_path / "report.html").as_uri()
+        page.goto(address)
+        opened.append((page, diary, address))
+        return page
+
+    yield open_report
+    for page, diary, address in opened:
+        assert page.evaluate("window.hacked") is None
+        assert diary.said == []
+        assert [url for url in diary.requested if not url.startswith(("data:", "blob:"))] == [address]
+        page.close()
+
+
+@pytest.fixture(name="page")
+def _page(open_report, comparison):
+    return open_report(comparison)
+
+
+def names(page):
+    return [text.strip() for text in page.locator("#table tbody td.name").all_inner_texts()]
+
+
+def selected(page):
+    return [text.strip() for text in page.locator("#table tr.chosen td.name").all_inner_texts()]
+
+
+def series(page, chart):
+    """The names and numbers of points that a chart draws."""
+    return page.evaluate(
+        "id => echarts.getInstanceByDom(document.getElementById(id)).getOption().series"
+        ".filter(s => s.type === 'line').map(s => [s.name, s.data.length])",
+        chart,
+    )
+
+
+def pixel(page, chart, finder, point):
+    """Where a point of a chart is on the screen."""
+    box = page.locator(f"#{chart}").bounding_box()
+    x, y = page.evaluate(
+        "([id, f, p]) => echarts.getInstanceByDom(document.getElementById(id)).convertToPixel(f, p)",
+        [chart, finder, point],
+    )
+    return box["x"] + x, box["y"] + y
+
+
+def test_every_network_is_listed_and_nothing_is_requested(page, comparison):
+    assert sorted(names(page)) == sorted(comparison.names)
+    assert page.locator("#about").inner_text() == "6 networks on 64 images of cifar10, test."
+    assert page.locator("#differences").is_hidden()
+
+
+def test_search_narrows_the_table(page):
+    page.fill("#search", "NET3")
+    assert names(page) == ["net3"]
+    assert page.locator("#count").inner_text() == "1 of 6 networks"
+    page.fill("#search", "")
+    assert len(names(page)) == 6
+
+
+def test_a_heading_sorts_up_and_down_and_puts_the_unknown_last(page, comparison):
+    heading = page.get_by_role("button", name="accuracy")
+    heading.click()
+    assert names(page)[:3] == ["net2", "net0", "net1"]
+    assert page.locator("th[aria-sort=descending]").inner_text() == "accuracy"
+    heading.click()
+    assert names(page)[:3] == ["net1", "net0", "net2"]
+    page.get_by_role("button", name="network", exact=True).click()
+    assert names(page) == sorted(comparison.names)
+    page.get_by_role("button", name="median").click()
+    assert names(page) == list(comparison.networks.sort_values("median", ascending=False).index)
+
+
+def test_selecting_changes_what_is_drawn(page):
+    page.click("#clear")
+    assert page.locator("#pair").is_hidden()
+    page.get_by_label("net1").check()
+    page.get_by_label("net3").check()
+    assert series(page, "signatures") == [["net1", 11], ["net3", 13]]
+    assert page.locator("#pair").is_visible()
+    page.get_by_label("net2").check()
+    assert [name for name, _ in series(page, "signatures")] == ["net1", "net3", "net2"]
+    assert page.locator("#pair").is_hidden()
+    assert "3 selected" in page.locator("#pair-note").inner_text()
+
+
+def test_the_page_aligns_as_python_does(page, comparison):
+    for first, second in (("net1", "net3"), ("net4", "net0"), (EVIL, "net2")):
+        positions = [comparison.names.index(first), comparison.names.index(second)]
+        found = page.evaluate(
+            "pair => { const n = JSON.parse(document.getElementById('data').textContent).networks;"
+            "return warp(...pair.map(i => n[i].statistics.affinity_score)); }",
+            positions,
+        )
+        assert found["distance"] == pytest.approx(comparison.distances[*positions], abs=1e-9)
+        assert [tuple(match) for match in found["path"]] == comparison.align(first, second)
+
+
+def test_a_pair_shows_its_distance_and_its_nearest(page, comparison):
+    page.click("#clear")
+    page.get_by_label("net1").check()
+    nearest, distance = comparison.nearest("net1", 1)[0]
+    page.get_by_role("button", name=f"{nearest} ({distance:.3f})").click()
+    assert set(selected(page)) == {"net1", nearest}
+    assert f"distance {distance:.3f}" in page.locator("#pair-note").inner_text()
+
+
+def test_hovering_names_the_layer_and_its_values(page, comparison):
+    page.click("#clear")
+    page.get_by_label("net1").check()
+    signature = comparison.signatures[comparison.names.index("net1")]
+    page.locator("#signatures").scroll_into_view_if_needed()
+    page.mouse.move(*pixel(page, "signatures", {"seriesIndex": 0}, [4, signature.scores[4]]))
+    tip = page.locator("#signatures .tip")
+    tip.wait_for()
+    row = signature.rows[4]
+    for text in (
+        "net1",
+        f"4: layers.4.act · {row.activation}",
+        f"{row.affinity_score:.4f}",
+        f"cka {row.cka:.3f}",
+    ):
+        assert text in tip.inner_text()
+
+
+def test_the_heat_map_selects_by_mouse(page, comparison):
+    page.locator("#distances").scroll_into_view_if_needed()
+    page.mouse.click(*pixel(page, "distances", {"seriesIndex": 0}, [3, 1]))
+    order = [comparison.names[i] for i in comparison.leaf_order]
+    assert set(selected(page)) == {order[3], order[1]}
+
+
+def test_the_heat_map_selects_by_keyboard(page, comparison):
+    page.focus("#distances")
+    for key in ("ArrowRight", "ArrowRight", "ArrowDown", "Enter"):
+        page.keyboard.press(key)
+    order = [comparison.names[i] for i in comparison.leaf_order]
+    distance = comparison.distances[comparison.leaf_order[1], comparison.leaf_order[2]]
+    assert page.locator("#cell").inner_text() == f"{order[1]} - {order[2]}: {distance:.3f}"
+    assert set(selected(page)) == {order[1], order[2]}
+
+
+def test_everything_can_be_reached_and_used_by_keyboard(page):
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "skip"
+    page.focus("#search")
+    page.keyboard.type("net2")
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.type") == "checkbox":
+            break
+    before = page.get_by_label("net2").is_checked()
+    page.keyboard.press("Space")
+    assert page.get_by_label("net2").is_checked() is not before
+    reached = page.evaluate(
+        "[...document.querySelectorAll('button, input, [tabindex]')].every(e => e.tabIndex >= 0)"
+    )
+    assert reached
+
+
+def test_downloads_hold_the_data(page, comparison, tmp_path):
+    with page.expect_download() as table:
+        page.click("#download-csv")
+    table.value.save_as(tmp_path / "table.csv")
+    with open(tmp_path / "table.csv", newline="") as file:
+        lines = list(csv.DictReader(file))
+    assert [line["network"] for line in lines] == list(comparison.names)
+    assert [float(line["median"]) for line in lines] == comparison.networks["median"].tolist()
+    assert lines[3]["accuracy"] == ""
+    with page.expect_download() as everything:
+        page.click("#download-json")
+    everything.value.save_as(tmp_path / "all.json")
+    document = json.loads((tmp_path / "all.json").read_text())
+    np.testing.assert_array_equal(document["distances"], comparison.distances)
+    scores = document["networks"][0]["statistics"]["affinity_score"]
+    np.testing.assert_array_equal(np.array(scores, dtype=float), comparison.signatures[0].scores)
+
+
+def test_names_from_outside_are_text_everywhere(page):
+    page.click("#clear")
+    page.locator("td.name", has_text="hacked").get_by_role("checkbox").check()
+    page.get_by_label("net0").check()
+    assert EVIL in names(page)
+    assert EVIL in page.locator("#signatures-note").inner_text()
+    assert page.locator("img").count() == 0
+    page.locator("#pair").scroll_into_view_if_needed()
+    page.mouse.move(*pixel(page, "pair", {"seriesIndex": 0}, [2, 0.5]))
+    page.locator("#pair .tip").wait_for()
+    assert EVIL in page.locator("#pair .tip").inner_text()
+
+
+def test_the_policy_stops_foreign_scripts_and_requests(browser, comparison, tmp_path):
+    page = browser.new_page()
+    diary = Diary(page)
+    page.goto(write_report(comparison, tmp_path / "report.html").as_uri())
+    page.evaluate(
+        """() => {
+            const script = document.createElement('script');
+            script.textContent = 'window.hacked = 3';
+            const image = new Image();
+            image.src = 'http://127.0.0.1:9/image.png';
+            document.body.append(script, image);
+            fetch('http://127.0.0.1:9/').catch(() => {});
+        }"""
+    )
+    page.wait_for_timeout(200)
+    assert page.evaluate("window.hacked") is None
+    said = "\n".join(sorted(diary.said))
+    for stopped in ("Executing inline script", "Connecting to", "Loading the image"):
+        assert f"error: {stopped}" in said
+    page.close()
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_the_page_fits_the_screen(open_report, comparison, width):
+    page = open_report(comparison, width)
+    assert page.evaluate("document.documentElement.scrollWidth") == WIDTHS[width][0]
+    for chart in ("signatures", "pair", "distances"):
+        canvas = page.locator(f"#{chart} canvas").first.bounding_box()
+        assert canvas["x"] >= 0
+        assert canvas["x"] + canvas["width"] <= WIDTHS[width][0]
+    page.set_viewport_size({"width": 700, "height": 800})
+    expect(page.locator("#distances canvas").first).to_have_attribute("width", "668")
+
+
+def test_one_network_has_no_pairs(open_report):
+    page = open_report(compare(networks(1)))
+    assert page.locator("#pairs").is_hidden()
+    assert page.locator("#about").inner_text().startswith("1 network on")
+
+
+def test_differences_are_said(open_report):
+    first, second = networks(2)
+    second.metadata["dataset"]["split"] = "train"
+    page = open_report(compare([first, second], allow_differences=True))
+    assert "dataset.split is 'test' in net0 but 'train' in net1" in page.locator("#differences").inner_text()
+
+
+@pytest.mark.slow
+def test_a_hundred_networks_of_200_activations(open_report, tmp_path):
+    comparison = compare(networks(100, length=200))
+    start = time.perf_counter()
+    page = open_report(comparison)
+    page.fill("#search", "net42")
+    assert names(page) == ["net42"]
+    assert time.perf_counter() - start < 3
+    assert (tmp_path / "report.html").stat().st_size < 10e6
+
+
+def test_the_same_comparison_gives_the_same_page(comparison):
+    assert render_report(comparison) == render_report(comparison)
+
+
+def test_what_cannot_be_written_is_said(comparison, tmp_path):
+    with pytest.raises(InputError, match=r"expected one that ends in \.html"):
+        write_report(comparison, tmp_path / "report.pdf")
+    with pytest.raises(InputError, match=r"could not be written to .*Choose a folder that exists"):
+        write_report(comparison, tmp_path / "missing" / "report.html")
+
+
+def test_the_library_is_the_one_that_npm_serves():
+    script = files("hf_affscore.report").joinpath("vendor", "echarts.min.js").read_bytes()
+    expected = "b66b25aeb4df84e33199dc21694014d336d222cbd9deb0e5a7c14bd6aa0d0fd0"
+    assert hashlib.sha256(script).hexdigest() == expected

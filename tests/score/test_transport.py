@@ -1,0 +1,90 @@
+"""The exact assignment against scipy on the plain distances, POT, and brute force."""
+
+import itertools
+
+import numpy as np
+import ot
+import pytest
+from scipy.optimize import linear_sum_assignment
+
+from hf_affscore.score import transport
+from hf_affscore.score.transport import coupling_cost, optimal_coupling
+
+
+def clouds(kind, n, d, seed=0):
+    rng = np.random.default_rng(seed)
+    source = rng.normal(size=(n, d))
+    return source, {
+        "unrelated": lambda: rng.normal(size=(n, d)),
+        "near": lambda: source + 0.05 * rng.normal(size=(n, d)),
+        "saturated": lambda: np.clip(source, 0.5, 0.6) * 3,
+        "duplicates": lambda: source[rng.integers(0, min(5, n), n)],
+        "far from zero": lambda: source + 1e4 + 0.3 * rng.normal(size=(n, d)),
+        "equal": lambda: source.copy(),
+        "one point": lambda: np.zeros((n, d)),
+    }[kind]()
+
+
+KINDS = ["unrelated", "near", "saturated", "duplicates", "far from zero", "equal", "one point"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("n", "d"), [(2, 2), (60, 1), (300, 3), (200, 40)])
+def test_cost_is_scipys_and_pots(kind, n, d):
+    source, target = clouds(kind, n, d)
+    coupling = optimal_coupling(source, target)
+    assert sorted(coupling.partner) == list(range(n))
+    distances = ((source[:, None] - target) ** 2).sum(axis=2)
+    rows, columns = linear_sum_assignment(distances)
+    cost = coupling_cost(source, target[coupling.partner])
+    assert cost == pytest.approx(distances[rows, columns].mean(), rel=1e-11, abs=1e-14)
+    weights = np.full(n, 1 / n)
+    assert cost == pytest.approx(ot.emd2(weights, weights, distances), rel=1e-9, abs=1e-12)
+
+
+@pytest.mark.parametrize("d", [1, 2])
+def test_cost_is_the_least_over_all_permutations(d):
+    source, target = clouds("unrelated", 6, d)
+    least = min(coupling_cost(source, target[list(p)]) for p in itertools.permutations(range(6)))
+    coupling = optimal_coupling(source, target)
+    assert coupling_cost(source, target[coupling.partner]) == pytest.approx(least, rel=1e-14)
+
+
+@pytest.mark.parametrize("kind", ["near", "saturated", "unrelated"])
+def test_identity_is_certified_only_where_it_is_optimal(kind):
+    # The saturated cloud has so many equal targets that the search gives up, as it may.
+    source, target = clouds(kind, 200, 5)
+    own = ((source - target) ** 2).sum(axis=1)
+    rough = ((source[:, None] - target) ** 2).sum(axis=2).astype(np.float32)
+    partner = linear_sum_assignment(rough)[1]
+    optimal = coupling_cost(source, target[partner]) >= own.mean() * (1 - 1e-9)
+    certified = transport._nobody_gains(rough, own, source, target)
+    assert optimal or not certified
+    assert certified == (kind == "near")
+
+
+def test_a_swap_too_small_for_float32_is_seen():
+    source, target = clouds("near", 100, 8)
+    # Two nearly equal rows whose partners are exchanged: a gain of 4e-9 in a cost of some 10.
+    source[1], target[1] = source[0] + 1e-4 * np.eye(8)[0], target[0] - 2e-5 * np.eye(8)[0]
+    swapped = coupling_cost(source[[1, 0]], target[:2])
+    assert 0 < coupling_cost(source[:2], target[:2]) - swapped < 1e-8
+    assert list(optimal_coupling(source, target).partner[:2]) == [1, 0]
+
+
+def test_bad_prices_cost_time_but_not_exactness(monkeypatch):
+    source, target = clouds("saturated", 150, 4)
+    expected = coupling_cost(source, target[optimal_coupling(source, target).partner])
+    noise = np.random.default_rng(1).normal(size=150).astype(np.float32)
+    monkeypatch.setattr(transport, "_prices", lambda rough: noise)
+    partner = optimal_coupling(source, target).partner
+    assert coupling_cost(source, target[partner]) == pytest.approx(expected, rel=1e-13)
+
+
+@pytest.mark.parametrize("kind", ["near", "unrelated"])
+@pytest.mark.parametrize("d", [1, 6])
+def test_shares_add_up_to_the_cost(kind, d):
+    source, target = clouds(kind, 300, d)
+    coupling = optimal_coupling(source, target)
+    cost = coupling_cost(source, target[coupling.partner])
+    assert coupling.shares.mean() == pytest.approx(cost, rel=1e-12 if d == 1 or kind == "near" else 0.1)
