@@ -21,7 +21,14 @@ TRANSFORMERS = {
     *("Dinov2Backbone", "EfficientNetForImageClassification", "FocalNetForImageClassification"),
 }
 TIMM = {
-    *("sequencer2d_s", "poolformer_s12", "caformer_s18", "dm_nfnet_f0", "gmlp_s16_224", "xcit_nano_12_p8_224"),
+    *(
+        "sequencer2d_s",
+        "poolformer_s12",
+        "caformer_s18",
+        "dm_nfnet_f0",
+        "gmlp_s16_224",
+        "xcit_nano_12_p8_224",
+    ),
     *(
         "tf_efficientnet_lite0",
         "mobilenetv3_large_100",
