@@ -29,9 +29,13 @@ def networks(count, length=None):
         scores[2] = math.nan
         reason = [None if math.isfinite(score) else "constant output" for score in scores]
         noise = random.normal(0, 0.1, len(scores))
-        signatures.append(
-            make_signature(scores, name=f"net{i}", cka=(scores + noise).tolist(), reason=reason)
-        )
+        columns = {
+            "affinity_score_low": (scores - 0.01).tolist(),
+            "affinity_score_high": (scores + 0.01).tolist(),
+            "cka": (scores + noise).tolist(),
+            "reason": reason,
+        }
+        signatures.append(make_signature(scores, name=f"net{i}", **columns))
     return signatures
 
 
@@ -178,7 +182,7 @@ def test_hovering_names_the_layer_and_its_values(page, comparison):
     for text in (
         "net1",
         f"4: layers.4.act · {row.activation}",
-        f"{row.affinity_score:.4f}",
+        f"{row.affinity_score:.4f} (95 %: {row.affinity_score_low:.4f} to {row.affinity_score_high:.4f})",
         f"cka {row.cka:.3f}",
     ):
         assert text in tip.inner_text()
