@@ -110,6 +110,7 @@ def test_what_cannot_be_scored_is_explained(page: Page, address: str) -> None:
     expect(page.get_by_text("cannot be read")).to_be_visible(timeout=20_000)
 
 
+@pytest.mark.slow
 def test_the_demo_network_shows_its_signature(page: Page, address: str) -> None:
     outside: list[str] = []
     page.on("request", lambda sent: outside.append(sent.url) if address not in sent.url else None)
