@@ -4,7 +4,6 @@ import csv
 import hashlib
 import json
 import math
-import time
 from importlib.resources import files
 
 import numpy as np
@@ -303,13 +302,17 @@ def test_differences_are_said(open_report):
 
 @pytest.mark.slow
 def test_a_hundred_networks_of_200_activations(open_report, tmp_path):
-    comparison = compare(networks(100, length=200))
-    start = time.perf_counter()
-    page = open_report(comparison)
+    page = open_report(compare(networks(100, length=200)))
     page.fill("#search", "net42")
     assert names(page) == ["net42"]
-    assert time.perf_counter() - start < 3
     assert (tmp_path / "report.html").stat().st_size < 10e6
+    # The page's own processor time: what a clock says depends on what else the machine does.
+    session = page.context.new_cdp_session(page)
+    session.send("Performance.enable")
+    metrics = {
+        metric["name"]: metric["value"] for metric in session.send("Performance.getMetrics")["metrics"]
+    }
+    assert 0 < metrics["ProcessTime"] < 3
 
 
 def test_the_same_comparison_gives_the_same_page(comparison):
