@@ -62,7 +62,10 @@ class Options:
     )
     sparsity_samples: int = _option(128, "images to measure sparsity on", metavar="N")
     shrinkage: bool = _option(True, "add the score with Ledoit-Wolf covariances")
-    regularization: float = _option(1e-6, "ridge added to both covariances", metavar="R")
+    regularization: float | Literal["relative"] = _option(
+        1e-6, 'ridge added to both covariances; "relative": in units of their mean variance', metavar="R"
+    )
+    num_groups: int = _option(1, "also score this many disjoint parts of the samples", metavar="N")
     dtype: DType = _option("float32", "number format of the model's weights")
     random_weights: bool = _option(False, "analyse the architecture untrained, its weights drawn by the seed")
     device: str | None = _option(None, "device of the model; default: a GPU if there is one")
@@ -94,7 +97,11 @@ class Options:
         expect("max_images", self.max_images is None or self.max_images >= 2, at_least_two)
         expect("memory_limit", self.memory_limit >= 0, "a number of gigabytes, or 0.")
         expect("batch_size", self.batch_size is None or self.batch_size >= 1, "a positive number, or None.")
-        expect("regularization", 0 <= self.regularization < float("inf"), "a finite number of at least 0.")
+        ridge: Any = 0.0 if self.regularization == "relative" else self.regularization
+        fine = isinstance(ridge, int | float) and 0 <= ridge < float("inf")
+        expect("regularization", fine, "a finite number of at least 0, or 'relative'.")
+        parts = isinstance(samples, int) and 1 <= self.num_groups <= samples // 2
+        expect("num_groups", parts, f"1 to {samples // 2}: every part needs two samples.")
         expect("sparsity_samples", self.sparsity_samples >= 0, "a number of images, or 0.")
         for name in ("include", "exclude"):
             expect(name, not isinstance(getattr(self, name), str), "a list of patterns.")

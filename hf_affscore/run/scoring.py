@@ -81,6 +81,7 @@ class Scorer:
             layer.post,
             shrinkage=self._options.shrinkage,
             regularization=self._options.regularization,
+            num_groups=min(self._options.num_groups, len(layer.pre) // 2),
         )
         return {
             "dim": layer.pre.shape[1],
@@ -114,8 +115,8 @@ class Scoring:
 def over_groups(groups: list[Scores]) -> Scores:
     """One record per site over all groups: means, and the deviation of the score between groups.
 
-    Numbers are averaged; ``num_samples`` is that of all groups together. ``affinity_score_std`` is the sample
-    standard deviation over groups (divisor one less than their number).
+    Numbers are averaged; ``num_samples`` is that of all groups together. ``affinity_score_group_std`` is the
+    sample standard deviation over groups (divisor one less than their number).
     """
     if len(groups) == 1:
         return groups[0]
@@ -135,12 +136,16 @@ def _mean(records: list[Columns], num_groups: int) -> Columns:
     mean: Columns = {}
     for name, value in records[0].items():
         values = [record[name] for record in records]
-        if name in ("dim", "reason") or not isinstance(value, int | float):
+        if name == "dim" or not isinstance(value, int | float):
             mean[name] = next((value for value in values if value is not None), None)
         else:
             mean[name] = int(np.sum(values)) if name == "num_samples" else float(np.mean(values))
     scores = [record["affinity_score"] for record in records]
-    return {**mean, "num_groups": num_groups, "affinity_score_std": float(np.std(scores, ddof=1))}
+    spread = {
+        "affinity_score_group_mean": float(np.mean(scores)),
+        "affinity_score_group_std": float(np.std(scores, ddof=1)),
+    }
+    return {**mean, **spread, "num_groups": num_groups}
 
 
 def to_json(scores: Scores) -> list[Any]:
