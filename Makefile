@@ -12,4 +12,4 @@ bench:  ## writes dated results into benchmarks/
 	for script in benchmarks/*.py; do python $$script || exit 1; done
 
 coverage:  ## every architecture of transformers, timm and torchvision against an independent count
-	python tests/capture/coverage.py
+	python -m tests.capture.coverage

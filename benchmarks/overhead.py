@@ -71,8 +71,8 @@ def main() -> None:
     lines = [
         "# Cost of an analysis over the bare loop",
         "",
-        f"{datetime.date.today()}, MobileNetV2 (ImageNet weights), {arguments.count} crops of photographs in batches "
-        f"of {BATCH}, {len(signature.rows)} activations, all statistics; {os.cpu_count()} cores, torch "
+        f"{datetime.date.today()}, MobileNetV2 (ImageNet weights), {arguments.count} crops of photographs in "
+        f"batches of {BATCH}, {len(signature.rows)} activations, all statistics; {os.cpu_count()} cores, torch "
         f"{torch.__version__} with {torch.get_num_threads()} threads. Peak memory of the process: {peak:.2f} GB.",
         "",
         "| bare loop, s | analyze, s | ratio |",

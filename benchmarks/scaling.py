@@ -83,8 +83,8 @@ def main() -> None:
     lines = [
         "# Two processes against one",
         "",
-        f"{datetime.date.today()}, MobileNetV2 (ImageNet weights), {arguments.count} crops of photographs, one thread "
-        f"each, {os.cpu_count()} cores. The scores were the same to the last bit.",
+        f"{datetime.date.today()}, MobileNetV2 (ImageNet weights), {arguments.count} crops of photographs, one "
+        f"thread each, {os.cpu_count()} cores. The scores were the same to the last bit.",
         "",
         "| 1 process, s | 2 processes, s | ratio |",
         "| --- | --- | --- |",
