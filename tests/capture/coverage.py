@@ -24,10 +24,10 @@ import torch
 import transformers
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
-from tests.capture.zoo import Architecture, run, timm_models, torchvision_models, transformers_models
 
 from hf_affscore.capture import ROOT, Capture, Site, pool
 from hf_affscore.capture.activations import MODULES
+from tests.capture.zoo import Architecture, run, timm_models, torchvision_models, transformers_models
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "coverage.md"
 

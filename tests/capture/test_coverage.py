@@ -9,8 +9,9 @@ import pytest
 import timm
 import torch
 import torch.nn.functional as F  # noqa: N812
-from tests.capture.coverage import DOCUMENT, LIBRARIES, Count, examine, section
 from torch import Tensor, nn
+
+from tests.capture.coverage import DOCUMENT, LIBRARIES, Count, examine, section
 from tests.capture.zoo import Architecture, timm_models, torchvision_models, transformers_model
 
 #: A subset that has every mechanism: composites, functions, gates, attention of each kind, windows, recurrence.
