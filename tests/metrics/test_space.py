@@ -13,16 +13,19 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+import gradio as gr
 import numpy as np
 import pytest
+from PIL import Image
 from playwright.sync_api import Page, expect
 
 import hf_affscore as ha
+from hf_affscore.assets import DEMO_MODEL
 from hf_affscore.metrics import FOLDER
 from hf_affscore.metrics.affinity_signature import app
 
 ROOT = Path(ha.__file__).parents[1]
-START = 60  # seconds; Gradio and the package take 5 to 10 to import
+START = 120  # seconds; Gradio and the package take 5 to 10 to import on a free core
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +78,20 @@ def drawn(page: Page) -> None:
 
 def test_the_example_in_the_page_runs():
     assert doctest.testmod(app) == (0, 1)
+
+
+@pytest.mark.slow
+def test_uploaded_images_are_what_a_checkpoint_sees(tmp_path: Path):
+    files = [str(tmp_path / f"{number}.png") for number in range(4)]
+    for number, file in enumerate(files):
+        Image.fromarray(np.random.default_rng(number).integers(0, 255, (8, 8), dtype=np.uint8)).save(file)
+    signature = ha.analyze(DEMO_MODEL, [Image.open(file) for file in files], num_samples=4, progress=False)
+    sentence, _, table = app.score_checkpoint(str(DEMO_MODEL), "", files)
+    assert f"{signature.summary()['median']:.4f}" in sentence
+    assert [row[0] for row in table] == [row.module for row in signature.rows]
+    Path(files[0]).write_text("no image")
+    with pytest.raises(gr.Error, match="PNG or JPEG"):
+        app.score_checkpoint("", "", files)
 
 
 def test_pasted_arrays_show_their_score_and_the_map(page: Page, address: str) -> None:
