@@ -132,7 +132,7 @@ def test_what_cannot_be_compared_is_said(families, tmp_path):
         compare([families[0], make_signature([math.nan], name="undefined")])
     with pytest.raises(SignatureError, match=r"No signature in .* or below"):
         compare([tmp_path])
-    with pytest.raises(HubError, match="neither a local folder nor a Hub id"):
+    with pytest.raises(SignatureError, match=r"neither a folder with .* nor a Hub id"):
         compare([tmp_path / "missing"])
     comparison = compare(families)
     with pytest.raises(InputError, match="No network is called 'x'; expected one of cnn0, cnn1"):
