@@ -44,6 +44,7 @@ IDENTITY: dict[str, type] = {
 SOURCE: dict[str, tuple[str, str]] = {
     "model": ("model", "id"),
     "model_revision": ("model", "revision"),
+    "weights": ("model", "weights"),  # None: the checkpoint's own
     "dataset": ("dataset", "id"),
     "dataset_config": ("dataset", "config"),
     "dataset_split": ("dataset", "split"),

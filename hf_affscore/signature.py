@@ -196,6 +196,7 @@ class Signature:
         *,
         model: str | None = None,
         model_revision: str | None = None,
+        weights: str | None = None,
         dataset: str | None = None,
         dataset_config: str | None = None,
         dataset_split: str | None = None,
@@ -208,9 +209,11 @@ class Signature:
         Args:
             source: The folder of one signature, or a collection of many: a data set repository on the Hub
                 (``"user/signatures"``), or a local copy of one.
-            model: Which network of a collection, by the id it was analysed under. This and the next five may
+            model: Which network of a collection, by the id it was analysed under. This and the next six may
                 be left out as long as one signature remains.
             model_revision: Its commit, or the beginning of it.
+            weights: ``"random"`` for one that was analysed untrained; default: the checkpoint's own weights
+                where both are there.
             dataset: The data set it was analysed on.
             dataset_config: The configuration of that data set.
             dataset_split: Its split.
@@ -227,6 +230,7 @@ class Signature:
         choice = {
             "model": model,
             "model_revision": model_revision,
+            "weights": weights,
             "dataset": dataset,
             "dataset_config": dataset_config,
             "dataset_split": dataset_split,

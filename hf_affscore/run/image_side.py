@@ -89,7 +89,11 @@ def _setting(config: Any, name: str) -> Any:
 
 
 def _takes_images_alone(part: nn.Module) -> bool:
-    return getattr(part, "main_input_name", None) == PIXELS and _needed(part.forward) <= {PIXELS}
+    main = getattr(part, "main_input_name", None)
+    if main is None or not _needed(part.forward) <= {PIXELS}:
+        return False
+    taken = _parameters(part.forward)  # Perceiver takes pixels under two names, and no text
+    return main == PIXELS or (main == "inputs" and PIXELS in taken)
 
 
 def _parameters(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:

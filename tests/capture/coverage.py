@@ -1,0 +1,226 @@
+"""Proof that capture sees every activation: an independent count over every architecture, as a table.
+
+The independent count knows nothing of hooks on modules' names or of functions in Python. It listens below
+both, where PyTorch dispatches its operators, and counts those that are activations. What a composite module
+(SiLU written as ``x * sigmoid(x)``, an LSTM, multi-head attention) calls inside counts once, for the module.
+Captured plus skipped calls have to equal that count, module by module.
+
+``python tests/capture/coverage.py`` writes docs/coverage.md (``make coverage``).
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import sys
+import warnings
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from zoo import Architecture, run, timm_models, torchvision_models, transformers_models
+
+from hf_affscore.capture import ROOT, Capture, Site, pool
+from hf_affscore.capture.activations import MODULES
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "coverage.md"
+
+#: Parameters of a model that is built on the CPU at most.
+CPU_LIMIT = 300_000_000
+
+#: Operators of ATen that are activations, softmax or attention. Written down apart from the package's table.
+OPERATORS = {
+    *("relu", "relu6", "hardtanh", "leaky_relu", "prelu", "_prelu_kernel", "rrelu", "rrelu_with_noise"),
+    *("elu", "selu", "celu", "gelu", "silu", "mish", "sigmoid", "tanh", "log_sigmoid_forward", "hardsigmoid"),
+    *("hardswish", "hardshrink", "softshrink", "softplus", "threshold", "glu", "log_sigmoid"),
+    *("_softmax", "_log_softmax", "_safe_softmax", "softmax", "log_softmax"),
+    *("_scaled_dot_product_flash_attention_for_cpu", "_scaled_dot_product_fused_attention_overrideable"),
+    *("_scaled_dot_product_flash_attention", "_scaled_dot_product_attention_math"),
+    *(
+        "_scaled_dot_product_efficient_attention",
+        "_native_multi_head_attention",
+        "scaled_dot_product_attention",
+    ),
+    *("_transformer_encoder_layer_fwd", "lstm", "gru"),
+}
+
+
+class Count(TorchDispatchMode):
+    """Counts activation operators by the module that runs, composites once."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.calls: Counter[str] = Counter()
+        self._model = model
+        self._running = [ROOT]
+        self._inside: str | None = None
+        self._undo = ExitStack()
+
+    def __enter__(self) -> Count:
+        composites = {
+            (home, name) for homes in MODULES.values() for home, names in homes.items() for name in names
+        }
+        for path, module in self._model.named_modules():
+            kinds = {(base.__module__, base.__name__) for base in type(module).__mro__}
+            composite = bool(kinds & composites)
+
+            def before(_: nn.Module, __: Any, path: str = path or ROOT, composite: bool = composite) -> None:
+                if composite and self._inside is None:
+                    self.calls[path] += 1
+                    self._inside = path
+                self._running.append(path)
+
+            def after(_: nn.Module, __: Any, ___: Any) -> None:
+                path = self._running.pop()
+                if self._inside == path:
+                    self._inside = None
+
+            self._undo.callback(module.register_forward_pre_hook(before).remove)
+            self._undo.callback(module.register_forward_hook(after).remove)
+        super().__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        super().__exit__(*error)
+        self._undo.close()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = func.overloadpacket.__name__
+        if self._inside is None and name.removesuffix("_") in OPERATORS | {"_softmax"}:
+            self.calls[self._running[-1]] += 1
+        return func(*args, **(kwargs or {}))
+
+
+@dataclass(frozen=True)
+class Result:
+    """What was seen of one architecture, or why it could not run."""
+
+    library: str
+    name: str
+    device: str = ""
+    captured: int = 0
+    skipped: Counter[str] = field(default_factory=Counter)
+    counted: int = 0
+    difference: str = ""
+    problem: str = ""
+
+    @property
+    def is_covered(self) -> bool:
+        return not self.difference and not self.problem
+
+
+def examine(architecture: Architecture) -> Result:
+    """Build and run once on the meta device, or where values are needed on the CPU with random weights."""
+    problem = ""
+    for device in ("meta", "cpu"):
+        model = None
+        try:
+            with torch.device(device):
+                model = architecture.build().eval()
+            return _compare(architecture, model, architecture.batch(model, device), device)
+        except Exception as error:  # whatever a library raises: it is written into the table
+            problem = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        if model is None or sum(parameter.numel() for parameter in model.parameters()) > CPU_LIMIT:
+            break
+    return Result(architecture.library, architecture.name, problem=problem)
+
+
+def _compare(architecture: Architecture, model: nn.Module, batch: dict[str, Tensor], device: str) -> Result:
+    def width(tensor: Tensor, site: Site) -> int:
+        return pool(tensor, "paper", len(batch["pixel_values"])).shape[1]
+
+    with Count(model) as count:
+        run(model, batch)
+    with Capture(model, width) as seen:
+        run(model, batch)
+    calls = Counter(call.site.module for call in [*seen.calls, *seen.skipped])
+    difference = "; ".join(
+        f"{path}: {calls[path]} seen, {count.calls[path]} counted"
+        for path in sorted(calls.keys() | count.calls.keys())
+        if calls[path] != count.calls[path]
+    )
+    return Result(
+        architecture.library,
+        architecture.name,
+        device=device,
+        captured=len(seen.calls),
+        skipped=Counter(_kind(skip.reason) for skip in seen.skipped),
+        counted=count.calls.total(),
+        difference=difference,
+    )
+
+
+def _kind(reason: str) -> str:
+    """The reason without what is particular to the call."""
+    for words in ("attention", "softmax", "no row per image", "recurrent", "floating point", "empty"):
+        if words in reason:
+            return words
+    return reason
+
+
+LIBRARIES = {"transformers": transformers_models, "timm": timm_models, "torchvision": torchvision_models}
+INTRODUCTION = """# Coverage
+
+Activation calls that capture sees, against an independent count of the activation operators that PyTorch
+dispatches, module by module. Models are built without weights on the meta device, or on the CPU with random
+weights where their path depends on values, and run once on two images. *Captured* calls are scored; *skipped*
+calls appear in `Signature.skipped` with the reason given. Written by `make coverage`; how it counts is told in
+[its script](../tests/capture/coverage.py).
+"""
+
+
+def section(library: str, results: Sequence[Result]) -> str:
+    """The part of the document about one library."""
+    version = importlib.metadata.version(library)
+    ran = [result for result in results if not result.problem]
+    exact = sum(result.is_covered for result in ran)
+    calls = sum(result.counted for result in ran)
+    lines = [
+        f"## {library} {version}",
+        "",
+        f"{len(results)} architectures, {len(ran)} ran, {exact} of them exact: {calls:,} calls counted, "
+        f"{sum(result.captured for result in ran):,} captured, "
+        f"{sum(sum(result.skipped.values()) for result in ran):,} skipped.",
+        "",
+        "| architecture | counted | captured | skipped | on |",
+        "| --- | ---: | ---: | --- | --- |",
+    ]
+    for result in ran:
+        skipped = ", ".join(f"{count} {kind}" for kind, count in result.skipped.items()) or "0"
+        wrong = f" **{result.difference}**" if result.difference else ""
+        lines.append(
+            f"| {result.name} | {result.counted} | {result.captured} | {skipped}{wrong} | {result.device} |"
+        )
+    problems = [result for result in results if result.problem]
+    if problems:
+        lines += ["", f"{len(problems)} did not run:", "", *(f"- {r.name}: {r.problem}" for r in problems)]
+    return "\n".join(lines) + "\n"
+
+
+def main(libraries: Sequence[str]) -> int:
+    """Examine these libraries and put their sections into the document; 1 if a call was missed."""
+    warnings.filterwarnings("ignore")
+    transformers.logging.set_verbosity_error()
+    missed = 0
+    for library in libraries or list(LIBRARIES):
+        results = []
+        for architecture in LIBRARIES[library]():
+            results.append(examine(architecture))
+            print(results[-1], file=sys.stderr, flush=True)
+        missed += sum(bool(result.difference) for result in results)
+        text = DOCUMENT.read_text(encoding="utf-8") if DOCUMENT.exists() else INTRODUCTION
+        kept = [part for part in text.split("\n## ")[1:] if not part.startswith(f"{library} ")]
+        parts = sorted([section(library, results), *(f"## {part}" for part in kept)])
+        DOCUMENT.parent.mkdir(exist_ok=True)
+        DOCUMENT.write_text("\n".join([INTRODUCTION, *parts]), encoding="utf-8")
+    return int(missed > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,169 @@
+"""Every architecture of transformers, timm and torchvision that takes images, to be built without weights."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import timm
+import torch
+import torchvision
+import transformers
+from torch import Tensor, nn
+
+from hf_affscore.run.image_side import image_shape, image_side
+
+BATCH = 2
+
+#: transformers' Auto classes for images. Of AutoModel, what belongs to images.
+AUTO_CLASSES = (
+    *("AutoModelForImageClassification", "AutoBackbone", "AutoModelForZeroShotImageClassification"),
+    *("AutoModelForObjectDetection", "AutoModelForZeroShotObjectDetection"),
+    *("AutoModelForSemanticSegmentation", "AutoModelForInstanceSegmentation"),
+    *("AutoModelForUniversalSegmentation", "AutoModelForImageSegmentation", "AutoModelForMaskGeneration"),
+    *("AutoModelForDepthEstimation", "AutoModelForMaskedImageModeling", "AutoModelForImageToImage"),
+    *("AutoModelForKeypointDetection", "AutoModelForKeypointMatching", "AutoModelForPoseEstimation"),
+    *("AutoModelForImageMatting", "AutoModel"),
+)
+
+#: What a default configuration leaves out, as published checkpoints set it.
+SETTINGS: dict[str, dict[str, Any]] = {
+    "BeitForSemanticSegmentation": {"out_indices": [3, 5, 7, 11]},
+    "PerceiverForImageClassificationFourier": {"d_model": 261, "num_cross_attention_heads": 1},
+    "PerceiverForImageClassificationConvProcessing": {"d_model": 322, "num_cross_attention_heads": 1},
+    "TimmBackbone": {"backbone": "resnet18"},
+    "TimmWrapperModel": {"architecture": "resnet18"},
+    "TimmWrapperForImageClassification": {"architecture": "resnet18"},
+}
+
+#: Image sizes where the configuration does not name one, or names one that does not fit.
+SIZES = {"DepthPro": 1536, "EdgeTam": 1024, "RfDetr": 560}
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A model to build and run, by library and name."""
+
+    library: str
+    name: str
+    build: Callable[[], nn.Module] = field(compare=False)
+    size: int | None = None
+    inputs: Callable[[str], dict[str, Tensor]] | None = field(default=None, compare=False)
+
+    def batch(self, model: nn.Module, device: str) -> dict[str, Tensor]:
+        """Inputs that fit the model."""
+        if self.inputs is not None:
+            return self.inputs(device)
+        channels, height, width = image_shape(model)
+        if self.size is not None:
+            height = width = self.size
+        return {"pixel_values": torch.zeros(BATCH, channels, height, width, device=device)}
+
+
+def run(model: nn.Module, batch: dict[str, Tensor]) -> None:
+    with torch.no_grad():
+        image_side(model)(batch)
+
+
+def transformers_models() -> Iterator[Architecture]:
+    """One architecture for each model class that an Auto class for images knows.
+
+    Of AutoModel, the bare models of these configurations and the vision towers: importing all the others, of
+    text and sound, would take minutes.
+    """
+    seen, configurations = set(), set()
+    for auto in AUTO_CLASSES:
+        mapping = getattr(transformers, auto)._model_mapping
+        for kind, config_name in mapping._config_mapping.items():
+            if kind not in mapping._model_mapping:
+                continue
+            if auto == "AutoModel" and config_name not in configurations and "Vision" not in config_name:
+                continue
+            configurations.add(config_name)
+            config = getattr(transformers, config_name)
+            classes = mapping[config]
+            for cls in classes if isinstance(classes, tuple) else (classes,):
+                if cls not in seen:
+                    seen.add(cls)
+                    yield _of_transformers(config, cls)
+
+
+def transformers_model(name: str) -> Architecture:
+    """The architecture of one class."""
+    cls = getattr(transformers, name)
+    return _of_transformers(cls.config_class, cls)
+
+
+def _of_transformers(config: type, cls: type) -> Architecture:
+    def build() -> nn.Module:
+        # Through JSON, as a checkpoint's configuration arrives: tuples become lists.
+        settings = json.loads(config().to_json_string(use_diff=False)) | SETTINGS.get(cls.__name__, {})
+        return cls(config.from_dict(settings))
+
+    size = next((size for prefix, size in SIZES.items() if cls.__name__.startswith(prefix)), None)
+    return Architecture(
+        "transformers", cls.__name__, build, size, INPUTS.get(cls.__name__.partition("For")[0])
+    )
+
+
+def timm_models(one_per_family: bool = False) -> Iterator[Architecture]:
+    """Every name of timm, or the first of each of its modules."""
+    families = set()
+    for name in timm.list_models():
+        family = timm.models.model_entrypoint(name).__module__
+        if not one_per_family or family not in families:
+            families.add(family)
+            yield Architecture("timm", name, lambda name=name: timm.create_model(name))
+
+
+def torchvision_models() -> Iterator[Architecture]:
+    """Every name of torchvision but the video and quantized models, which take no images in floating point."""
+    for name in torchvision.models.list_models():
+        module = torchvision.models.get_model_builder(name).__module__
+        if "video" in module or "optical_flow" in module or "quantization" in module:
+            continue
+        yield Architecture("torchvision", name, _of_torchvision(name), inputs=_of_detection(module))
+
+
+def _of_torchvision(name: str) -> Callable[[], nn.Module]:
+    weights = (
+        {"weights_backbone": None} if "detection" in _home(name) or "segmentation" in _home(name) else {}
+    )
+    if name in ("googlenet", "inception_v3"):
+        weights = {"init_weights": False}
+    return lambda: torchvision.models.get_model(name, weights=None, **weights)
+
+
+def _home(name: str) -> str:
+    return torchvision.models.get_model_builder(name).__module__
+
+
+def _of_detection(module: str) -> Callable[[str], dict[str, Tensor]] | None:
+    if "detection" not in module:
+        return None
+    return lambda device: {"pixel_values": [torch.zeros(3, 320, 320, device=device)] * BATCH}  # type: ignore[dict-item]
+
+
+def _siglip2(device: str) -> dict[str, Tensor]:
+    """Patches, as its processor cuts them."""
+    return {
+        "pixel_values": torch.zeros(BATCH, 256, 768, device=device),
+        "pixel_attention_mask": torch.ones(BATCH, 256, dtype=torch.int64, device=device),
+        "spatial_shapes": torch.tensor([[16, 16]] * BATCH),
+    }
+
+
+def _pair(device: str) -> dict[str, Tensor]:
+    return {"pixel_values": torch.zeros(BATCH, 2, 3, 480, 640, device=device)}
+
+
+INPUTS = {
+    "Siglip2": _siglip2,
+    "Siglip2Model": _siglip2,
+    "Siglip2VisionModel": _siglip2,
+    "EfficientLoFTR": _pair,
+    "LightGlue": _pair,
+    "SuperGlue": _pair,
+}
