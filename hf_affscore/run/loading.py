@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -259,7 +260,7 @@ def _preprocessing(
         def process(images: list[Image]) -> dict[str, torch.Tensor]:
             return dict(call(images=images, return_tensors="pt"))
 
-        settings = processor.to_dict()
+        settings = json.loads(json.dumps(processor.to_dict(), default=str))  # as it will be read back
         backend = getattr(processor, "backend", None) or type(processor).__module__.rpartition("_")[2]
         return process, {"class": type(processor).__name__, "backend": str(backend), "settings": settings}
     if callable(processor):
