@@ -63,12 +63,16 @@ def test_identity_is_certified_only_where_it_is_optimal(kind):
     assert certified == (kind == "near")
 
 
-def test_a_swap_too_small_for_float32_is_seen():
-    source, target = clouds("near", 100, 8)
-    # Two nearly equal rows whose partners are exchanged: a gain of 4e-9 in a cost of some 10.
-    source[1], target[1] = source[0] + 1e-4 * np.eye(8)[0], target[0] - 2e-5 * np.eye(8)[0]
-    swapped = coupling_cost(source[[1, 0]], target[:2])
-    assert 0 < coupling_cost(source[:2], target[:2]) - swapped < 1e-8
+@pytest.mark.parametrize("seed", range(10))
+def test_a_swap_too_small_for_float32_is_seen(seed):
+    source, target = clouds("near", 100, 8, seed)
+    # Two nearly equal rows whose partners are exchanged, far from zero: a gain of 8e-5 among expanded squares
+    # of some 7,000, which float32 knows to 1e-3.
+    step = 1e-2 * np.eye(8)[0]
+    source[1], target[1] = source[0] + step, target[0] - 2e-1 * step
+    source, target = source + 30, target + 30
+    gain = coupling_cost(source[:2], target[:2]) - coupling_cost(source[[1, 0]], target[:2])
+    assert 0 < gain < 1e-4
     assert list(optimal_coupling(source, target).partner[:2]) == [1, 0]
 
 
