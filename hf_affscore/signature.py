@@ -134,8 +134,9 @@ class Signature:
 
     @property
     def name(self) -> str:
-        """What the network is called: the Hub id, folder or class it came from."""
-        return str(self.metadata.get("model", {}).get("id", "unknown"))
+        """What the network is called: the Hub id, folder or class it came from, and if it is untrained."""
+        model = self.metadata.get("model", {})
+        return str(model.get("id", "unknown")) + (" (random weights)" if model.get("weights") else "")
 
     def summary(self) -> dict[str, float | int]:
         """Minimum, maximum, mean, median, population standard deviation and count of the defined scores.

@@ -177,7 +177,7 @@ def _run_inspect(arguments: argparse.Namespace) -> None:
 
 
 def _run_cache_ls(arguments: argparse.Namespace) -> None:
-    from hf_affscore.run.journal import cache_entries
+    from hf_affscore.run.cache import cache_entries
     from hf_affscore.tables import print_cache
 
     entries = cache_entries()
@@ -188,7 +188,7 @@ def _run_cache_ls(arguments: argparse.Namespace) -> None:
 
 
 def _run_cache_rm(arguments: argparse.Namespace) -> None:
-    from hf_affscore.run.journal import cache_entries, remove_from_cache
+    from hf_affscore.run.cache import cache_entries, remove_from_cache
 
     keys = [entry.key for entry in cache_entries()] if arguments.all else arguments.keys
     for key in keys:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -121,7 +121,7 @@ class Collector:
         group = Group(Features(self._options.memory_limit * 1e9))
         summarize = Summarize(
             self._options.pooling,
-            num_samples=size,
+            num_samples=self._sparsity_range(size),
             sparsity_samples=self._options.sparsity_samples,
             seed=self._options.seed,
         )
@@ -141,7 +141,21 @@ class Collector:
             group.undecodable += sorted(itertools.chain.from_iterable(lines for _, lines in everybody))
             group.taken += self._taken - before
             group.complete = self._taken - before == wanted
+        if not group.complete:
+            self._progress.total = self._progress.n  # there were no more
+            self._progress.refresh()
         return group
+
+    def _sparsity_range(self, size: int) -> int:
+        """How many of the next images to draw those from that sparsity is measured on.
+
+        A shuffled stream is in random order already: its first images are a random draw, and there are as many
+        of them as there can be, also where the stream is shorter than was asked for.
+        """
+        if self._options.shuffle:
+            return min(size, self._options.sparsity_samples)
+        length = len(self._stream.items) if isinstance(self._stream.items, Sized) else size
+        return min(size, length)
 
     def skip(self, taken: int) -> None:
         """Pass over images that an interrupted run has already scored."""

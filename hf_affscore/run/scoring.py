@@ -16,6 +16,7 @@ from hf_affscore.capture.sites import Site
 from hf_affscore.options import Options
 from hf_affscore.run.collect import Group
 from hf_affscore.run.journal import Journal
+from hf_affscore.run.progress import bar
 from hf_affscore.run.world import World
 from hf_affscore.score import score_layer
 
@@ -35,20 +36,24 @@ class Scorer:
         options: Ridge, shrinkage, groups.
         world: The processes that share the work.
         journal: Where finished layers are kept.
-        progress: Counts the layers of this process.
     """
 
-    def __init__(self, options: Options, *, world: World, journal: Journal, progress: tqdm[Any]) -> None:
+    def __init__(self, options: Options, *, world: World, journal: Journal) -> None:
         self._options = options
         self._world = world
         self._journal = journal
-        self._progress = progress
+        self._progress: tqdm[Any] | None = None  # from the first group on, when there is something to count
         self._threads = ThreadPoolExecutor(max_workers=_threads())
 
     def start(self, group: Group, number: int) -> Scoring:
         """Exchange the rows of a group between the processes and begin to score them."""
         seen = self._world.gather(group.features.first_seen)
         order = sorted(_earliest(seen).items(), key=lambda item: item[1])
+        own = sum(self._world.owns(place) for place in range(len(order)))
+        if self._progress is None:
+            self._progress = bar(own, "Scores", "layer", enabled=self._options.progress)
+        elif self._progress.total is not None:
+            self._progress.total += own
         work: list[Future[tuple[int, Site, Columns]]] = []
         for place, (site, _) in enumerate(order):
             batches: dict[int, Pair] = {}
@@ -68,7 +73,8 @@ class Scorer:
         if columns is None:
             columns = self._columns(batches, num_batches)
             self._journal.save_layer(number, place, columns)
-        self._progress.update()
+        if self._progress is not None:
+            self._progress.update()
         return place, site, columns
 
     def _columns(self, batches: Mapping[int, Pair], num_batches: int) -> Columns:
@@ -96,6 +102,8 @@ class Scorer:
     def close(self) -> None:
         """Drop what has not begun."""
         self._threads.shutdown(cancel_futures=True)
+        if self._progress is not None:
+            self._progress.close()
 
 
 class Scoring:

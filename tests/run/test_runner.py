@@ -20,8 +20,8 @@ from hf_affscore.errors import AffscoreWarning, DatasetError, InputError
 from hf_affscore.options import Options
 from hf_affscore.run import collect, images
 from hf_affscore.run.analyze import analyze_many
+from hf_affscore.run.cache import cache_entries, cache_folder
 from hf_affscore.run.images import ImageStream
-from hf_affscore.run.journal import cache_entries, cache_folder
 
 ARGUMENTS = ["analyze", str(DEMO_MODEL), "--dataset", str(DEMO_DATASET), "--json"]
 
