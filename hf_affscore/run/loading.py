@@ -143,14 +143,16 @@ def _from_source(source: Source, processor: Any, options: Options) -> Checkpoint
             module = _load_module(source, at, options)
             if processor is None:
                 processor = AutoImageProcessor.from_pretrained(source.location, **at)
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+        if options.device_map is None:
+            module = module.to(_device(options)).to(memory_format=torch.channels_last)
+    except AffscoreError:
+        raise
+    except Exception as error:  # damaged files raise anything, SafetensorError for one
         raise ModelError(
             f"Model {source.location!r} could not be loaded: {error} "
             "Expected an image model of transformers or timm with its image processor; "
             "pass processor= if the checkpoint has none."
         ) from error
-    if options.device_map is None:
-        module = module.to(_device(options)).to(memory_format=torch.channels_last)
     preprocess, preprocessing = _preprocessing(processor)
     metadata = {
         "id": source.name,
@@ -177,9 +179,18 @@ def _load_module(source: Source, at: dict[str, Any], options: Options) -> nn.Mod
             drawn: nn.Module = construct(config, **({} if dtype == "auto" else {"dtype": dtype}))
             return drawn
     place = {"device_map": options.device_map} if options.device_map else {}
-    module: nn.Module = loader.from_pretrained(
-        source.location, config=config, dtype=dtype, **at, **attention, **place
+    module: nn.Module
+    module, report = loader.from_pretrained(
+        source.location, config=config, dtype=dtype, output_loading_info=True, **at, **attention, **place
     )
+    missing = sorted(report["missing_keys"])
+    if missing:
+        warnings.warn(
+            f"{source.name} lacks {len(missing)} weights, which were drawn at random: "
+            f"{', '.join(missing[:5])}. Scores of what comes after them are not the checkpoint's.",
+            AffscoreWarning,
+            stacklevel=2,
+        )
     return module
 
 
@@ -321,7 +332,15 @@ def _device(options: Options) -> torch.device:
     import torch
     from accelerate import PartialState
 
-    return torch.device(options.device) if options.device else PartialState().device
+    if not options.device:
+        return PartialState().device
+    try:
+        return torch.empty(0, device=options.device).device
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(
+            f"device is {options.device!r}; expected one that this machine has: {reason}"
+        ) from error
 
 
 def describe(module: nn.Module) -> dict[str, Any]:

@@ -35,7 +35,7 @@ from typing import Any
 import numpy as np
 
 from hf_affscore.errors import InputError
-from hf_affscore.score.arrays import Array, as_row_pair, defect, to_host
+from hf_affscore.score.arrays import LARGEST, Array, as_row_pair, defect, to_host
 from hf_affscore.score.gaussian import Gaussian, LinearMap, Regularization, compress
 from hf_affscore.score.sample import Layer, Sample
 from hf_affscore.score.threads import one_blas_thread
@@ -164,7 +164,8 @@ def check_regularization(regularization: Regularization) -> None:
     """Raise InputError unless it is a finite number of at least 0, or ``"relative"``."""
     if regularization == "relative":
         return
-    if not isinstance(regularization, int | float) or not 0 <= regularization < math.inf:
+    number = isinstance(regularization, int | float) and not isinstance(regularization, bool)
+    if not number or not 0 <= regularization < LARGEST:
         raise InputError(
             f"regularization is {regularization!r}; expected a finite number of at least 0, or 'relative'."
         )

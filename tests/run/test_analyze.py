@@ -1,6 +1,7 @@
 """One model, one set of images, one signature: what comes out, and what happens when something is wrong."""
 
 import copy
+import shutil
 import warnings
 import weakref
 
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn import functional as F  # noqa: N812
 
@@ -366,3 +368,34 @@ def test_what_a_model_caches_can_still_be_trained_with():
 def test_random_weights_need_a_checkpoint_by_name():
     with pytest.raises(InputError, match="a module is analysed as it is"):
         ha.analyze(Small(), "noise", random_weights=True, num_samples=4)
+
+
+@pytest.mark.parametrize("device", ["cuda:99", "junk"])
+def test_a_device_that_is_not_there_is_named(device):
+    with pytest.raises(InputError, match=f"device is '{device}'; expected one that this machine has"):
+        ha.analyze(DEMO_MODEL, DEMO_DATASET, num_samples=4, device=device, cache=False)
+
+
+def test_damaged_weights_are_a_sentence(tmp_path):
+    folder = shutil.copytree(DEMO_MODEL, tmp_path / "damaged")
+    (folder / "model.safetensors").write_bytes(b"")
+    with pytest.raises(ModelError, match=r"'.*damaged' could not be loaded: .*header"):
+        ha.analyze(folder, DEMO_DATASET, num_samples=4)
+
+
+@pytest.mark.parametrize("name", ["a" * 5000, "~nobody-of-this-name/x"])
+def test_a_path_that_cannot_be_looked_at(name):
+    with pytest.raises(ModelError, match="neither a folder that can be looked at nor a Hub id"):
+        ha.analyze(name, DEMO_DATASET)
+    with pytest.raises(DatasetError, match="neither a folder that can be looked at nor a Hub id"):
+        ha.analyze(DEMO_MODEL, name)
+
+
+def test_weights_that_the_checkpoint_lacks_are_named(tmp_path):
+    folder = shutil.copytree(DEMO_MODEL, tmp_path / "partial")
+    weights = load_file(folder / "model.safetensors")
+    lost = next(name for name in weights if name.endswith("convolution.weight"))
+    del weights[lost]
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.warns(AffscoreWarning, match=f"partial lacks 1 weights, which were drawn at random: {lost}"):
+        ha.analyze(folder, DEMO_DATASET, num_samples=4)
