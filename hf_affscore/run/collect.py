@@ -218,14 +218,17 @@ class Collector:
                 self._checkpoint.forward(inputs)
         except AffscoreError:
             raise
-        except (TypeError, ValueError, AttributeError, NotImplementedError, LookupError) as error:
+        except (RuntimeError, MemoryError):  # perhaps a batch too large: the caller knows
+            raise
+        except Exception as error:  # a model may raise anything, often AssertionError
             raise self._failure(error, inputs) from error
         return seen
 
     def _failure(self, error: Exception, inputs: dict[str, torch.Tensor]) -> ModelError:
         shapes = ", ".join(f"{name} {tuple(value.shape)}" for name, value in inputs.items())
+        why = str(error) or type(error).__name__
         return ModelError(
-            f"{self._checkpoint.metadata['class']} failed on a batch with {shapes}: {error}. "
+            f"{self._checkpoint.metadata['class']} failed on a batch with {shapes}: {why}. "
             "Expected a model that takes images alone; check the size of the images and the processor."
         )
 
@@ -262,7 +265,7 @@ def evaluating(module: nn.Module) -> Iterator[None]:
     training = [part for part in module.modules() if part.training]
     module.eval()
     try:
-        with torch.inference_mode():
+        with torch.no_grad():  # not inference_mode: what a module caches must stay fit for training
             yield
     finally:
         for part in training:

@@ -20,6 +20,12 @@ if TYPE_CHECKING:
     from torch import nn
 
 PIXELS = "pixel_values"
+FROM_PROCESSOR = {
+    PIXELS,
+    "pixel_mask",
+    "pixel_attention_mask",
+    "spatial_shapes",
+}  # what image processors return
 
 
 @dataclass(frozen=True)
@@ -56,13 +62,13 @@ def image_side(model: nn.Module) -> ImageSide:
         return ImageSide("forward", model, by_name=True)
     for path, part in _outermost_first(model):
         features = getattr(part, "get_image_features", None)
-        if features is not None and _needed(features) <= {PIXELS}:
+        if features is not None and _needed(features) <= FROM_PROCESSOR:
             return ImageSide(".".join(filter(None, (path, "get_image_features"))), features, by_name=True)
     for path, part in _outermost_first(model):
         if _takes_images_alone(part):
             return ImageSide(path, part, by_name=True)
     main: Any = model.main_input_name
-    needs = sorted({*([main] if isinstance(main, str) else main), *_needed(model.forward)} - {PIXELS})
+    needs = sorted({*([main] if isinstance(main, str) else main), *_needed(model.forward)} - FROM_PROCESSOR)
     raise ModelError(
         f"{type(model).__name__} cannot run on images alone: it needs {', '.join(needs)}. Expected a model, or "
         f"a part of it, that takes {PIXELS} only; pass such a part as a torch.nn.Module."
@@ -90,10 +96,11 @@ def _setting(config: Any, name: str) -> Any:
 
 def _takes_images_alone(part: nn.Module) -> bool:
     main = getattr(part, "main_input_name", None)
-    if main is None or not _needed(part.forward) <= {PIXELS}:
+    needed = _needed(part.forward)
+    if main is None or not needed <= FROM_PROCESSOR:
         return False
-    taken = _parameters(part.forward)  # Perceiver takes pixels under two names, and no text
-    return main == PIXELS or (main == "inputs" and PIXELS in taken)
+    # Some vision towers do not declare their main input; Perceiver takes pixels under two names, and no text.
+    return PIXELS in needed or main == PIXELS or (main == "inputs" and PIXELS in _parameters(part.forward))
 
 
 def _parameters(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:

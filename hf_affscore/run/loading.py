@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hf_affscore.errors import AffscoreWarning, InputError, ModelError
+from hf_affscore.errors import AffscoreError, AffscoreWarning, InputError, ModelError
 from hf_affscore.hub import failures_named
 from hf_affscore.options import Options
 from hf_affscore.run.image_side import image_shape, image_side
@@ -57,15 +57,33 @@ class Checkpoint:
         """
         import torch
 
-        if isinstance(images[0], torch.Tensor):
-            batch = {"pixel_values": _stack(images)}
-        else:
-            batch = self.preprocess(list(images))
-        parameter = next(self.module.parameters(), torch.empty(0))
+        ready = {isinstance(image, torch.Tensor) for image in images}
+        if len(ready) > 1:
+            raise InputError(
+                "The data set mixes PIL images and tensors; expected one kind. Convert the tensors."
+            )
+        batch = {"pixel_values": _stack(images)} if ready == {True} else self._preprocessed(list(images))
+        # Not the first parameter whatever it is: images must not be rounded to a quantised model's integers.
+        floating = (p for p in self.module.parameters() if p.dtype.is_floating_point and p.dtype.itemsize > 1)
+        anywhere = next(self.module.parameters(), torch.empty(0))
+        parameter = next(floating, torch.empty(0, device=anywhere.device))
         return {
             name: value.to(parameter.device, parameter.dtype if value.is_floating_point() else value.dtype)
             for name, value in batch.items()
         }
+
+    def _preprocessed(self, images: list[Image]) -> dict[str, torch.Tensor]:
+        try:
+            return self.preprocess(images)
+        except AffscoreError:
+            raise
+        except Exception as error:  # a processor may be anybody's function
+            sizes = sorted({image.size for image in images})
+            raise InputError(
+                f"{self.preprocessing['class']} failed on images of sizes {sizes[:5]}: "
+                f"{type(error).__name__}: {error}. Expected a processor that takes RGB images of any size; "
+                "pass another with processor=."
+            ) from error
 
     def forward(self, inputs: dict[str, torch.Tensor]) -> None:
         """Run the network once, or its image side."""
@@ -191,6 +209,10 @@ def model_class(config: Any) -> Any:
 
 
 def _from_module(module: nn.Module, processor: Any, options: Options) -> Checkpoint:
+    if options.random_weights:
+        raise InputError(
+            "random_weights is for a checkpoint by name; a module is analysed as it is. Leave it out."
+        )
     if processor is None:
         processor = _default_processor(module)
     preprocess, preprocessing = _preprocessing(processor)

@@ -20,7 +20,7 @@ Degenerate cases, one answer each (paper, and the authors' conventions):
 - Constant output: the map is zero and T(X) = Y; score 1, flagged. It is applied where tr Cov(Y), ridge
   included, is at most twice what the ridge alone gives, as the authors do.
 - Constant input, varying output: T(X) is the mean of Y, so W2 is the spread of Y; score about 1 - sqrt(1/2).
-- A single sample, NaN or infinite entries, values whose squares overflow: no score. :func:`affinity_score`
+- A single sample, NaN or infinite entries, values whose fourth powers overflow: no score. :func:`affinity_score`
   raises; :func:`hf_affscore.score.score_layer` gives nan with its reason.
 
 Source: Bouniot et al., CVPR 2025, arXiv 2310.11439, equation 6. Everything is computed in float64.

@@ -120,7 +120,12 @@ def test_a_composite_is_one_call(x: Tensor) -> None:
     from timm.layers.activations import Swish
     from transformers.activations import ACT2FN
 
-    model = nn.Sequential(ACT2FN["quick_gelu"], ACT2FN["gelu_new"], ACT2FN["gelu"], Swish(inplace=True))
+    class Function(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return F.relu(x)
+
+    composites = (ACT2FN["quick_gelu"], ACT2FN["gelu_new"], ACT2FN["gelu"], Swish(inplace=True))
+    model = nn.Sequential(*composites, Function())
     with Capture(model, keep) as seen:
         model(x)
     assert names(seen) == [
@@ -128,6 +133,7 @@ def test_a_composite_is_one_call(x: Tensor) -> None:
         "1 NewGELUActivation#0",
         "2 GELUActivation#0",
         "3 Swish#0",
+        "4 relu#0",
     ]
 
 

@@ -30,7 +30,7 @@ AUTO_CLASSES = (
 
 #: What a default configuration leaves out, as published checkpoints set it.
 SETTINGS: dict[str, dict[str, Any]] = {
-    "BeitForSemanticSegmentation": {"out_indices": [3, 5, 7, 11]},
+    "BeitForSemanticSegmentation": {"out_indices": [3, 5, 7, 11], "out_features": None},
     "PerceiverForImageClassificationFourier": {"d_model": 261, "num_cross_attention_heads": 1},
     "PerceiverForImageClassificationConvProcessing": {"d_model": 322, "num_cross_attention_heads": 1},
     "TimmBackbone": {"backbone": "resnet18"},
@@ -156,7 +156,7 @@ def _siglip2(device: str) -> dict[str, Tensor]:
 
 
 def _pair(device: str) -> dict[str, Tensor]:
-    return {"pixel_values": torch.zeros(BATCH, 2, 3, 480, 640, device=device)}
+    return {"pixel_values": torch.zeros(BATCH, 2, 3, 160, 160, device=device)}
 
 
 INPUTS = {

@@ -92,3 +92,14 @@ def test_shares_add_up_to_the_cost(kind, d):
     coupling = optimal_coupling(source, target)
     cost = coupling_cost(source, target[coupling.partner])
     assert coupling.shares.mean() == pytest.approx(cost, rel=1e-12 if d == 1 or kind == "near" else 0.1)
+
+
+@pytest.mark.parametrize("exponent", [-240, -80, 70, 110, 220])
+def test_a_power_of_two_changes_no_bit_of_coupling_or_shares(exponent):
+    source, target = np.random.default_rng(0).normal(size=(2, 100, 3))
+    plain, scaled = (
+        optimal_coupling(source, target),
+        optimal_coupling(source * 2.0**exponent, target * 2.0**exponent),
+    )
+    np.testing.assert_array_equal(scaled.partner, plain.partner)
+    np.testing.assert_array_equal(scaled.shares, plain.shares * 4.0**exponent)
