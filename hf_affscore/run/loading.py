@@ -333,7 +333,7 @@ def _device(options: Options) -> torch.device:
     from accelerate import PartialState
 
     if not options.device:
-        return PartialState().device
+        return torch.device(PartialState().device)
     try:
         return torch.empty(0, device=options.device).device
     except (RuntimeError, AssertionError, NotImplementedError) as error:

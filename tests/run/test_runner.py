@@ -367,7 +367,14 @@ def test_the_cache_is_where_the_environment_says(cache):
 def test_a_stopped_run_says_how_to_go_on(tmp_path, number, code):
     command = [sys.executable, "-m", "hf_affscore", *ARGUMENTS, "--num-samples", "512", "--batch-size", "4"]
     process = subprocess.Popen(
-        command, env=environment(tmp_path), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command,
+        env=environment(tmp_path),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(
+            signal.SIGINT, signal.SIG_DFL
+        ),  # a shell's background jobs ignore it
     )
     while process.poll() is None and not list(tmp_path.glob("*/batch-*")):
         time.sleep(0.01)
