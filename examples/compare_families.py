@@ -16,6 +16,7 @@ import dataclasses
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from timm.models.mlp_mixer import MlpMixer
@@ -37,7 +38,9 @@ from examples.train_digits_resnet import (
     train,
 )
 from hf_affscore.assets import DEMO_DATASET
-from hf_affscore.comparison import Comparison
+
+if TYPE_CHECKING:
+    from hf_affscore.comparison import Comparison
 
 
 class NoShortcut(nn.Module):

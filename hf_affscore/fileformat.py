@@ -44,6 +44,7 @@ IDENTITY: dict[str, type] = {
 SOURCE: dict[str, tuple[str, str]] = {
     "model": ("model", "id"),
     "model_revision": ("model", "revision"),
+    "weights": ("model", "weights"),  # None: the checkpoint's own
     "dataset": ("dataset", "id"),
     "dataset_config": ("dataset", "config"),
     "dataset_split": ("dataset", "split"),
@@ -121,6 +122,7 @@ def decode(document: bytes, table: bytes, where: str) -> tuple[dict[str, Any], l
             )
     try:
         loaded = json.loads(document, parse_constant=_refuse_constant)
+        json.dumps(loaded, ensure_ascii=False).encode()  # half a surrogate pair could not be written again
     except (ValueError, RecursionError) as error:
         raise SignatureError(f"{what} is not a JSON document: {error}") from error
     _check_document(loaded, what)
@@ -218,8 +220,9 @@ def read_parquet(content: bytes, what: str) -> pa.Table:
 
 
 def _check_columns(table: pa.Table, what: str) -> None:
-    """Refuse columns of other types than a row has."""
+    """Refuse columns of other types than a row has, rows without identity, and scores that are none."""
     import pyarrow as pa
+    import pyarrow.compute as pc
 
     arrow = {int: pa.int64(), str: pa.string()}
     names = table.column_names
@@ -235,5 +238,11 @@ def _check_columns(table: pa.Table, what: str) -> None:
         wrong.append("affinity_score (missing)")
     elif table.num_rows and table.schema.field("affinity_score").type != pa.float64():
         wrong.append("affinity_score (not a number)")
+    if not wrong:
+        wrong = [f"{name} (empty cells)" for name in IDENTITY if name in names and table[name].null_count]
+    if not wrong and table.num_rows:
+        score = table["affinity_score"]
+        if pc.any(pc.or_(pc.less(score, -1e-9), pc.greater(score, 1 + 1e-9))).as_py():  # false for nan
+            wrong.append("affinity_score (outside 0 to 1)")
     if wrong:
         raise SignatureError(f"{what} has columns that no signature has: {', '.join(wrong)}.")

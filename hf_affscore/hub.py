@@ -91,8 +91,8 @@ def explain(error: Exception, what: str, revision: str | None = None) -> str | N
         return f"{what} needs a token, and there is none: {_LOG_IN}."
     if isinstance(error, unreachable):
         return (
-            f"{what} is not in the local cache, and the Hub could not be reached. "
-            "Go online (unset HF_HUB_OFFLINE) once, or pass a local folder."
+            f"{what} is not in the local cache, and the Hub could not be reached; there is no local folder of that "
+            "name either. Check the path, or go online once (with HF_HUB_OFFLINE unset)."
         )
     if isinstance(error, errors.HfHubHTTPError):
         return _explain_status(error, what)

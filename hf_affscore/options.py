@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from types import NoneType
 from typing import Any, Literal, get_args
 
 from hf_affscore.errors import InputError
@@ -26,6 +27,25 @@ def _option(default: Any, help: str, *, metavar: str | None = None, recorded: bo
     return field(
         default=default, repr=recorded, metadata={"help": help, "metavar": metavar, "recorded": recorded}
     )
+
+
+#: Types of the options whose value is not from a closed set. A bool is no number here, nor a number a bool.
+_KINDS: dict[str, tuple[type, ...]] = {
+    **dict.fromkeys(("group_size", "seed", "sparsity_samples", "num_groups"), (int,)),
+    **dict.fromkeys(("max_images", "batch_size"), (int, NoneType)),
+    **dict.fromkeys(
+        ("shuffle", "shrinkage", "random_weights", "trust_remote_code", "cache", "progress"), (bool,)
+    ),
+    **dict.fromkeys(
+        (
+            *("split", "dataset_config", "image_column", "device", "device_map"),
+            *("attn_implementation", "revision", "dataset_revision"),
+        ),
+        (str, NoneType),
+    ),
+    "memory_limit": (float, int),
+    "token": (str, bool, NoneType),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +82,10 @@ class Options:
     )
     sparsity_samples: int = _option(128, "images to measure sparsity on", metavar="N")
     shrinkage: bool = _option(True, "add the score with Ledoit-Wolf covariances")
-    regularization: float = _option(1e-6, "ridge added to both covariances", metavar="R")
+    regularization: float | Literal["relative"] = _option(
+        1e-6, 'ridge added to both covariances; "relative": in units of their mean variance', metavar="R"
+    )
+    num_groups: int = _option(1, "also score this many disjoint parts of the samples", metavar="N")
     dtype: DType = _option("float32", "number format of the model's weights")
     random_weights: bool = _option(False, "analyse the architecture untrained, its weights drawn by the seed")
     device: str | None = _option(None, "device of the model; default: a GPU if there is one")
@@ -87,17 +110,30 @@ class Options:
             if not fine:
                 raise InputError(f"{name} is {getattr(self, name)!r}; expected {wanted}")
 
+        for name, kinds in _KINDS.items():
+            value = getattr(self, name)
+            fine = isinstance(value, kinds) and (bool in kinds or not isinstance(value, bool))
+            wanted = " or ".join("None" if kind is NoneType else kind.__name__ for kind in kinds)
+            expect(name, fine, f"{wanted}.")
         at_least_two = "at least 2: a covariance needs two samples."
         samples = self.group_size if self.num_samples == "all" else self.num_samples
         expect("num_samples", isinstance(samples, int) and samples >= 2, at_least_two)
         expect("group_size", self.group_size >= 2, at_least_two)
         expect("max_images", self.max_images is None or self.max_images >= 2, at_least_two)
         expect("memory_limit", self.memory_limit >= 0, "a number of gigabytes, or 0.")
+        expect("seed", self.seed >= 0, "0 or more.")
         expect("batch_size", self.batch_size is None or self.batch_size >= 1, "a positive number, or None.")
-        expect("regularization", 0 <= self.regularization < float("inf"), "a finite number of at least 0.")
+        ridge: Any = 0.0 if self.regularization == "relative" else self.regularization
+        fine = isinstance(ridge, int | float) and not isinstance(ridge, bool) and 0 <= ridge < float("inf")
+        expect("regularization", fine, "a finite number of at least 0, or 'relative'.")
+        parts = isinstance(samples, int) and 1 <= self.num_groups <= samples // 2
+        expect("num_groups", parts, f"1 to {samples // 2}: every part needs two samples.")
         expect("sparsity_samples", self.sparsity_samples >= 0, "a number of images, or 0.")
         for name in ("include", "exclude"):
-            expect(name, not isinstance(getattr(self, name), str), "a list of patterns.")
+            patterns: Any = getattr(self, name)
+            fine = isinstance(patterns, Sequence) and not isinstance(patterns, str | bytes)
+            fine = fine and all(isinstance(pattern, str) for pattern in patterns)
+            expect(name, fine, "a list of patterns.")
         expect("pooling", self.pooling in get_args(Pooling), f"one of {', '.join(get_args(Pooling))}.")
         expect("dtype", self.dtype in get_args(DType), f"one of {', '.join(get_args(DType))}.")
 

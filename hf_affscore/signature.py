@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -79,6 +79,17 @@ class Record(Mapping[str, Any]):
     def __len__(self) -> int:
         return len(self._fields)
 
+    def __eq__(self, other: object) -> bool:
+        """Equal fields; nan, which stands for an undefined number, equals nan."""
+        if not isinstance(other, Mapping):
+            return NotImplemented
+        return self._fields.keys() == other.keys() and all(
+            value == other[name] or (_is_nan(value) and _is_nan(other[name]))
+            for name, value in self._fields.items()
+        )
+
+    __hash__ = None  # type: ignore[assignment]
+
     def __repr__(self) -> str:
         return f"Record({', '.join(f'{name}={value!r}' for name, value in self._fields.items())})"
 
@@ -123,8 +134,9 @@ class Signature:
 
     @property
     def name(self) -> str:
-        """What the network is called: the Hub id, folder or class it came from."""
-        return str(self.metadata.get("model", {}).get("id", "unknown"))
+        """What the network is called: the Hub id, folder or class it came from, and if it is untrained."""
+        model = self.metadata.get("model", {})
+        return str(model.get("id", "unknown")) + (" (random weights)" if model.get("weights") else "")
 
     def summary(self) -> dict[str, float | int]:
         """Minimum, maximum, mean, median, population standard deviation and count of the defined scores.
@@ -185,6 +197,7 @@ class Signature:
         *,
         model: str | None = None,
         model_revision: str | None = None,
+        weights: str | None = None,
         dataset: str | None = None,
         dataset_config: str | None = None,
         dataset_split: str | None = None,
@@ -197,9 +210,11 @@ class Signature:
         Args:
             source: The folder of one signature, or a collection of many: a data set repository on the Hub
                 (``"user/signatures"``), or a local copy of one.
-            model: Which network of a collection, by the id it was analysed under. This and the next five may
+            model: Which network of a collection, by the id it was analysed under. This and the next six may
                 be left out as long as one signature remains.
             model_revision: Its commit, or the beginning of it.
+            weights: ``"random"`` for one that was analysed untrained; default: the checkpoint's own weights
+                where both are there.
             dataset: The data set it was analysed on.
             dataset_config: The configuration of that data set.
             dataset_split: Its split.
@@ -216,6 +231,7 @@ class Signature:
         choice = {
             "model": model,
             "model_revision": model_revision,
+            "weights": weights,
             "dataset": dataset,
             "dataset_config": dataset_config,
             "dataset_split": dataset_split,
@@ -290,11 +306,7 @@ class Signature:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Signature):
             return NotImplemented
-        return (
-            _comparable(self.rows) == _comparable(other.rows)
-            and self.skipped == other.skipped
-            and self.metadata == other.metadata
-        )
+        return self.rows == other.rows and self.skipped == other.skipped and self.metadata == other.metadata
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -319,8 +331,5 @@ def _read_files(folder: Path) -> dict[str, bytes]:
         ) from error
 
 
-def _comparable(rows: Iterable[Record]) -> list[dict[str, Any]]:
-    """Rows in which nan equals nan."""
-    return [
-        {k: "nan" if isinstance(v, float) and math.isnan(v) else v for k, v in row.items()} for row in rows
-    ]
+def _is_nan(value: Any) -> bool:
+    return isinstance(value, float) and math.isnan(value)

@@ -8,15 +8,15 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
     from hf_affscore.comparison import Comparison
     from hf_affscore.run.analyze import Outcome
+    from hf_affscore.run.cache import CacheEntry
     from hf_affscore.run.inspection import Inspection
-    from hf_affscore.run.journal import CacheEntry
     from hf_affscore.signature import Record, Signature
 
 BAR_WIDTH = 20
@@ -36,12 +36,12 @@ def print_signature(signature: Signature) -> None:
         table.add_row(
             Text(call_name(row)), Text(row.activation), str(row.dim), f"{row.affinity_score:.4f}", _bar(row)
         )
-    console.print(table)
+    _print(console, table)
     summary = signature.summary()
     measures = "  ".join(f"{name} {summary[name]:.4f}" for name in ("min", "median", "mean", "max", "std"))
-    console.print(f"\n{summary['count']} scores   {measures}")
+    _print(console, f"\n{summary['count']} scores   {measures}")
     for text in _notes(signature):
-        console.print(Text(text))
+        _print(console, Text(text))
 
 
 def print_inspection(inspection: Inspection) -> None:
@@ -52,18 +52,19 @@ def print_inspection(inspection: Inspection) -> None:
         table.add_column(name, justify=justify, overflow="fold")  # type: ignore[arg-type]
     for row in inspection.rows:
         table.add_row(Text(call_name(row)), Text(row.activation), row.shape, str(row.dim))
-    console.print(table)
+    _print(console, table)
     if inspection.skipped:
-        console.print("\nnot scored")
+        _print(console, "\nnot scored")
     reasons = Counter((row.activation, row.reason) for row in inspection.skipped)
     for (activation, reason), count in reasons.items():
-        console.print(Text(f"  {count} x {activation}: {reason}"))
+        _print(console, Text(f"  {count} x {activation}: {reason}"))
     cost = inspection.cost
-    console.print(
+    _print(
+        console,
         f"\n{len(inspection.rows)} activations, {len(inspection.skipped)} not scored. "
         f"{cost.num_samples} images: about {cost.memory_bytes / 1e9:.1f} GB of memory "
         f"({cost.weights_bytes / 1e9:.2f} weights, {cost.rows_bytes / 1e9:.2f} rows), roughly "
-        f"{cost.forward_seconds:.0f} s of forward passes on this CPU and {cost.score_seconds:.0f} s of scoring."
+        f"{cost.forward_seconds:.0f} s of forward passes on this CPU and {cost.score_seconds:.0f} s of scoring.",
     )
 
 
@@ -83,14 +84,14 @@ def print_comparison(comparison: Comparison) -> None:
         accuracy = "" if math.isnan(line["accuracy"]) else f"{line['accuracy']:.4f}"
         nearest = "".join(f"{other} ({distance:.3f})" for other, distance in comparison.nearest(name, 1))
         table.add_row(Text(name), str(line["activations"]), *figures, modes, accuracy, Text(nearest))
-    console.print(table)
+    _print(console, table)
     correlations = comparison.correlation_summary()
     if len(correlations):
-        console.print("\ncorrelation with the score, mean and standard deviation over networks")
+        _print(console, "\ncorrelation with the score, mean and standard deviation over networks")
     for statistic, mean, std, _ in correlations.itertuples():
-        console.print(Text(f"  {statistic!s:<24}{mean:+.2f} +- {std:.2f}"))
+        _print(console, Text(f"  {statistic!s:<24}{mean:+.2f} +- {std:.2f}"))
     for difference in comparison.differences:
-        console.print(Text(f"made differently: {difference}"))
+        _print(console, Text(f"made differently: {difference}"))
 
 
 def print_outcomes(outcomes: Sequence[Outcome]) -> None:
@@ -105,7 +106,7 @@ def print_outcomes(outcomes: Sequence[Outcome]) -> None:
         summary = outcome.signature.summary() if outcome.signature else {}
         figures = [f"{summary[name]:.4f}" if summary else "" for name in ("median", "min", "max")]
         table.add_row(Text(outcome.model), str(summary.get("count", "")), *figures, Text(outcome.error or ""))
-    console.print(table)
+    _print(console, table)
 
 
 def print_cache(entries: Sequence[CacheEntry]) -> None:
@@ -121,7 +122,14 @@ def print_cache(entries: Sequence[CacheEntry]) -> None:
         table.add_row(
             entry.key, *names, str(asked["options"]["num_samples"]), state, f"{entry.size / 1e6:.1f} MB"
         )
-    console.print(table)
+    _print(console, table)
+
+
+def _print(console: Console, *renderables: RenderableType) -> None:
+    """Print without the blanks that fill every line of a table up to its width."""
+    with console.capture() as printed:
+        console.print(*renderables)
+    print("\n".join(line.rstrip() for line in printed.get().splitlines()))
 
 
 def call_name(row: Record) -> str:
@@ -146,6 +154,12 @@ def _bar(row: Record) -> Text:
 
 def _notes(signature: Signature) -> list[str]:
     notes = []
+    few = [row for row in signature.rows if "are needed" in (row.get("interval_reason") or "")]
+    if few:
+        notes.append(
+            f"{len(few)} scores rest on few samples for their width and may be too high: {few[0].module} has "
+            f"{few[0].interval_reason}"
+        )
     if signature.skipped:
         reasons: dict[str, int] = {}
         for record in signature.skipped:

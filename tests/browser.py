@@ -1,4 +1,8 @@
-"""A page in headless Chromium, with everything it says and asks for written down."""
+"""Debian's Chromium without a window, for pages that people look at. Nothing is downloaded.
+
+A folder of tests that wants an empty page takes the fixture in its conftest:
+``from tests.browser import page as page``.
+"""
 
 from __future__ import annotations
 

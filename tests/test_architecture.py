@@ -25,6 +25,7 @@ ALLOWED = {
     "tables": {"signature"},
     "publish": {"signature"},
     "metrics": {"run", "score", "signature", "plots", "publish", "tables"},
+    "spaces": {"comparison", "plots", "report", "publish"},
 }
 LEAVES = {"errors", "fileformat", "options", "storage", "hub", "assets", ""}
 HEAVY = [

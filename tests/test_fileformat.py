@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import math
 from typing import Any
 
 import pyarrow as pa
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from hf_affscore import fileformat
 from hf_affscore.errors import SignatureError
 from hf_affscore.fileformat import JSON_FILE, SOURCE, TABLE_FILE
-from hf_affscore.signature import Signature
+from hf_affscore.signature import Record, Signature
 from tests.publish.samples import signature
 
 FILES = signature(cka=0.25).to_files()
@@ -157,3 +158,27 @@ def test_sizes_are_limited_before_anything_is_decoded(monkeypatch: pytest.Monkey
 def test_odd_json_is_refused(text: bytes) -> None:
     with pytest.raises(SignatureError, match="not a"):
         Signature.from_files({**FILES, JSON_FILE: text}, "here")
+
+
+@pytest.mark.parametrize(
+    ("score", "fine"), [(0.0, True), (1.0, True), (math.nan, True), (5.0, False), (-0.1, False)]
+)
+def test_a_score_is_between_0_and_1_or_undefined(score, fine, tmp_path):
+    folder = Signature((Record(index=0, module="act", affinity_score=score),), (), {}).save_pretrained(
+        tmp_path
+    )
+    if fine:
+        assert len(Signature.from_pretrained(folder).rows) == 1
+    else:
+        with pytest.raises(SignatureError, match=r"outside 0 to 1"):
+            Signature.from_pretrained(folder)
+
+
+def test_half_a_surrogate_pair_is_refused_when_read(tmp_path):
+    folder = Signature(
+        (Record(index=0, module="act", affinity_score=0.5),), (), {"model": {"id": "x"}}
+    ).save_pretrained(tmp_path)
+    document = folder / "signature.json"
+    document.write_bytes(document.read_bytes().replace(b'"x"', rb'"\ud800"'))
+    with pytest.raises(SignatureError, match="is not a JSON document"):
+        Signature.from_pretrained(folder)

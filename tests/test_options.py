@@ -40,6 +40,18 @@ def test_the_command_line_has_exactly_the_options_and_their_defaults():
         ({"regularization": float("nan")}, "regularization is nan"),
         ({"pooling": "max"}, "pooling is 'max'; expected one of paper"),
         ({"dtype": "int8"}, "dtype is 'int8'; expected one of float32"),
+        ({"batch_size": 2.5}, "batch_size is 2.5; expected int or None"),
+        ({"group_size": "8"}, "group_size is '8'; expected int"),
+        ({"num_groups": True}, "num_groups is True; expected int"),
+        ({"max_images": "9"}, "max_images is '9'; expected int or None"),
+        ({"seed": -1}, "seed is -1; expected 0 or more"),
+        ({"seed": None}, "seed is None; expected int"),
+        ({"shuffle": "no"}, "shuffle is 'no'; expected bool"),
+        ({"split": 5}, "split is 5; expected str or None"),
+        ({"memory_limit": "4"}, "memory_limit is '4'; expected float or int"),
+        ({"include": [1]}, "include is [1]; expected a list of patterns".replace("[", "\\[")),
+        ({"exclude": None}, "exclude is None; expected a list of patterns"),
+        ({"regularization": True}, "regularization is True; expected a finite number"),
     ],
 )
 def test_values_out_of_range_are_refused_with_what_is_allowed(changed, sentence):

@@ -127,20 +127,22 @@ def _run_many(arguments: argparse.Namespace, options: dict[str, Any]) -> None:
     outcomes = analyze_many(arguments.models, arguments.dataset, **options)
     if not _is_main():
         return
-    for outcome in outcomes:
-        if outcome.signature is not None and (arguments.output or arguments.push_to_hub):
-            folder = (arguments.output or Path()) / _folder_for(outcome.signature)
-            outcome.signature.save_pretrained(folder)
-            outcome.signature.plot(folder / "signature.png")
-            if arguments.push_to_hub:
-                _push(outcome.signature, folder, arguments)
+    made = [outcome.signature for outcome in outcomes if outcome.signature is not None]
+    if arguments.output or arguments.push_to_hub:
+        folders = [(arguments.output or Path()) / _folder_for(signature) for signature in made]
+        for signature, folder in zip(made, folders, strict=True):  # all are safe before the first is sent
+            signature.save_pretrained(folder)
+            signature.plot(folder / "signature.png")
     if arguments.json:
         print(
             json.dumps([_outcome(each) for each in outcomes], indent=2, ensure_ascii=False, allow_nan=False)
         )
     else:
         print_outcomes(outcomes)
-    failed = sum(outcome.signature is None for outcome in outcomes)
+    if arguments.push_to_hub:
+        for signature, folder in zip(made, folders, strict=True):
+            _push(signature, folder, arguments)
+    failed = len(outcomes) - len(made)
     if failed:
         raise ModelError(f"{failed} of {len(outcomes)} models could not be analysed; the reasons are above.")
 
@@ -175,7 +177,7 @@ def _run_inspect(arguments: argparse.Namespace) -> None:
 
 
 def _run_cache_ls(arguments: argparse.Namespace) -> None:
-    from hf_affscore.run.journal import cache_entries
+    from hf_affscore.run.cache import cache_entries
     from hf_affscore.tables import print_cache
 
     entries = cache_entries()
@@ -186,7 +188,7 @@ def _run_cache_ls(arguments: argparse.Namespace) -> None:
 
 
 def _run_cache_rm(arguments: argparse.Namespace) -> None:
-    from hf_affscore.run.journal import cache_entries, remove_from_cache
+    from hf_affscore.run.cache import cache_entries, remove_from_cache
 
     keys = [entry.key for entry in cache_entries()] if arguments.all else arguments.keys
     for key in keys:

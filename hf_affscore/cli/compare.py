@@ -43,7 +43,12 @@ def add_report(commands: Any) -> None:
 
 
 def _add_sources(command: argparse.ArgumentParser) -> None:
-    command.add_argument("sources", nargs="+", metavar="SIGNATURES", help="folder of a signature, or of many")
+    command.add_argument(
+        "sources",
+        nargs="+",
+        metavar="SIGNATURES",
+        help="folder of a signature or of many, or a collection on the Hub: user/signatures",
+    )
     command.add_argument(
         "--published",
         type=Path,

@@ -17,8 +17,11 @@ _FREE = frozenset(
     {
         "revision",  # of the model
         "trust_remote_code",  # a property of the checkpoint
-        "device",  # moves a score by rounding only
-        "batch_size",  # likewise
+        # What moves a score by rounding only.
+        "device",
+        "device_map",
+        "attn_implementation",
+        "batch_size",
         "shrinkage",  # adds a column
         # What these asked for stands, resolved, in the data set's own record.
         "split",
@@ -50,7 +53,9 @@ def _making(signature: Signature) -> dict[str, Any]:
     """How a signature was made, as flat names and values."""
     metadata = signature.metadata
     dataset, options = metadata.get("dataset", {}), metadata.get("options", {})
+    grouped = options.get("num_samples") == "all"  # means over groups are no score of all images at once
     return {
+        "options.num_samples": "all" if grouped else "a number",
         **{f"dataset.{key}": dataset.get(key) for key in _DATASET},
         **{f"options.{key}": value for key, value in options.items() if key not in _FREE},
         "numbers_version": metadata.get("numbers_version"),

@@ -179,7 +179,7 @@ def compare(
     """Compare networks by their signatures (section 5 of the paper).
 
     Args:
-        sources: Signatures, or folders that hold them.
+        sources: Signatures, folders that hold them, or collections on the Hub (``"user/signatures"``).
         published: What is known about the networks, by name: any of ``accuracy``, ``num_parameters``,
             ``year``, ``depth`` and further columns; a frame is read by its index. It goes before what the
             signatures themselves record.
@@ -189,7 +189,8 @@ def compare(
     Raises:
         InputError: There is nothing to compare, a signature has no defined score, ``published`` names an
             unknown network, or signatures were made differently: the message says in what.
-        SignatureError: A folder holds no signature, or a damaged one.
+        SignatureError: A source holds no signature, or a damaged one.
+        HubError: A collection is missing, closed to you, or cannot be reached.
 
     Example:
         >>> from hf_affscore.signature import Record, Signature

@@ -1,14 +1,13 @@
-"""Where signatures come from: objects in memory, and folders that hold one or many."""
+"""Where signatures come from: objects in memory, folders that hold one or many, and collections on the Hub."""
 
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import pandas as pd
 
-from hf_affscore.errors import InputError, SignatureError
-from hf_affscore.signature import JSON_FILE, Signature
+from hf_affscore.errors import InputError
+from hf_affscore.signature import Signature
 
 Source = Signature | str | os.PathLike[str]
 
@@ -17,22 +16,16 @@ def read(source: Source) -> list[Signature]:
     """The signatures that ``source`` stands for.
 
     Args:
-        source: A signature; or a folder that holds a signature, or any number of them further down. Those
-            are read in the order of their paths.
+        source: A signature; a folder that holds a signature, or any number of them further down; or the name
+            of a collection on the Hub.
 
     Raises:
-        SignatureError: The folder does not exist, holds no signature, or holds a damaged one.
+        SignatureError: There is no signature, or a damaged one.
+        HubError: There is neither a folder nor a repository of that name, or the Hub cannot be reached.
     """
-    if isinstance(source, Signature):
-        return [source]
-    folder = Path(source)
-    found = sorted(path.parent for path in folder.rglob(JSON_FILE))
-    if not found:
-        state = f"no {JSON_FILE} in it or below" if folder.is_dir() else "not a folder here"
-        raise SignatureError(
-            f"No signature in {source}: {state}. Make one with `hf-affscore analyze ... --output {source}`."
-        )
-    return [Signature.from_pretrained(path) for path in found]
+    from hf_affscore.publish import load_signatures
+
+    return [source] if isinstance(source, Signature) else load_signatures(source)
 
 
 def read_published(path: str | os.PathLike[str]) -> pd.DataFrame:

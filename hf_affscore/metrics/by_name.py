@@ -16,9 +16,8 @@ asks for it: ``hf-affscore metric install``.
 from __future__ import annotations
 
 import functools
-import importlib.util
 import sys
-from importlib.machinery import ModuleSpec
+from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -38,18 +37,16 @@ def register() -> None:
 
 
 class _UntilImported:
-    """An import hook that finds nothing itself: it waits for one module, adds a last step to it, and goes."""
+    """An import hook for one module: it is found as always, and answered for as soon as it has run."""
 
     def find_spec(self, name: str, path: Any = None, target: ModuleType | None = None) -> ModuleSpec | None:
-        if name != _LOOK_UP_MODULE:
-            return None
-        sys.meta_path.remove(self)
-        spec = importlib.util.find_spec(name)
+        spec = PathFinder.find_spec(name, path) if name == _LOOK_UP_MODULE else None
         if spec is not None and spec.loader is not None:
             run = spec.loader.exec_module
 
             def run_and_answer(module: ModuleType) -> None:
                 run(module)
+                sys.meta_path.remove(self)
                 answer(module)
 
             spec.loader.exec_module = run_and_answer  # type: ignore[method-assign]

@@ -15,6 +15,7 @@ from hf_affscore.signature import Record, Signature
 
 #: Up to this many activations each is named on the axis; beyond, their positions are numbered.
 _NAMED = 40
+_NAME = 56  # characters of a name on the axis
 
 
 def plot_signature(signature: Signature, path: str | os.PathLike[str] | None = None) -> Figure:
@@ -40,9 +41,10 @@ def plot_signature(signature: Signature, path: str | os.PathLike[str] | None = N
         'affinity score'
     """
     rows = signature.rows
-    named = len(rows) <= _NAMED
+    names = _names(rows) if len(rows) <= _NAMED else []
+    height = 3.4 + 0.055 * max(map(len, names), default=10)  # inches; names stand upright below the axis
     with style():
-        figure = new_figure(float(np.clip(4 + 0.12 * len(rows), 7, 14)), 5.0 if named else 4.0)
+        figure = new_figure(float(np.clip(4 + 0.12 * len(rows), 7, 14)), height)
         axes = figure.add_subplot()
         scores = signature.scores
         positions = np.arange(len(rows))
@@ -54,8 +56,8 @@ def plot_signature(signature: Signature, path: str | os.PathLike[str] | None = N
             axes.plot(undefined, np.zeros(undefined.size), "x", color=GREY, label="undefined")
         axes.set(ylim=(-0.03, 1.03), xlim=(-0.7, max(len(rows), 1) - 0.3), ylabel="affinity score")
         axes.set_title(f"{plain(signature.name)}\n{plain(images(signature))}", parse_math=False)
-        if named:
-            _name(axes, rows)
+        if names:
+            label(axes.xaxis, names)
         else:
             axes.set_xlabel("activation, in execution order")
         _legend(figure, axes)
@@ -77,16 +79,16 @@ def _points(axes: Axes, rows: Sequence[Record]) -> None:
 
 
 def _intervals(axes: Axes, rows: Sequence[Record]) -> None:
-    for position, row in enumerate(rows):
-        low, high = row.get("affinity_score_low"), row.get("affinity_score_high")
-        if low is not None and high is not None:
-            axes.plot([position, position], [low, high], color=GREY, linewidth=2.5, alpha=0.5, zorder=1)
+    ends = [[row.get(f"affinity_score_{end}") for row in rows] for end in ("low", "high")]
+    low, high = np.array(ends, dtype=np.float64)  # nan where a row has none
+    (at,) = np.nonzero(np.isfinite(low) & np.isfinite(high))
+    if at.size:
+        axes.vlines(at, low[at], high[at], color=GREY, linewidth=2.5, alpha=0.5, label="95 % interval")
 
 
-def _name(axes: Axes, rows: Sequence[Record]) -> None:
-    """Name each activation below the axis, with the number of its call where it ran before."""
-    names = [f"{row['module']} #{row['call']}" if row["call"] else row["module"] for row in rows]
-    label(axes.xaxis, [plain(name, 32) for name in names])
+def _names(rows: Sequence[Record]) -> list[str]:
+    """What each activation is called below the axis, with the number of its call where it ran before."""
+    return [plain(f"{row['module']} #{row['call']}" if row["call"] else row["module"], _NAME) for row in rows]
 
 
 def _legend(figure: Figure, axes: Axes) -> None:

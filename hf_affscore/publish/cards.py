@@ -124,8 +124,9 @@ def _collection(entries: Sequence[Entry], repo_id: str) -> str:
 
 def _network_row(entry: Entry) -> list[str]:
     picture = f"[{bars(entry.scores) or 'none'}]({entry.folder}/{PICTURE_FILE})"
+    network = repository_link(entry.model, entry.model_revision)
     return [
-        repository_link(entry.model, entry.model_revision),
+        f"{network} ({escape(entry.weights)} weights)" if entry.weights else network,
         _images(entry),
         _count(entry.activations),
         *(number(value) for value in (entry.median, entry.min, entry.max)),
@@ -143,7 +144,7 @@ def _made_row(entry: Entry) -> list[str]:
     options = json.loads(entry.options)
     versions = json.loads(entry.versions)
     return [
-        escape(entry.model or "unnamed"),
+        escape(", ".join(filter(None, [entry.model or "unnamed", entry.weights]))),
         escape(entry.model_revision or "-"),
         escape(entry.dataset_revision or "-"),
         _count(entry.num_samples),

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from hf_affscore.errors import HubError, InputError
 from hf_affscore.hub import Kind, client, failures_named
@@ -23,7 +23,8 @@ from hf_affscore.hub import Kind, client, failures_named
 if TYPE_CHECKING:
     from huggingface_hub import CommitInfo, DatasetInfo, HfApi, ModelInfo, SpaceInfo
 
-ATTEMPTS = 30
+CONFLICTS = 30  # times that someone else may be faster
+FAULTS = 6  # times that the Hub or the network may fail
 LONGEST_PAUSE = 8.0  # seconds between two attempts
 PATIENCE = 300.0  # seconds that a Retry-After may ask for
 
@@ -68,6 +69,7 @@ class State:
             ) from error
 
 
+T = TypeVar("T")
 Change = Callable[[State], Mapping[str, bytes]]
 
 
@@ -97,42 +99,80 @@ def commit_change(
         private: Whether one made here is private.
 
     Raises:
-        HubError: The Hub refused, or could not be reached in :data:`ATTEMPTS` attempts.
+        HubError: The Hub refused; or after all attempts others were faster, or it could not be reached.
     """
-    from httpx2 import HTTPError
-
     api = client(token)
+
+    def attempt() -> CommitInfo:
+        state = _state(api, kind, repo_id, revision, create=create and not create_pr, private=private)
+        return _commit(state, change(state), message, revision, create_pr=create_pr)
+
     with failures_named(kind, repo_id, revision, publishing=True):
-        for attempt in range(1, ATTEMPTS + 1):
-            try:
-                state = _state(api, kind, repo_id, revision, create=create and not create_pr, private=private)
-                return _commit(state, change(state), message, revision, create_pr=create_pr)
-            except HTTPError as error:
-                pause = _pause(error, attempt)
-                if pause is None or attempt == ATTEMPTS:
-                    raise
-            time.sleep(pause)
-    raise AssertionError("the last attempt returns or raises")
+        return retried(attempt)
 
 
-def _pause(error: Exception, attempt: int) -> float | None:
-    """Seconds to wait before the next attempt, or ``None`` where no attempt would help.
+def retried(action: Callable[[], T]) -> T:
+    """The result of ``action``, begun again after conflicts and after faults that pass.
 
     Pauses double and are drawn at random below that, so that writers who collided once do not again.
     """
-    from httpx2 import TransportError
+    from httpx2 import HTTPError
+    from huggingface_hub.errors import LocalEntryNotFoundError, RevisionResolutionError
+
+    conflicts = faults = 0
+    while True:
+        try:
+            return action()
+        except (HTTPError, LocalEntryNotFoundError, RevisionResolutionError, RuntimeError) as raised:
+            error = _unwrapped(raised)
+            if _is_conflict(error):
+                conflicts += 1
+            else:
+                faults += 1
+            pause = _asked_pause(error)
+            if not _passes(error) or conflicts == CONFLICTS or faults == FAULTS or (pause or 0) > PATIENCE:
+                raise error from raised.__cause__
+        longest = min(LONGEST_PAUSE, 0.25 * 2 ** (conflicts + faults))
+        time.sleep(random.uniform(0, longest) if pause is None else pause)
+
+
+def _unwrapped(error: Exception) -> Exception:
+    """The HTTP error behind one that the client raises for a large file, or when its cache cannot help out."""
+    from httpx2 import HTTPError
+
+    cause = error.__cause__
+    return cause if isinstance(cause, HTTPError) and not isinstance(error, HTTPError) else error
+
+
+def _status(error: Exception) -> int | None:
+    """The status of the answer that an error is about; ``None`` where there was no answer."""
     from huggingface_hub.errors import HfHubHTTPError
 
-    if isinstance(error, HfHubHTTPError):
-        status = error.response.status_code
-        wait = error.response.headers.get("Retry-After", "")
-        if status in (429, 503) and wait.isdigit():
-            return float(wait) if float(wait) <= PATIENCE else None
-        if status not in (409, 412, 429) and status < 500:
-            return None
-    elif not isinstance(error, TransportError):
+    return error.response.status_code if isinstance(error, HfHubHTTPError) else None
+
+
+def _is_conflict(error: Exception) -> bool:
+    return _status(error) in (409, 412)
+
+
+def _passes(error: Exception) -> bool:
+    """Whether another attempt can help: conflicts, rate limits, faults of the Hub, broken connections."""
+    from httpx2 import TransportError
+
+    status = _status(error)
+    if status is None:
+        return isinstance(error, TransportError)
+    return status in (409, 412, 429) or status >= 500
+
+
+def _asked_pause(error: Exception) -> float | None:
+    """The seconds that the Hub asks to wait, if it does."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    if not isinstance(error, HfHubHTTPError) or error.response.status_code not in (429, 503):
         return None
-    return random.uniform(0, min(LONGEST_PAUSE, 0.25 * 2**attempt))
+    wait = error.response.headers.get("Retry-After", "")
+    return float(wait) if wait.isdigit() else None
 
 
 def _state(
@@ -156,7 +196,6 @@ def _commit(
     state: State, files: Mapping[str, bytes], message: str, revision: str | None, *, create_pr: bool
 ) -> CommitInfo:
     """One commit on top of ``state``. Files the repository has already are left out by the client."""
-    from httpx2 import HTTPError
     from huggingface_hub import CommitOperationAdd
 
     try:
@@ -170,10 +209,6 @@ def _commit(
                 create_pr=create_pr,
                 parent_commit=state.commit,
             )
-    except RuntimeError as error:  # the client wraps what happened to a large file
-        if isinstance(error.__cause__, HTTPError):
-            raise error.__cause__ from None
-        raise
     except ValueError as error:  # the Hub's verdict on the metadata of a card
         if "README.md" not in str(error):
             raise

@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, TypeVar
 from hf_affscore.errors import HubError, SignatureError
 from hf_affscore.fileformat import JSON_FILE, MAX_TABLE, TABLE_FILE
 from hf_affscore.hub import client, failures_named
+from hf_affscore.publish.commit import retried
 from hf_affscore.publish.index import INDEX_FILE, Entry, matching, read_index
+from hf_affscore.publish.markdown import is_repo_id
 from hf_affscore.signature import Signature
 
 if TYPE_CHECKING:
@@ -82,11 +84,14 @@ def fetch_signature(
         folders = _local_folders(Path(source))
         chosen = matching(folders, choice, str(source))
         return kind.from_pretrained(folders[chosen])
-    repo_id = str(source)
-    with failures_named("dataset", repo_id, revision, publishing=True):
+    repo_id = _repo_id(source)
+
+    def fetch() -> S:
         collection = _open(repo_id, revision, token)
-        entry = matching(_entries(collection), choice, repo_id)
-        return _load(kind, collection, [entry])[0]
+        return _load(kind, collection, [matching(_entries(collection), choice, repo_id)])[0]
+
+    with failures_named("dataset", repo_id, revision, publishing=True):
+        return retried(fetch)
 
 
 def load_signatures(
@@ -106,10 +111,23 @@ def load_signatures(
     """
     if Path(source).is_dir():
         return [Signature.from_pretrained(folder) for folder in _local_folders(Path(source)).values()]
-    repo_id = str(source)
-    with failures_named("dataset", repo_id, revision, publishing=True):
+    repo_id = _repo_id(source)
+
+    def fetch() -> list[Signature]:
         collection = _open(repo_id, revision, token)
         return _load(Signature, collection, _entries(collection))
+
+    with failures_named("dataset", repo_id, revision, publishing=True):
+        return retried(fetch)
+
+
+def _repo_id(source: str | os.PathLike[str]) -> str:
+    if not is_repo_id(str(source)):
+        raise SignatureError(
+            f"No signature in {source}: it is neither a folder with {JSON_FILE} nor a Hub id (expected "
+            f"'user/signatures'). Make one with `hf-affscore analyze ... --output {source}`."
+        )
+    return str(source)
 
 
 def _open(repo_id: str, revision: str | None, token: str | bool | None) -> _Collection:

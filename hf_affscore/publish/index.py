@@ -41,6 +41,7 @@ class Entry:
 
     model: str | None = None
     model_revision: str | None = None
+    weights: str | None = None
     dataset: str | None = None
     dataset_config: str | None = None
     dataset_split: str | None = None
@@ -120,7 +121,7 @@ def folder_name(source: Mapping[str, str | None]) -> str:
 
     Example:
         >>> folder_name({"model": "Microsoft/ResNet-50", "dataset": "cifar10"})
-        'microsoft-resnet-50-cifar10-ed1dd7f03ed4'
+        'microsoft-resnet-50-cifar10-139ad0bfe02d'
     """
     known = {name: value for name, value in source.items() if value is not None}
     digest = hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()
@@ -134,7 +135,8 @@ def matching(entries: Iterable[Entry], choice: Mapping[str, str | None], where: 
 
     Args:
         entries: All there are.
-        choice: Values of the key; revisions may be cut short, and ``None`` stands for any.
+        choice: Values of the key; revisions and weights may be cut short, and ``None`` stands for any, except
+            that untrained networks are only meant when asked for, or when there is nothing else.
         where: What to call the collection in messages.
 
     Raises:
@@ -143,6 +145,8 @@ def matching(entries: Iterable[Entry], choice: Mapping[str, str | None], where: 
     asked = {name: value for name, value in choice.items() if value is not None}
     entries = list(entries)
     found = [entry for entry in entries if all(_fits(entry, name, value) for name, value in asked.items())]
+    if "weights" not in asked:
+        found = [entry for entry in found if entry.weights is None] or found
     if len(found) == 1:
         return found[0]
     wanted = f" for {', '.join(f'{name}={value!r}' for name, value in asked.items())}" if asked else ""
@@ -156,7 +160,8 @@ def matching(entries: Iterable[Entry], choice: Mapping[str, str | None], where: 
 
 def _fits(entry: Entry, name: str, value: str) -> bool:
     actual = entry.source[name]
-    return actual == value or (name.endswith("revision") and actual is not None and actual.startswith(value))
+    shortened = name in ("model_revision", "weights", "dataset_revision")
+    return actual == value or (shortened and actual is not None and actual.startswith(value))
 
 
 def _schema() -> pa.Schema:

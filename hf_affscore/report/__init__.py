@@ -92,7 +92,8 @@ def _document(comparison: Comparison) -> dict[str, Any]:
 def _rows(signature: Signature) -> dict[str, Any]:
     """The rows of one network, by column: far smaller than a record for each."""
     rows = signature.rows
-    columns = ("affinity_score", *companions(signature))
+    interval = [name for name in ("affinity_score_low", "affinity_score_high") if rows and name in rows[0]]
+    columns = ("affinity_score", *interval, *companions(signature))
     return {
         "rows": {
             name: [row.get(name) for row in rows] for name in ("module", "activation", "call", "reason")

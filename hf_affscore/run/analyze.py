@@ -37,7 +37,8 @@ def analyze(
     exclude: Sequence[str] = DEFAULT.exclude,
     sparsity_samples: int = DEFAULT.sparsity_samples,
     shrinkage: bool = DEFAULT.shrinkage,
-    regularization: float = DEFAULT.regularization,
+    regularization: float | Literal["relative"] = DEFAULT.regularization,
+    num_groups: int = DEFAULT.num_groups,
     dtype: DType = DEFAULT.dtype,
     random_weights: bool = DEFAULT.random_weights,
     device: str | None = DEFAULT.device,
@@ -78,7 +79,9 @@ def analyze(
         exclude: Leave these out, named in the same way.
         sparsity_samples: Images to measure sparsity on, drawn at random.
         shrinkage: Add the score with Ledoit-Wolf covariances.
-        regularization: Ridge added to both covariances.
+        regularization: Ridge added to both covariances; ``"relative"`` takes 1e-6 of each side's mean variance,
+            so that the score does not depend on the scale of the activations.
+        num_groups: Above 1, the samples are also scored in so many disjoint parts: mean and deviation.
         dtype: Number format of the weights of a loaded checkpoint.
         random_weights: Analyse the architecture untrained, its weights drawn by the seed.
         device: Device of a loaded checkpoint; default: a GPU if there is one.
@@ -123,6 +126,7 @@ def analyze(
         sparsity_samples=sparsity_samples,
         shrinkage=shrinkage,
         regularization=regularization,
+        num_groups=num_groups,
         dtype=dtype,
         random_weights=random_weights,
         device=device,

@@ -7,9 +7,11 @@ moves no other image to another batch, and a batch that a killed run had finishe
 
 from __future__ import annotations
 
+import ctypes
 import itertools
+import platform
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from tqdm import tqdm
 
 DEFAULT_BATCH_SIZE = 16
+_GLIBC = platform.libc_ver()[0] == "glibc"
 
 Item = tuple[int, Any]  # position in the stream, encoded image
 
@@ -121,7 +124,7 @@ class Collector:
         group = Group(Features(self._options.memory_limit * 1e9))
         summarize = Summarize(
             self._options.pooling,
-            num_samples=size,
+            num_samples=self._sparsity_range(size),
             sparsity_samples=self._options.sparsity_samples,
             seed=self._options.seed,
         )
@@ -141,7 +144,21 @@ class Collector:
             group.undecodable += sorted(itertools.chain.from_iterable(lines for _, lines in everybody))
             group.taken += self._taken - before
             group.complete = self._taken - before == wanted
+        if not group.complete:
+            self._progress.total = self._progress.n  # there were no more
+            self._progress.refresh()
         return group
+
+    def _sparsity_range(self, size: int) -> int:
+        """How many of the next images to draw those from that sparsity is measured on.
+
+        A shuffled stream is in random order already: its first images are a random draw, and there are as many
+        of them as there can be, also where the stream is shorter than was asked for.
+        """
+        if self._options.shuffle:
+            return min(size, self._options.sparsity_samples)
+        length = len(self._stream.items) if isinstance(self._stream.items, Sized) else size
+        return min(size, length)
 
     def skip(self, taken: int) -> None:
         """Pass over images that an interrupted run has already scored."""
@@ -206,6 +223,7 @@ class Collector:
             undecodable=prepared.undecodable,
         )
         self._journal.save_batch(prepared.start, batch)
+        _give_memory_back()
         return batch
 
     def _forward(self, inputs: dict[str, torch.Tensor], summarize: Summarize) -> Capture[Summary]:
@@ -214,14 +232,17 @@ class Collector:
                 self._checkpoint.forward(inputs)
         except AffscoreError:
             raise
-        except (TypeError, ValueError, AttributeError, NotImplementedError, LookupError) as error:
+        except (RuntimeError, MemoryError):  # perhaps a batch too large: the caller knows
+            raise
+        except Exception as error:  # a model may raise anything, often AssertionError
             raise self._failure(error, inputs) from error
         return seen
 
     def _failure(self, error: Exception, inputs: dict[str, torch.Tensor]) -> ModelError:
         shapes = ", ".join(f"{name} {tuple(value.shape)}" for name, value in inputs.items())
+        why = str(error) or type(error).__name__
         return ModelError(
-            f"{self._checkpoint.metadata['class']} failed on a batch with {shapes}: {error}. "
+            f"{self._checkpoint.metadata['class']} failed on a batch with {shapes}: {why}. "
             "Expected a model that takes images alone; check the size of the images and the processor."
         )
 
@@ -258,8 +279,19 @@ def evaluating(module: nn.Module) -> Iterator[None]:
     training = [part for part in module.modules() if part.training]
     module.eval()
     try:
-        with torch.inference_mode():
+        with torch.no_grad():  # not inference_mode: what a module caches must stay fit for training
             yield
     finally:
         for part in training:
             part.training = True
+
+
+def _give_memory_back() -> None:
+    """Hand freed memory back to the system, where the C library is glibc.
+
+    The rows of a batch are small and stay; the activations around them are large and go. glibc keeps the gaps
+    between the rows, and no activation fits into them again: the process would grow by the size of the
+    activations with every few batches.
+    """
+    if _GLIBC:
+        ctypes.CDLL(None).malloc_trim(0)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import httpx2
 import numpy as np
+import pyarrow
 
 from hf_affscore.errors import DatasetError, InputError
 from hf_affscore.hub import failures_named
@@ -38,6 +39,9 @@ SHUFFLE_BUFFER_LOCAL = 1_000_000
 #: How often a stream that breaks off is opened again, and the first pause before it, in seconds.
 RETRIES = 3
 PAUSE = 0.5
+
+#: What Pillow raises for damaged files, by format.
+UNREADABLE = (OSError, SyntaxError, ValueError, RuntimeError)
 
 #: Where a data set has several splits and none is asked for, the first of these.
 PREFERRED_SPLITS = ("test", "validation", "val", "valid", "train")
@@ -87,6 +91,10 @@ class ImageStream:
                         "Start the same analysis again: it goes on from there."
                     ) from error
                 time.sleep(PAUSE * 2**failures)
+            except pyarrow.ArrowException as error:
+                raise DatasetError(
+                    f"The data set holds a damaged file, after {given} images: {error}. Repair or remove it."
+                ) from error
 
 
 def locate_images(dataset: str | Path, options: Options) -> Source:
@@ -124,6 +132,11 @@ def open_images(
     if isinstance(dataset, datasets.DatasetDict | datasets.IterableDatasetDict):
         return _from_datasets(_choose_split(dict(dataset), options, "The data set"), {"id": None}, options)
     if isinstance(dataset, datasets.Dataset | datasets.IterableDataset):
+        if options.split is not None:
+            raise InputError(
+                f"split is {options.split!r}, but a {type(dataset).__name__} is one split already. "
+                "Choose it before, or pass the DatasetDict."
+            )
         return _from_datasets(dataset, {"id": getattr(dataset.info, "dataset_name", None)}, options)
     if isinstance(dataset, Iterable) and not isinstance(dataset, bytes | dict):
         return _from_iterable(dataset, options)
@@ -195,18 +208,26 @@ def _local(source: Source, options: Options) -> ImageStream:
             splits = {"all": splits} if isinstance(splits, datasets.Dataset) else splits
         else:
             splits = datasets.load_dataset(str(folder), options.dataset_config, streaming=True)
-    except (ValueError, FileNotFoundError, datasets.exceptions.DatasetGenerationError) as error:
+    except (ValueError, OSError, RuntimeError, datasets.exceptions.DatasetGenerationError) as error:
         raise DatasetError(
             f"No images could be read from the folder {folder}: expected image files or Parquet files "
             f"({str(error).splitlines()[0]})"
         ) from error
     where = {"id": source.name, "config": options.dataset_config, "revision": None}
-    return _from_datasets(_choose_split(splits, options, f"The folder {folder}"), where, options)
+    chosen = _choose_split(splits, options, f"The folder {folder}")
+    try:
+        return _from_datasets(chosen, where, options)
+    except (pyarrow.ArrowException, OSError) as error:  # its first example cannot be read
+        raise DatasetError(
+            f"The folder {folder} holds a damaged file: {error}. Repair or remove it."
+        ) from error
 
 
 def _choose_split(splits: dict[str, Any], options: Options, what: str) -> Any:
     """One split, whole or the part of it that ``name[from:to]`` asks for."""
     names = [str(name) for name in splits]
+    if not names:
+        raise DatasetError(f"{what} has no split at all; expected at least one with images.")
     if options.split is None:
         return splits[next((name for name in PREFERRED_SPLITS if name in names), names[0])]
     selection = re.fullmatch(r"([^\[\]]+)(?:\[(\d*):(\d*)\])?", options.split)
@@ -285,6 +306,8 @@ def _image_column(data: datasets.Dataset | datasets.IterableDataset, options: Op
 
 def _decode(item: Any) -> Decoded:
     """An item of an image column: ``{"bytes", "path"}``, or something that already is an image."""
+    if item is None:
+        raise Undecodable("the image is missing")
     if isinstance(item, dict) and item.keys() <= {"bytes", "path"}:
         source = item.get("bytes") or item.get("path")
         if source is None:
@@ -305,7 +328,7 @@ def _open(source: bytes | str) -> Image:
             return to_rgb(Image.open(io.BytesIO(source)))
         with xopen(source, "rb") as file:
             return to_rgb(Image.open(file))
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except (*UNREADABLE, UnidentifiedImageError, Image.DecompressionBombError) as error:
         raise Undecodable(str(error)) from error
 
 
@@ -314,7 +337,10 @@ def _as_image(item: Any) -> Decoded:
     from PIL.Image import Image
 
     if isinstance(item, Image):
-        return to_rgb(item)
+        try:
+            return to_rgb(item)
+        except UNREADABLE as error:  # Pillow reads a file when its pixels are first needed
+            raise Undecodable(str(error)) from error
     if isinstance(item, torch.Tensor):
         if item.ndim != 3:
             raise InputError(f"An image tensor has shape {tuple(item.shape)}; expected (3, H, W).")
@@ -343,7 +369,11 @@ def to_rgb(image: Image) -> Image:
         pixels = np.asarray(image).astype(np.float64)
         image = Image.fromarray(np.clip(np.rint(pixels / 257), 0, 255).astype(np.uint8))
     elif image.mode == "F":
-        pixels = np.nan_to_num(np.asarray(image, dtype=np.float64))
+        pixels = np.asarray(image, dtype=np.float64)
+        finite = pixels[np.isfinite(pixels)] if np.isfinite(pixels).any() else np.zeros(1)
+        pixels = np.nan_to_num(pixels, nan=0.0, posinf=finite.max(), neginf=finite.min())
         low, high = pixels.min(), pixels.max()
         image = Image.fromarray(np.rint((pixels - low) / ((high - low) or 1) * 255).astype(np.uint8))
+    elif image.mode == "P" and isinstance(image.info.get("transparency"), bytes):
+        image = image.convert("RGBA")  # Pillow warns about the direct way
     return ImageOps.exif_transpose(image).convert("RGB")

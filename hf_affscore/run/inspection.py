@@ -19,7 +19,7 @@ from hf_affscore.hub import failures_named
 from hf_affscore.options import Options, Pooling
 from hf_affscore.run.cost import Cost, estimate
 from hf_affscore.run.image_side import PIXELS, image_shape, image_side
-from hf_affscore.run.loading import model_class
+from hf_affscore.run.loading import locate_model, model_class
 from hf_affscore.signature import Record
 
 if TYPE_CHECKING:
@@ -143,11 +143,12 @@ def _configuration(model: Any, options: Options) -> tuple[Any, str]:
             f"model is a {type(model).__name__}; expected a Hub id, a local folder, a configuration of "
             "transformers or a torch.nn.Module."
         )
+    source = locate_model(model, options)
     try:
-        with failures_named("model", str(model), options.revision):
+        with failures_named("model", source.name, options.revision):
             config = AutoConfig.from_pretrained(
-                str(model),
-                revision=options.revision,
+                source.location,
+                revision=source.commit,
                 token=options.token,
                 trust_remote_code=options.trust_remote_code,
             )

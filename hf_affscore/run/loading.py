@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hf_affscore.errors import AffscoreWarning, InputError, ModelError
+from hf_affscore.errors import AffscoreError, AffscoreWarning, InputError, ModelError
 from hf_affscore.hub import failures_named
 from hf_affscore.options import Options
 from hf_affscore.run.image_side import image_shape, image_side
@@ -56,15 +57,33 @@ class Checkpoint:
         """
         import torch
 
-        if isinstance(images[0], torch.Tensor):
-            batch = {"pixel_values": _stack(images)}
-        else:
-            batch = self.preprocess(list(images))
-        parameter = next(self.module.parameters(), torch.empty(0))
+        ready = {isinstance(image, torch.Tensor) for image in images}
+        if len(ready) > 1:
+            raise InputError(
+                "The data set mixes PIL images and tensors; expected one kind. Convert the tensors."
+            )
+        batch = {"pixel_values": _stack(images)} if ready == {True} else self._preprocessed(list(images))
+        # Not the first parameter whatever it is: images must not be rounded to a quantised model's integers.
+        floating = (p for p in self.module.parameters() if p.dtype.is_floating_point and p.dtype.itemsize > 1)
+        anywhere = next(self.module.parameters(), torch.empty(0))
+        parameter = next(floating, torch.empty(0, device=anywhere.device))
         return {
             name: value.to(parameter.device, parameter.dtype if value.is_floating_point() else value.dtype)
             for name, value in batch.items()
         }
+
+    def _preprocessed(self, images: list[Image]) -> dict[str, torch.Tensor]:
+        try:
+            return self.preprocess(images)
+        except AffscoreError:
+            raise
+        except Exception as error:  # a processor may be anybody's function
+            sizes = sorted({image.size for image in images})
+            raise InputError(
+                f"{self.preprocessing['class']} failed on images of sizes {sizes[:5]}: "
+                f"{type(error).__name__}: {error}. Expected a processor that takes RGB images of any size; "
+                "pass another with processor=."
+            ) from error
 
     def forward(self, inputs: dict[str, torch.Tensor]) -> None:
         """Run the network once, or its image side."""
@@ -124,14 +143,16 @@ def _from_source(source: Source, processor: Any, options: Options) -> Checkpoint
             module = _load_module(source, at, options)
             if processor is None:
                 processor = AutoImageProcessor.from_pretrained(source.location, **at)
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+        if options.device_map is None:
+            module = module.to(_device(options)).to(memory_format=torch.channels_last)
+    except AffscoreError:
+        raise
+    except Exception as error:  # damaged files raise anything, SafetensorError for one
         raise ModelError(
             f"Model {source.location!r} could not be loaded: {error} "
             "Expected an image model of transformers or timm with its image processor; "
             "pass processor= if the checkpoint has none."
         ) from error
-    if options.device_map is None:
-        module = module.to(_device(options)).to(memory_format=torch.channels_last)
     preprocess, preprocessing = _preprocessing(processor)
     metadata = {
         "id": source.name,
@@ -158,9 +179,18 @@ def _load_module(source: Source, at: dict[str, Any], options: Options) -> nn.Mod
             drawn: nn.Module = construct(config, **({} if dtype == "auto" else {"dtype": dtype}))
             return drawn
     place = {"device_map": options.device_map} if options.device_map else {}
-    module: nn.Module = loader.from_pretrained(
-        source.location, config=config, dtype=dtype, **at, **attention, **place
+    module: nn.Module
+    module, report = loader.from_pretrained(
+        source.location, config=config, dtype=dtype, output_loading_info=True, **at, **attention, **place
     )
+    missing = sorted(report["missing_keys"])
+    if missing:
+        warnings.warn(
+            f"{source.name} lacks {len(missing)} weights, which were drawn at random: "
+            f"{', '.join(missing[:5])}. Scores of what comes after them are not the checkpoint's.",
+            AffscoreWarning,
+            stacklevel=2,
+        )
     return module
 
 
@@ -190,6 +220,10 @@ def model_class(config: Any) -> Any:
 
 
 def _from_module(module: nn.Module, processor: Any, options: Options) -> Checkpoint:
+    if options.random_weights:
+        raise InputError(
+            "random_weights is for a checkpoint by name; a module is analysed as it is. Leave it out."
+        )
     if processor is None:
         processor = _default_processor(module)
     preprocess, preprocessing = _preprocessing(processor)
@@ -259,7 +293,7 @@ def _preprocessing(
         def process(images: list[Image]) -> dict[str, torch.Tensor]:
             return dict(call(images=images, return_tensors="pt"))
 
-        settings = processor.to_dict()
+        settings = json.loads(json.dumps(processor.to_dict(), default=str))  # as it will be read back
         backend = getattr(processor, "backend", None) or type(processor).__module__.rpartition("_")[2]
         return process, {"class": type(processor).__name__, "backend": str(backend), "settings": settings}
     if callable(processor):
@@ -298,7 +332,15 @@ def _device(options: Options) -> torch.device:
     import torch
     from accelerate import PartialState
 
-    return torch.device(options.device) if options.device else PartialState().device
+    if not options.device:
+        return torch.device(PartialState().device)
+    try:
+        return torch.empty(0, device=options.device).device
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(
+            f"device is {options.device!r}; expected one that this machine has: {reason}"
+        ) from error
 
 
 def describe(module: nn.Module) -> dict[str, Any]:

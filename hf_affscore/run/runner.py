@@ -105,9 +105,8 @@ def _analyze(
     total = None if options.num_samples == "all" else -(-options.num_samples // world.size)
     with ExitStack() as stack:
         images = stack.enter_context(bar(total, "Images", "image", enabled=options.progress))
-        layers = stack.enter_context(bar(None, "Scores", "layer", enabled=options.progress))
         collector = Collector(checkpoint, stream, options, world=world, journal=journal, progress=images)
-        scorer = Scorer(options, world=world, journal=journal, progress=layers)
+        scorer = Scorer(options, world=world, journal=journal)
         stack.enter_context(closing(scorer))
         stack.enter_context(evaluating(checkpoint.module))
         tally = _Tally()

@@ -16,6 +16,7 @@ from hf_affscore.capture.sites import Site
 from hf_affscore.options import Options
 from hf_affscore.run.collect import Group
 from hf_affscore.run.journal import Journal
+from hf_affscore.run.progress import bar
 from hf_affscore.run.world import World
 from hf_affscore.score import score_layer
 
@@ -35,20 +36,24 @@ class Scorer:
         options: Ridge, shrinkage, groups.
         world: The processes that share the work.
         journal: Where finished layers are kept.
-        progress: Counts the layers of this process.
     """
 
-    def __init__(self, options: Options, *, world: World, journal: Journal, progress: tqdm[Any]) -> None:
+    def __init__(self, options: Options, *, world: World, journal: Journal) -> None:
         self._options = options
         self._world = world
         self._journal = journal
-        self._progress = progress
+        self._progress: tqdm[Any] | None = None  # from the first group on, when there is something to count
         self._threads = ThreadPoolExecutor(max_workers=_threads())
 
     def start(self, group: Group, number: int) -> Scoring:
         """Exchange the rows of a group between the processes and begin to score them."""
         seen = self._world.gather(group.features.first_seen)
         order = sorted(_earliest(seen).items(), key=lambda item: item[1])
+        own = sum(self._world.owns(place) for place in range(len(order)))
+        if self._progress is None:
+            self._progress = bar(own, "Scores", "layer", enabled=self._options.progress)
+        elif self._progress.total is not None:
+            self._progress.total += own
         work: list[Future[tuple[int, Site, Columns]]] = []
         for place, (site, _) in enumerate(order):
             batches: dict[int, Pair] = {}
@@ -68,7 +73,8 @@ class Scorer:
         if columns is None:
             columns = self._columns(batches, num_batches)
             self._journal.save_layer(number, place, columns)
-        self._progress.update()
+        if self._progress is not None:
+            self._progress.update()
         return place, site, columns
 
     def _columns(self, batches: Mapping[int, Pair], num_batches: int) -> Columns:
@@ -81,6 +87,7 @@ class Scorer:
             layer.post,
             shrinkage=self._options.shrinkage,
             regularization=self._options.regularization,
+            num_groups=min(self._options.num_groups, len(layer.pre) // 2),
         )
         return {
             "dim": layer.pre.shape[1],
@@ -95,6 +102,8 @@ class Scorer:
     def close(self) -> None:
         """Drop what has not begun."""
         self._threads.shutdown(cancel_futures=True)
+        if self._progress is not None:
+            self._progress.close()
 
 
 class Scoring:
@@ -114,8 +123,8 @@ class Scoring:
 def over_groups(groups: list[Scores]) -> Scores:
     """One record per site over all groups: means, and the deviation of the score between groups.
 
-    Numbers are averaged; ``num_samples`` is that of all groups together. ``affinity_score_std`` is the sample
-    standard deviation over groups (divisor one less than their number).
+    Numbers are averaged; ``num_samples`` is that of all groups together. ``affinity_score_group_std`` is the
+    sample standard deviation over groups (divisor one less than their number).
     """
     if len(groups) == 1:
         return groups[0]
@@ -135,12 +144,16 @@ def _mean(records: list[Columns], num_groups: int) -> Columns:
     mean: Columns = {}
     for name, value in records[0].items():
         values = [record[name] for record in records]
-        if name in ("dim", "reason") or not isinstance(value, int | float):
+        if name == "dim" or not isinstance(value, int | float):
             mean[name] = next((value for value in values if value is not None), None)
         else:
             mean[name] = int(np.sum(values)) if name == "num_samples" else float(np.mean(values))
     scores = [record["affinity_score"] for record in records]
-    return {**mean, "num_groups": num_groups, "affinity_score_std": float(np.std(scores, ddof=1))}
+    spread = {
+        "affinity_score_group_mean": float(np.mean(scores)),
+        "affinity_score_group_std": float(np.std(scores, ddof=1)),
+    }
+    return {**mean, **spread, "num_groups": num_groups}
 
 
 def to_json(scores: Scores) -> list[Any]:

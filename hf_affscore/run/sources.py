@@ -33,13 +33,19 @@ def locate(kind: Kind, name: str, *, revision: str | None, token: str | bool | N
     Raises:
         ModelError, DatasetError: There is no such folder, repository or revision, or no access to it.
     """
-    path = Path(name).expanduser()
-    if path.is_dir():
+    error_class = ModelError if kind == "model" else DatasetError
+    try:
+        path = Path(name).expanduser()
+        is_folder, exists = path.is_dir(), path.exists()
+    except (OSError, RuntimeError) as error:  # too long a name, or ~somebody who has no account
+        raise error_class(
+            f"{name[:100]!r} is neither a folder that can be looked at nor a Hub id: {str(error)[:100]}. Check it."
+        ) from error
+    if is_folder:
         checksum = model_checksum(path) if kind == "model" else dataset_checksum(path)
         return Source(path.resolve().name, str(path), None, checksum)
-    if path.exists():
+    if exists:
         expected = "a checkpoint's folder" if kind == "model" else "a folder of images or Parquet files"
-        error_class = ModelError if kind == "model" else DatasetError
         raise error_class(f"{name} is a file; expected {expected}, or a Hub id.")
     commit = pin(kind, name, revision=revision, token=token)
     return Source(name, name, commit, commit)

@@ -20,7 +20,7 @@ Degenerate cases, one answer each (paper, and the authors' conventions):
 - Constant output: the map is zero and T(X) = Y; score 1, flagged. It is applied where tr Cov(Y), ridge
   included, is at most twice what the ridge alone gives, as the authors do.
 - Constant input, varying output: T(X) is the mean of Y, so W2 is the spread of Y; score about 1 - sqrt(1/2).
-- A single sample, NaN or infinite entries, values whose squares overflow: no score. :func:`affinity_score`
+- A single sample, NaN or infinite entries, values whose fourth powers overflow: no score. :func:`affinity_score`
   raises; :func:`hf_affscore.score.score_layer` gives nan with its reason.
 
 Source: Bouniot et al., CVPR 2025, arXiv 2310.11439, equation 6. Everything is computed in float64.
@@ -35,7 +35,7 @@ from typing import Any
 import numpy as np
 
 from hf_affscore.errors import InputError
-from hf_affscore.score.arrays import Array, as_row_pair, defect, to_host
+from hf_affscore.score.arrays import LARGEST, Array, as_row_pair, defect, to_host
 from hf_affscore.score.gaussian import Gaussian, LinearMap, Regularization, compress
 from hf_affscore.score.sample import Layer, Sample
 from hf_affscore.score.threads import one_blas_thread
@@ -164,7 +164,8 @@ def check_regularization(regularization: Regularization) -> None:
     """Raise InputError unless it is a finite number of at least 0, or ``"relative"``."""
     if regularization == "relative":
         return
-    if not isinstance(regularization, int | float) or not 0 <= regularization < math.inf:
+    number = isinstance(regularization, int | float) and not isinstance(regularization, bool)
+    if not number or not 0 <= regularization < LARGEST:
         raise InputError(
             f"regularization is {regularization!r}; expected a finite number of at least 0, or 'relative'."
         )

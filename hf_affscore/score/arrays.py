@@ -20,8 +20,8 @@ from hf_affscore.errors import InputError
 #: an operation written for both.
 Array: TypeAlias = Any
 
-#: Squares of larger values overflow a float64.
-LARGEST = 1e150
+#: Fourth powers of larger values, which shrinkage needs, overflow a float64.
+LARGEST = 1e70
 
 
 def as_rows(values: Any, name: str) -> Array:
@@ -43,11 +43,15 @@ def as_rows(values: Any, name: str) -> Array:
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(values, torch.Tensor):
         rows = _from_torch(values, torch, name)
+    elif isinstance(values, np.ma.MaskedArray):
+        raise InputError(_not_numbers(name, "a masked array, whose mask would be lost"))
     else:
         try:
             rows = np.asarray(values)
         except ValueError as error:
             raise InputError(_not_numbers(name, "lists of unequal length")) from error
+        except RuntimeError as error:  # torch's, of a list of tensors
+            raise InputError(_not_numbers(name, f"a {type(values).__name__}")) from error
         if rows.dtype.kind not in "biuf":
             raise InputError(_not_numbers(name, f"{type(values).__name__} of {rows.dtype}"))
         short = rows.dtype.kind == "f" and rows.dtype.itemsize <= 4
@@ -88,7 +92,7 @@ def defect(pre: Array, post: Array) -> str | None:
         if broken:
             return f"{name} has {broken} NaN or infinite of {len(rows) * rows.shape[1]} entries"
         if max(abs(float(rows.min())), abs(float(rows.max()))) > LARGEST:
-            return f"{name} has entries beyond {LARGEST:g}, whose squares float64 cannot hold"
+            return f"{name} has entries beyond {LARGEST:g}, whose fourth powers float64 cannot hold"
     return None
 
 
@@ -142,10 +146,11 @@ def solve_lower(lower: Array, right: Array) -> Array:
 
 
 def _from_torch(values: Array, torch: Any, name: str) -> Array:
-    if values.is_complex() or values.is_meta or values.layout != torch.strided:
+    numbers = not (values.is_complex() or values.is_quantized)
+    if not numbers or values.is_nested or values.is_meta or values.layout != torch.strided:
         raise InputError(_not_numbers(name, f"a {values.layout} tensor of {values.dtype} on {values.device}"))
     short = values.dtype in (torch.float16, torch.bfloat16, torch.float32)
-    rows = values.detach().to(dtype=torch.float32 if short else torch.float64)
+    rows = values.detach().resolve_neg().to(dtype=torch.float32 if short else torch.float64)
     return rows.numpy() if rows.device.type == "cpu" else rows
 
 

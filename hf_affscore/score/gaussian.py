@@ -168,14 +168,18 @@ def compress(pre: Gaussian, post: Gaussian) -> tuple[Gaussian, Gaussian]:
     """Both in coordinates of the space that all their rows span, where that is smaller than theirs.
 
     Distances and angles stay, and outside that space both covariances are a multiple of the identity, so a
-    map between the two cannot leave it. Nothing of size d x d is made when d exceeds 2 n. The traces become
-    those of the smaller space.
+    map between the two cannot leave it. Nothing of size d x d is made when d exceeds 2 n, nor a copy of the
+    rows: the coordinates come from products of rows. The traces become those of the smaller space.
     """
     n, d = pre.sample.shape
     if d <= 2 * n:
         return pre, post
     xp = namespace(pre.sample.rows)
-    coordinates = triangular_factor(xp.vstack([pre.sample.centred, post.sample.centred]).T).T
+    cross = pre.sample.centred @ post.sample.centred.T
+    products = xp.vstack([xp.hstack([pre.sample.product, cross]), xp.hstack([cross.T, post.sample.product])])
+    values, vectors = xp.linalg.eigh(products)
+    kept = values > values[-1] * len(values) * 2.0**-52
+    coordinates = vectors[:, kept] * values[kept] ** 0.5
     return (
         Gaussian(Sample(coordinates[:n]), pre.weight, pre.ridge),
         Gaussian(Sample(coordinates[n:]), post.weight, post.ridge),

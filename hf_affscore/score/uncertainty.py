@@ -13,7 +13,7 @@ coupling, being optimal, contributes nothing to first order. ``sqrt(var(psi) / n
   something like n^(-2/d), which no sample of practical size removes. How much at most is seen feature by
   feature: the sum of the squared one-dimensional distances is a lower bound of W2^2, also in the limit.
 
-Where the second is larger than the standard error, or there are fewer than :data:`SAMPLES_PER_FEATURE`
+Where the second is larger than half a standard error, or there are fewer than :data:`SAMPLES_PER_FEATURE`
 samples per feature or than :data:`SAMPLES`, no interval is given, and the flag says why.
 ``benchmarks/uncertainty.md`` has the coverage that was simulated.
 """
@@ -72,7 +72,7 @@ def uncertainty(layer: Layer, solution: Solution, *, regularization: Regularizat
     if n < needed:
         return Uncertainty(error, flag=few)
     highest = ceiling(solution)
-    if highest - solution.score > error:
+    if highest - solution.score > error / 2:
         return Uncertainty(error, flag=f"with more samples the score may rise up to {highest:.3f}")
     halves = [Layer(Sample(layer.pre.rows[start::2]), Sample(layer.post.rows[start::2])) for start in (0, 1)]
     scores = [solve(half, shrinkage=False, regularization=regularization).score for half in halves]

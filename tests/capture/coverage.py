@@ -5,7 +5,7 @@ both, where PyTorch dispatches its operators, and counts those that are activati
 (SiLU written as ``x * sigmoid(x)``, an LSTM, multi-head attention) calls inside counts once, for the module.
 Captured plus skipped calls have to equal that count, module by module.
 
-``python tests/capture/coverage.py`` writes docs/coverage.md (``make coverage``).
+``python -m tests.capture.coverage`` writes docs/coverage.md (``make coverage``).
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ import torch
 import transformers
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
-from zoo import Architecture, run, timm_models, torchvision_models, transformers_models
 
 from hf_affscore.capture import ROOT, Capture, Site, pool
 from hf_affscore.capture.activations import MODULES
+from tests.capture.zoo import Architecture, run, timm_models, torchvision_models, transformers_models
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "coverage.md"
 

@@ -9,9 +9,10 @@ import pytest
 import timm
 import torch
 import torch.nn.functional as F  # noqa: N812
-from coverage import DOCUMENT, LIBRARIES, Count, examine, section
 from torch import Tensor, nn
-from zoo import Architecture, timm_models, torchvision_models, transformers_model
+
+from tests.capture.coverage import DOCUMENT, LIBRARIES, Count, examine, section
+from tests.capture.zoo import Architecture, timm_models, torchvision_models, transformers_model
 
 #: A subset that has every mechanism: composites, functions, gates, attention of each kind, windows, recurrence.
 TRANSFORMERS = {
@@ -51,7 +52,7 @@ def architectures() -> list[Architecture]:
     chosen = [transformers_model(name) for name in sorted(TRANSFORMERS)]
     chosen += [
         Architecture("timm", name, lambda name=name: timm.create_model(name))
-        for name in TIMM
+        for name in sorted(TIMM)
         if timm.is_model(name)
     ]
     chosen += [a for a in torchvision_models() if a.name in {"vit_b_32", "swin_t", "mobilenet_v3_small"}]

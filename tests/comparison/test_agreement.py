@@ -40,6 +40,7 @@ def made(name, **changes):
         ({"options__seed": 1}, "options.seed is 0 in a but 1 in b"),
         ({"options__dtype": "float16"}, "options.dtype is 'float32' in a but 'float16' in b"),
         ({"options__tomorrows": 3}, "options.tomorrows is not recorded in a but 3 in b"),
+        ({"options__num_samples": "all"}, "options.num_samples is 'a number' in a but 'all' in b"),
         ({"numbers_version": 2}, "numbers_version is 1 in a but 2 in b"),
     ],
 )

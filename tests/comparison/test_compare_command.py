@@ -5,6 +5,7 @@ import json
 import pytest
 
 from hf_affscore.cli import main
+from hf_affscore.signature import Signature
 from tests.signatures import make_signature
 
 
@@ -61,6 +62,14 @@ def test_report_writes_one_page_and_says_where(capsys, folder, tmp_path):
     assert code == 0
     assert out == f"report: {page}\n"
     assert page.read_text().startswith("<!doctype html>")
+
+
+def test_a_collection_on_the_hub_is_a_source(capsys, folder, hub):
+    for path in folder.iterdir():
+        Signature.from_pretrained(path).push_to_hub("ada/signatures", token=hub.token("ada"))
+    code, out, _ = run(capsys, "compare", "ada/signatures", "--json")
+    assert code == 0
+    assert sorted(line["network"] for line in json.loads(out)["networks"]) == ["a", "b", "c"]
 
 
 def test_names_are_not_markup_in_the_terminal(capsys, tmp_path):

@@ -10,7 +10,7 @@ import hf_affscore
 import hf_affscore.comparison
 from hf_affscore.comparison import compare
 from hf_affscore.comparison.sources import read_published
-from hf_affscore.errors import InputError, SignatureError
+from hf_affscore.errors import HubError, InputError, SignatureError
 from tests.signatures import make_signature
 
 
@@ -112,6 +112,17 @@ def test_folders_are_read_in_order_and_mixed_with_objects(families, tmp_path):
     assert names == ("cnn0", "cnn1", "cnn2", "vit0")
 
 
+def test_collections_on_the_hub_are_read(families, hub):
+    for signature in families:
+        signature.push_to_hub("ada/signatures", token=hub.token("ada"))
+    comparison = compare(["ada/signatures"])
+    assert sorted(comparison.names) == sorted(signature.name for signature in families)
+    local = compare(families).nearest("cnn1", 5)
+    assert comparison.nearest("cnn1", 5) == [(name, pytest.approx(distance)) for name, distance in local]
+    with pytest.raises(HubError, match="'ada/none' was not found"):
+        compare(["ada/none"])
+
+
 def test_what_cannot_be_compared_is_said(families, tmp_path):
     with pytest.raises(InputError, match="nothing to compare"):
         compare([])
@@ -119,9 +130,9 @@ def test_what_cannot_be_compared_is_said(families, tmp_path):
         compare("folder")
     with pytest.raises(InputError, match="undefined: no activation has a defined score"):
         compare([families[0], make_signature([math.nan], name="undefined")])
-    with pytest.raises(SignatureError, match=r"no signature\.json in it or below"):
+    with pytest.raises(SignatureError, match=r"No signature in .* or below"):
         compare([tmp_path])
-    with pytest.raises(SignatureError, match="not a folder here"):
+    with pytest.raises(SignatureError, match=r"neither a folder with .* nor a Hub id"):
         compare([tmp_path / "missing"])
     comparison = compare(families)
     with pytest.raises(InputError, match="No network is called 'x'; expected one of cnn0, cnn1"):

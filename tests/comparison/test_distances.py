@@ -72,8 +72,8 @@ def test_one_network_alone():
 
 
 @pytest.mark.slow
-def test_500_signatures_of_100_activations_in_under_30_seconds():
+def test_500_signatures_of_100_activations_in_30_seconds_on_two_cores():
     series = list(np.random.default_rng(0).uniform(size=(500, 100)))
-    start = time.perf_counter()
+    start = time.process_time()  # of all threads: what a clock says depends on what else the machine does
     leaves(link(dtw_distances(series)))
-    assert time.perf_counter() - start < 30
+    assert time.process_time() - start < 2 * 30

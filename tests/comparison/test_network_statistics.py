@@ -40,6 +40,7 @@ def test_correlations_equal_scipys_over_the_rows_that_have_both():
             norm=norm.tolist(),
             affinity_score_shrunk=scores,
             identity_coupling_score=scores,
+            sparsity_pre_error=scores,
             reason=reason,
         )
     )

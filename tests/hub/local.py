@@ -116,7 +116,7 @@ class LocalHub:
         home: Path,
         token: str | None = None,
         settings: Mapping[str, str] | None = None,
-        timeout: float = 120,
+        timeout: float = 300,
     ) -> subprocess.CompletedProcess[str]:
         """``python *arguments`` in a new process that knows only this Hub.
 

@@ -44,6 +44,7 @@ def test_the_space_is_set_up_in_the_card():
     assert settings["tags"] == ["evaluate", "metric"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", [CARD, ROOT / "docs" / "evaluate.md"], ids=lambda page: page.name)
 def test_every_example_runs(page):
     text = re.sub(r"^ *```.*$", "", page.read_text(), flags=re.MULTILINE)  # doctest takes a fence for output

@@ -21,8 +21,16 @@ print(metric.compute(predictions=x, references=x)["affinity_score"] > 0.999)
 
 
 def test_by_name_once_the_package_is_imported(hub, tmp_path):
-    done = hub.run("-c", f"import hf_affscore, evaluate{TRY}", home=tmp_path)
-    assert done.stdout.split() == ["True"], done.stderr
+    """Without asking the Hub; and the import system is then as it was."""
+    code = f"""
+import sys
+finders = list(sys.meta_path)
+import hf_affscore
+print(len(sys.meta_path) - len(finders))
+import evaluate
+print(len([finder for finder in sys.meta_path if "hf_affscore" in type(finder).__module__])){TRY}"""
+    done = hub.run("-c", code, home=tmp_path)
+    assert done.stdout.split() == ["1", "0", "True"], done.stderr
     assert not hub.log
 
 

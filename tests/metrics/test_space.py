@@ -13,16 +13,19 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+import gradio as gr
 import numpy as np
 import pytest
+from PIL import Image
 from playwright.sync_api import Page, expect
 
 import hf_affscore as ha
+from hf_affscore.assets import DEMO_MODEL
 from hf_affscore.metrics import FOLDER
 from hf_affscore.metrics.affinity_signature import app
 
 ROOT = Path(ha.__file__).parents[1]
-START = 60  # seconds; Gradio and the package take 5 to 10 to import
+START = 120  # seconds; Gradio and the package take 5 to 10 to import on a free core
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +80,20 @@ def test_the_example_in_the_page_runs():
     assert doctest.testmod(app) == (0, 1)
 
 
+@pytest.mark.slow
+def test_uploaded_images_are_what_a_checkpoint_sees(tmp_path: Path):
+    files = [str(tmp_path / f"{number}.png") for number in range(4)]
+    for number, file in enumerate(files):
+        Image.fromarray(np.random.default_rng(number).integers(0, 255, (8, 8), dtype=np.uint8)).save(file)
+    signature = ha.analyze(DEMO_MODEL, [Image.open(file) for file in files], num_samples=4, progress=False)
+    sentence, _, table = app.score_checkpoint(str(DEMO_MODEL), "", files)
+    assert f"{signature.summary()['median']:.4f}" in sentence
+    assert [row[0] for row in table] == [row.module for row in signature.rows]
+    Path(files[0]).write_text("no image")
+    with pytest.raises(gr.Error, match="PNG or JPEG"):
+        app.score_checkpoint("", "", files)
+
+
 def test_pasted_arrays_show_their_score_and_the_map(page: Page, address: str) -> None:
     page.goto(address)
     before = np.linspace(-1, 1, 200)
@@ -110,6 +127,7 @@ def test_what_cannot_be_scored_is_explained(page: Page, address: str) -> None:
     expect(page.get_by_text("cannot be read")).to_be_visible(timeout=20_000)
 
 
+@pytest.mark.slow
 def test_the_demo_network_shows_its_signature(page: Page, address: str) -> None:
     outside: list[str] = []
     page.on("request", lambda sent: outside.append(sent.url) if address not in sent.url else None)

@@ -16,6 +16,7 @@ def signature(
     *,
     scores: tuple[float, ...] = (0.25, 0.5, 0.75, math.nan),
     revision: str | None = COMMIT,
+    weights: str | None = None,
     dataset: str = "ada/images",
     split: str = "test",
     activation: str = "ReLU",
@@ -41,8 +42,9 @@ def signature(
     skipped = (
         Record(module="attn", activation="softmax", call=0, kind="function", reason="not elementwise"),
     )
+    drawn = {} if weights is None else {"weights": weights}
     metadata: dict[str, Any] = {
-        "model": {"id": model, "revision": revision, "class": "Net", "num_parameters": 123},
+        "model": {"id": model, "revision": revision, "class": "Net", "num_parameters": 123, **drawn},
         "dataset": {
             "id": dataset,
             "config": None,

@@ -28,6 +28,7 @@ def golden() -> dict[str, str]:
     entries = [
         Entry.of(signature()),
         Entry.of(signature("timm/wide", scores=many, activation="GELU", cka=0.5)),
+        Entry.of(signature("timm/wide", weights="random, seed 0", scores=(0.75, 0.8))),
         Entry.of(signature("a local net", revision=None, dataset="noise", split="")),
         Entry.of(signature("<b>|[x](y)", scores=())),
     ]
@@ -81,10 +82,10 @@ def test_a_card_lists_no_more_than_a_page_can_bear() -> None:
 
 @pytest.mark.parametrize("text", NASTY)
 def test_nothing_from_outside_is_interpreted(text: str) -> None:
-    sig = signature(text, dataset=text, split=text, activation=text)
+    sig = signature(text, weights=text, dataset=text, split=text, activation=text)
     sig.metadata["options"] = {text: text}
     sig.metadata["environment"]["versions"] = {text: text, "hf_affscore": text}
-    plain = signature("x", dataset="x", split="x", activation="x")
+    plain = signature("x", weights="x", dataset="x", split="x", activation="x")
     plain.metadata["options"] = {"x": "x"}
     plain.metadata["environment"]["versions"] = {"x": "x", "hf_affscore": "x"}
 

@@ -59,7 +59,7 @@ def test_analyze_publish_read_back_and_update_the_card(hub: LocalHub, tmp_path: 
 
     token = hub.token("ada")
     fill(hub, token)
-    analyzed = hub.run(*ANALYZE, "--push-to-hub", REPO, home=tmp_path, token=token)
+    analyzed = hub.run(*ANALYZE, "--token", token, "--push-to-hub", REPO, home=tmp_path)
     assert analyzed.returncode == 0, analyzed.stderr
     assert f"published: {hub.endpoint}/datasets/{REPO}/commit/" in analyzed.stdout
     assert len(hub.repo("dataset", REPO).history()) == 2

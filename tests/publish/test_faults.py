@@ -74,7 +74,7 @@ def test_missing_private_and_gated_repositories(hub: LocalHub) -> None:
         refused(lambda t=token: ha.load_signatures("ada/gated", token=t), "is gated: accept its terms")  # type: ignore[misc]
     hub.repo("dataset", "ada/gated").granted.add("eve")
     assert ha.load_signatures("ada/gated", token=eve) == [signature()]
-    with pytest.raises(HubError, match="neither a local folder nor a Hub id"):
+    with pytest.raises(SignatureError, match=r"neither a folder with signature\.json nor a Hub id"):
         Signature.from_pretrained("no/such/folder")
 
 
@@ -100,6 +100,18 @@ def test_faults_that_pass_are_waited_out(
     assert all(pause in (3, 4) for pause in pauses) or status != 429
 
 
+@pytest.mark.parametrize("status", [429, 503, None])
+def test_faults_that_pass_are_waited_out_when_reading(
+    hub: LocalHub, pauses: list[float], status: int | None
+) -> None:
+    signature().push_to_hub(REPO, token=hub.token("ada"))
+    hub.fail("GET", "/api/datasets/ada/signatures$", status)
+    hub.fail("HEAD", f"/resolve/.*/{INDEX_FILE}", status)
+    hub.fail("POST", "/paths-info/", status)
+    assert Signature.from_pretrained(REPO) == signature()
+    assert len(pauses) == (3 if status is None else 2), "the client itself repeats a HEAD that got an error"
+
+
 def test_a_connection_cut_within_a_large_upload(hub: LocalHub, pauses: list[float]) -> None:
     hub.fail("PUT", "/lfs/", times=2)
     signature().push_to_hub(REPO, token=hub.token("ada"))
@@ -111,7 +123,7 @@ def test_a_connection_cut_within_a_large_upload(hub: LocalHub, pauses: list[floa
 def test_an_upload_that_never_gets_through(
     hub: LocalHub, pauses: list[float], monkeypatch: pytest.MonkeyPatch, status: int | None, sentence: str
 ) -> None:
-    monkeypatch.setattr(committing, "ATTEMPTS", 2)
+    monkeypatch.setattr(committing, "FAULTS", 2)
     hub.fail("PUT", "/lfs/", status, times=1000)
     refused(push(hub.token("ada")), sentence, "ry again")
     assert hub.files("dataset", REPO) == {}
@@ -143,11 +155,13 @@ def test_a_conflict_merges_what_the_other_wrote(hub: LocalHub, pauses: list[floa
     ],
 )
 def test_faults_that_stay_end_in_a_sentence(
-    hub: LocalHub, pauses: list[float], status: int | None, sentence: str
+    hub: LocalHub, pauses: list[float], monkeypatch: pytest.MonkeyPatch, status: int | None, sentence: str
 ) -> None:
+    monkeypatch.setattr(committing, "FAULTS", 5)
+    monkeypatch.setattr(committing, "CONFLICTS", 5)
     hub.fail("POST", "/commit/", status, times=1000, retry_after=1 if status == 429 else None)
     refused(push(hub.token("ada")), sentence, "ry again")
-    assert len(pauses) == committing.ATTEMPTS - 1
+    assert len(pauses) == 4
     assert max(pauses) <= committing.LONGEST_PAUSE
 
 

@@ -89,3 +89,11 @@ def test_one_signature_is_chosen_or_the_choices_are_listed() -> None:
     assert "cifar10" not in str(error.value)
     with pytest.raises(SignatureError, match=r"x has no signature for model='eve/net'\. It has 3:"):
         matching(entries, {"model": "eve/net"}, "x")
+
+
+def test_an_untrained_network_is_a_signature_of_its_own_and_meant_only_when_asked_for() -> None:
+    trained, random = Entry.of(signature()), Entry.of(signature(weights="random, seed 0"))
+    assert trained.folder != random.folder
+    assert matching([trained, random], {"model": "ada/net"}, "x") == trained
+    assert matching([trained, random], {"model": "ada/net", "weights": "random"}, "x") == random
+    assert matching([random], {"model": "ada/net"}, "x") == random

@@ -4,7 +4,6 @@ import csv
 import hashlib
 import json
 import math
-import time
 from importlib.resources import files
 
 import numpy as np
@@ -29,9 +28,13 @@ def networks(count, length=None):
         scores[2] = math.nan
         reason = [None if math.isfinite(score) else "constant output" for score in scores]
         noise = random.normal(0, 0.1, len(scores))
-        signatures.append(
-            make_signature(scores, name=f"net{i}", cka=(scores + noise).tolist(), reason=reason)
-        )
+        columns = {
+            "affinity_score_low": (scores - 0.01).tolist(),
+            "affinity_score_high": (scores + 0.01).tolist(),
+            "cka": (scores + noise).tolist(),
+            "reason": reason,
+        }
+        signatures.append(make_signature(scores, name=f"net{i}", **columns))
     return signatures
 
 
@@ -178,7 +181,7 @@ def test_hovering_names_the_layer_and_its_values(page, comparison):
     for text in (
         "net1",
         f"4: layers.4.act · {row.activation}",
-        f"{row.affinity_score:.4f}",
+        f"{row.affinity_score:.4f} (95 %: {row.affinity_score_low:.4f} to {row.affinity_score_high:.4f})",
         f"cka {row.cka:.3f}",
     ):
         assert text in tip.inner_text()
@@ -299,13 +302,17 @@ def test_differences_are_said(open_report):
 
 @pytest.mark.slow
 def test_a_hundred_networks_of_200_activations(open_report, tmp_path):
-    comparison = compare(networks(100, length=200))
-    start = time.perf_counter()
-    page = open_report(comparison)
+    page = open_report(compare(networks(100, length=200)))
     page.fill("#search", "net42")
     assert names(page) == ["net42"]
-    assert time.perf_counter() - start < 3
     assert (tmp_path / "report.html").stat().st_size < 10e6
+    # The page's own processor time: what a clock says depends on what else the machine does.
+    session = page.context.new_cdp_session(page)
+    session.send("Performance.enable")
+    metrics = {
+        metric["name"]: metric["value"] for metric in session.send("Performance.getMetrics")["metrics"]
+    }
+    assert 0 < metrics["ProcessTime"] < 3
 
 
 def test_the_same_comparison_gives_the_same_page(comparison):

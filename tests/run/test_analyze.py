@@ -1,6 +1,7 @@
 """One model, one set of images, one signature: what comes out, and what happens when something is wrong."""
 
 import copy
+import shutil
 import warnings
 import weakref
 
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn import functional as F  # noqa: N812
 
@@ -296,3 +298,104 @@ def test_what_is_no_model(model):
 def test_a_folder_that_is_no_checkpoint(tmp_path):
     with pytest.raises(ModelError, match=f"{tmp_path.name}.* could not be loaded"):
         ha.analyze(tmp_path, "noise")
+
+
+class Failing(nn.Module):
+    """Raises what it was told to."""
+
+    def __init__(self, error):
+        super().__init__()
+        self.error = error
+
+    def forward(self, x):
+        raise self.error
+
+
+@pytest.mark.parametrize(
+    "error", [AssertionError(), ZeroDivisionError("zero"), OSError("disk"), Exception("x")]
+)
+def test_whatever_a_model_raises_is_a_model_error_and_stops_no_other_model(error):
+    images = [torch.rand(3, 16, 16) for _ in range(8)]
+    failed, done = ha.analyze_many([Failing(error), Small()], images, num_samples=8)
+    assert failed.error.startswith(
+        f"Failing failed on a batch with pixel_values (8, 3, 16, 16): {error or 'Ass'}"
+    )
+    assert done.signature is not None
+
+
+def test_whatever_a_processor_raises_is_a_sentence():
+    images = [Image.new("RGB", (20, 10))] * 3
+    with pytest.raises(InputError, match=r"failed on images of sizes \[\(20, 10\)\]: ZeroDivisionError"):
+        ha.analyze(Small(), images, processor=lambda image: 1 / 0, num_samples=3)
+
+
+def test_images_and_tensors_are_not_mixed():
+    mixed = [Image.new("RGB", (16, 16)), torch.rand(3, 16, 16)]
+    with pytest.raises(InputError, match="mixes PIL images and tensors"):
+        ha.analyze(Small(), mixed, num_samples=2, shuffle=False)
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.float8_e4m3fn, torch.complex64])
+def test_a_quantised_parameter_does_not_round_the_images(dtype):
+    images = [torch.rand(3, 8, 8) for _ in range(16)]
+    model = nn.ReLU()
+    expected = ha.analyze(model, images, num_samples=16).scores
+    model.register_parameter("weight", nn.Parameter(torch.zeros(2).to(dtype), requires_grad=False))
+    np.testing.assert_array_equal(ha.analyze(model, images, num_samples=16).scores, expected)
+
+
+class Caching(nn.Module):
+    """Makes a tensor in its first forward pass and keeps it."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(8))
+        self.cached = None
+
+    def forward(self, x):
+        if self.cached is None:
+            self.cached = torch.arange(8.0)
+        return torch.relu(x - self.weight * self.cached)
+
+
+def test_what_a_model_caches_can_still_be_trained_with():
+    model = Caching()
+    ha.analyze(model, [torch.rand(3, 8, 8) for _ in range(4)], num_samples=4)
+    model(torch.rand(1, 3, 8, 8)).sum().backward()
+    assert model.weight.grad is not None
+
+
+def test_random_weights_need_a_checkpoint_by_name():
+    with pytest.raises(InputError, match="a module is analysed as it is"):
+        ha.analyze(Small(), "noise", random_weights=True, num_samples=4)
+
+
+@pytest.mark.parametrize("device", ["cuda:99", "junk"])
+def test_a_device_that_is_not_there_is_named(device):
+    with pytest.raises(InputError, match=f"device is '{device}'; expected one that this machine has"):
+        ha.analyze(DEMO_MODEL, DEMO_DATASET, num_samples=4, device=device, cache=False)
+
+
+def test_damaged_weights_are_a_sentence(tmp_path):
+    folder = shutil.copytree(DEMO_MODEL, tmp_path / "damaged")
+    (folder / "model.safetensors").write_bytes(b"")
+    with pytest.raises(ModelError, match=r"'.*damaged' could not be loaded: .*header"):
+        ha.analyze(folder, DEMO_DATASET, num_samples=4)
+
+
+@pytest.mark.parametrize("name", ["a" * 5000, "~nobody-of-this-name/x"])
+def test_a_path_that_cannot_be_looked_at(name):
+    with pytest.raises(ModelError, match="neither a folder that can be looked at nor a Hub id"):
+        ha.analyze(name, DEMO_DATASET)
+    with pytest.raises(DatasetError, match="neither a folder that can be looked at nor a Hub id"):
+        ha.analyze(DEMO_MODEL, name)
+
+
+def test_weights_that_the_checkpoint_lacks_are_named(tmp_path):
+    folder = shutil.copytree(DEMO_MODEL, tmp_path / "partial")
+    weights = load_file(folder / "model.safetensors")
+    lost = next(name for name in weights if name.endswith("convolution.weight"))
+    del weights[lost]
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.warns(AffscoreWarning, match=f"partial lacks 1 weights, which were drawn at random: {lost}"):
+        ha.analyze(folder, DEMO_DATASET, num_samples=4)

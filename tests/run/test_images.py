@@ -263,3 +263,43 @@ def test_the_orientation_that_a_camera_recorded_is_applied(tmp_path):
     turned = stream.decode(next(iter(stream.items)))
     assert turned.size == (1, 2)
     assert turned.getpixel((0, 0)) == (255, 0, 0)
+
+
+def test_pil_images_whose_file_turns_out_damaged_and_missing_ones_are_passed_over(encoded):
+    damaged = Image.open(io.BytesIO(png(Image.effect_noise((64, 64), 50))[:500]))
+    closed = Image.open(io.BytesIO(png(picture(1))))
+    closed.close()
+    assert values(opened([picture(7), damaged, closed, picture(9)])) == [7, None, None, 9]
+    missing = datasets.Dataset.from_dict(
+        {"image": [None, {"bytes": png(picture(3)), "path": None}]},
+        features=datasets.Features({"image": datasets.Image()}),
+    )
+    assert values(opened(missing)) == [None, 3]
+
+
+@pytest.mark.filterwarnings("error")
+def test_no_warning_of_a_library_leaks():
+    infinite = np.zeros((4, 4), np.float32)
+    infinite[0, 0], infinite[1, 1], infinite[2, 2], infinite[3, 3] = np.inf, -np.inf, 5, np.nan
+    assert np.asarray(to_rgb(Image.fromarray(infinite)))[:, :, 0].diagonal().tolist() == [255, 0, 255, 0]
+    palette = picture(8).convert("P")
+    expected = to_rgb(palette).getpixel((0, 0))
+    palette.info["transparency"] = bytes(range(256))
+    assert to_rgb(palette).getpixel((0, 0)) == expected
+
+
+def test_a_split_cannot_be_chosen_from_one_split_or_none():
+    one = datasets.Dataset.from_dict({"image": [1]})
+    with pytest.raises(InputError, match="one split already"):
+        opened(one, split="validation")
+    with pytest.raises(DatasetError, match="no split at all"):
+        opened(datasets.DatasetDict())
+
+
+@pytest.mark.parametrize(("name", "content"), [("test.json", "{bad"), ("broken.py", "import os")])
+def test_folders_that_datasets_cannot_read(tmp_path, name, content):
+    folder = tmp_path / "broken"
+    folder.mkdir()
+    (folder / name).write_text(content)
+    with pytest.raises(DatasetError, match="folder"):
+        list(opened(folder).items)

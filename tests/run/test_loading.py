@@ -46,8 +46,8 @@ def test_the_class_comes_from_the_checkpoint_else_from_the_auto_classes():
         model_class(ResNetConfig(architectures=["ResNetForImageClassification"]))
         is ResNetForImageClassification
     )
-    assert model_class(ResNetConfig()).__name__ == "AutoModelForImageClassification"
-    assert model_class(ResNetConfig(architectures=["pipeline"])).__name__ == "AutoModelForImageClassification"
+    assert model_class(ResNetConfig()) is ResNetForImageClassification
+    assert model_class(ResNetConfig(architectures=["pipeline"])) is ResNetForImageClassification
 
 
 def test_a_timm_checkpoint_loads_through_transformers(tmp_path):

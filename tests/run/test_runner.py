@@ -20,8 +20,8 @@ from hf_affscore.errors import AffscoreWarning, DatasetError, InputError
 from hf_affscore.options import Options
 from hf_affscore.run import collect, images
 from hf_affscore.run.analyze import analyze_many
+from hf_affscore.run.cache import cache_entries, cache_folder
 from hf_affscore.run.images import ImageStream
-from hf_affscore.run.journal import cache_entries, cache_folder
 
 ARGUMENTS = ["analyze", str(DEMO_MODEL), "--dataset", str(DEMO_DATASET), "--json"]
 
@@ -213,7 +213,7 @@ def test_the_whole_data_set_in_groups(cache):
     scores = np.array([part.scores for part in parts])
     np.testing.assert_allclose(sig.scores, scores.mean(axis=0), rtol=0, atol=1e-12)
     np.testing.assert_allclose(
-        [r.affinity_score_std for r in sig.rows], scores.std(axis=0, ddof=1), atol=1e-12
+        [r.affinity_score_group_std for r in sig.rows], scores.std(axis=0, ddof=1), atol=1e-12
     )
     assert {(row.num_groups, row.num_samples) for row in sig.rows} == {(5, 500)}
     assert sig.metadata["dataset"]["unused"] == 12
@@ -357,3 +357,73 @@ def test_recorded_options_name_what_changes_a_number():
 
 def test_the_cache_is_where_the_environment_says(cache):
     assert cache_folder() == cache
+
+
+# being stopped
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_stopped_run_says_how_to_go_on(tmp_path, number, code):
+    command = [sys.executable, "-m", "hf_affscore", *ARGUMENTS, "--num-samples", "512", "--batch-size", "4"]
+    process = subprocess.Popen(
+        command,
+        env=environment(tmp_path),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(
+            signal.SIGINT, signal.SIG_DFL
+        ),  # a shell's background jobs ignore it
+    )
+    while process.poll() is None and not list(tmp_path.glob("*/batch-*")):
+        time.sleep(0.01)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (code, "")
+    assert "interrupted; the same command again goes on where it stopped" in err
+    assert "Traceback" not in err
+
+
+@pytest.mark.slow
+def test_a_process_that_dies_ends_the_others(tmp_path):
+    """The launcher ends all when one is gone; nothing hangs, and the batches that were finished are there."""
+    script = tmp_path / "dies.py"
+    script.write_text(
+        "import os, hf_affscore as ha\n"
+        "from hf_affscore.run import collect\n"
+        "real, done = collect.Collector._forward, []\n"
+        "def forward(self, *rest):\n"
+        "    done.append(1)\n"
+        "    if os.environ['RANK'] == '1' and len(done) == 3:\n"
+        "        os._exit(9)\n"
+        "    return real(self, *rest)\n"
+        "collect.Collector._forward = forward\n"
+        f"ha.analyze({str(DEMO_MODEL)!r}, {str(DEMO_DATASET)!r}, num_samples=512, batch_size=8)\n"
+    )
+    torchrun = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node=2",
+        str(script),
+    ]
+    done = subprocess.run(
+        torchrun, env=environment(tmp_path), capture_output=True, text=True, timeout=200, check=False
+    )
+    assert done.returncode != 0
+    assert list(tmp_path.glob("*/batch-*"))
+
+
+# precision and placement of large models
+
+
+def test_a_checkpoint_is_spread_and_rounded_as_asked():
+    plain = ha.analyze(DEMO_MODEL, DEMO_DATASET, num_samples=32)
+    spread = ha.analyze(DEMO_MODEL, DEMO_DATASET, num_samples=32, device_map="auto")
+    assert [row.module for row in spread.rows] == [row.module for row in plain.rows]
+    np.testing.assert_allclose(spread.scores, plain.scores, atol=1e-5)
+    rounded = ha.analyze(DEMO_MODEL, DEMO_DATASET, num_samples=32, dtype="bfloat16")
+    assert rounded.metadata["model"]["dtype"] == "bfloat16"
+    np.testing.assert_allclose(rounded.scores, plain.scores, atol=0.1)

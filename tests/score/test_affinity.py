@@ -126,3 +126,33 @@ def test_nothing_warns():
             for regularization in (0, 1e-6, "relative"):
                 score_layer(x, y, shrinkage=True, regularization=regularization)
                 score_layer(y, x, shrinkage=True, regularization=regularization)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("scale", [1e-30, 1e-23, 1e20, 1e30, 9e69])
+def test_relative_ridge_makes_any_scale_score_alike(scale):
+    x = np.random.default_rng(0).uniform(-1, 1, size=(100, 3))
+    y = np.sin(5 * x)
+    for shrinkage in (False, True):
+        expected = affinity_score(x, y, regularization="relative", shrinkage=shrinkage)
+        scaled = affinity_score(x * scale, y * scale, regularization="relative", shrinkage=shrinkage)
+        assert scaled == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    "unfit",
+    [
+        np.ma.masked_array([1.0, 2.0, 3.0], mask=[False, True, False]),
+        torch.nested.nested_tensor([torch.zeros(3), torch.zeros(2)], layout=torch.jagged),
+        [torch.zeros(1, requires_grad=True)] * 3,
+    ],
+    ids=["masked", "nested", "list of tensors with gradients"],
+)
+def test_what_cannot_be_read_as_rows_is_refused_in_a_sentence(unfit):
+    with pytest.raises(InputError, match="expected a dense numpy array"):
+        affinity_score(unfit, [1.0, 2.0, 3.0])
+
+
+def test_lazily_negated_tensors_are_read():
+    lazy = torch.complex(torch.zeros(9), torch.arange(9.0)).conj().imag
+    assert affinity_score(lazy, torch.arange(9.0)) == affinity_score(-torch.arange(9.0), torch.arange(9.0))

@@ -8,7 +8,7 @@ from sklearn.covariance import LedoitWolf
 from sklearn.linear_model import LinearRegression
 
 from hf_affscore.score import STATISTICS
-from hf_affscore.score.gaussian import ledoit_wolf
+from hf_affscore.score.gaussian import Gaussian, ledoit_wolf
 from hf_affscore.score.sample import Layer, Sample
 from hf_affscore.score.statistics import histograms
 
@@ -73,13 +73,18 @@ def test_shrinkage_is_scikit_learns(shape):
     x, _ = layer(shape)
     share, target = ledoit_wolf(Sample(x))
     ours = (1 - share) * np.cov(x.T, bias=True) + share * target * np.eye(shape[1])
-    np.testing.assert_allclose(ours, LedoitWolf().fit(x).covariance_, atol=1e-12)
+    expected = LedoitWolf().fit(x).covariance_
+    np.testing.assert_allclose(ours, expected, atol=1e-12)
+    fitted = Gaussian.fit(Sample(x), shrinkage=True, regularization=1e-3).covariance
+    np.testing.assert_allclose(fitted, expected + 1e-3 * np.eye(shape[1]), atol=1e-12)
 
 
-def test_histograms_are_numpys_also_on_the_edges_of_bins():
+@pytest.mark.parametrize("d", [1, 10, 96, 144])
+def test_histograms_are_numpys_also_on_the_edges_of_bins(d):
     rng = np.random.default_rng(3)
-    rows = np.concatenate([rng.normal(size=(50, 96)), rng.integers(0, 7, (50, 96)) / 10, np.ones((2, 96))])
-    np.testing.assert_array_equal(histograms(rows), [np.histogram(row, 96)[0] for row in rows])
+    on_edges = [rng.integers(0, d + 1, (200, d)) * 0.1, rng.integers(0, d + 1, (200, d)) / d + 0.3]
+    rows = np.concatenate([rng.normal(size=(50, d)), np.ones((2, d)), *on_edges])
+    np.testing.assert_array_equal(histograms(rows), [np.histogram(row, d)[0] for row in rows])
 
 
 def test_entropy_of_a_uniform_histogram_is_twice_log_d():

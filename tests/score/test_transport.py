@@ -58,17 +58,21 @@ def test_identity_is_certified_only_where_it_is_optimal(kind):
     rough = ((source[:, None] - target) ** 2).sum(axis=2).astype(np.float32)
     partner = linear_sum_assignment(rough)[1]
     optimal = coupling_cost(source, target[partner]) >= own.mean() * (1 - 1e-9)
-    certified = transport._nobody_gains(rough, own, source, target)
+    certified = transport._contested(rough, own, source, target) == 0
     assert optimal or not certified
     assert certified == (kind == "near")
 
 
-def test_a_swap_too_small_for_float32_is_seen():
-    source, target = clouds("near", 100, 8)
-    # Two nearly equal rows whose partners are exchanged: a gain of 4e-9 in a cost of some 10.
-    source[1], target[1] = source[0] + 1e-4 * np.eye(8)[0], target[0] - 2e-5 * np.eye(8)[0]
-    swapped = coupling_cost(source[[1, 0]], target[:2])
-    assert 0 < coupling_cost(source[:2], target[:2]) - swapped < 1e-8
+@pytest.mark.parametrize("seed", range(10))
+def test_a_swap_too_small_for_float32_is_seen(seed):
+    source, target = clouds("near", 100, 8, seed)
+    # Two nearly equal rows whose partners are exchanged, far from zero: a gain of 8e-5 among expanded squares
+    # of some 7,000, which float32 knows to 1e-3.
+    step = 1e-2 * np.eye(8)[0]
+    source[1], target[1] = source[0] + step, target[0] - 2e-1 * step
+    source, target = source + 30, target + 30
+    gain = coupling_cost(source[:2], target[:2]) - coupling_cost(source[[1, 0]], target[:2])
+    assert 0 < gain < 1e-4
     assert list(optimal_coupling(source, target).partner[:2]) == [1, 0]
 
 
@@ -88,3 +92,14 @@ def test_shares_add_up_to_the_cost(kind, d):
     coupling = optimal_coupling(source, target)
     cost = coupling_cost(source, target[coupling.partner])
     assert coupling.shares.mean() == pytest.approx(cost, rel=1e-12 if d == 1 or kind == "near" else 0.1)
+
+
+@pytest.mark.parametrize("exponent", [-240, -80, 70, 110, 220])
+def test_a_power_of_two_changes_no_bit_of_coupling_or_shares(exponent):
+    source, target = np.random.default_rng(0).normal(size=(2, 100, 3))
+    plain, scaled = (
+        optimal_coupling(source, target),
+        optimal_coupling(source * 2.0**exponent, target * 2.0**exponent),
+    )
+    np.testing.assert_array_equal(scaled.partner, plain.partner)
+    np.testing.assert_array_equal(scaled.shares, plain.shares * 4.0**exponent)

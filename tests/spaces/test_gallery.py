@@ -10,8 +10,12 @@ import urllib.request
 from importlib.resources import files
 
 import pytest
+from huggingface_hub import RepoCard
 from playwright.sync_api import expect
 
+from hf_affscore.cli import main
+from hf_affscore.errors import InputError
+from hf_affscore.spaces.push import push_gallery
 from tests.browser import Diary, chromium
 from tests.signatures import make_signature
 
@@ -40,11 +44,16 @@ def serving(app, **environment):
         process.wait(30)
 
 
-@pytest.fixture(name="folder")
-def _folder(tmp_path):
+def signatures():
     for name, base in (("a<b>", 0.2), ("b", 0.3), ("c", 0.9)):
         scores = [base, base + 0.05, base, base - 0.1]
-        make_signature(scores, name=name, cka=scores).save_pretrained(tmp_path / "signatures" / name[0])
+        yield make_signature(scores, name=name, cka=scores)
+
+
+@pytest.fixture(name="folder")
+def _folder(tmp_path):
+    for signature in signatures():
+        signature.save_pretrained(tmp_path / "signatures" / signature.name[0])
     return tmp_path / "signatures"
 
 
@@ -73,3 +82,50 @@ def test_the_gallery_shows_a_folder_and_refuses_others(folder):
         assert {url for url in diary.requested if not url.startswith((address, "data:", "blob:"))} <= {
             "about:srcdoc"
         }
+
+
+def test_a_push_is_one_commit_with_the_collection_in_it(hub, capsys):
+    for _ in range(2):  # the same again changes nothing
+        with pytest.raises(SystemExit) as stop:
+            main(
+                [
+                    "space",
+                    "push",
+                    "ada/gallery",
+                    "--signatures",
+                    "ada/signatures",
+                    "--token",
+                    hub.token("ada"),
+                ]
+            )
+        assert stop.value.code == 0
+    assert capsys.readouterr().out.split() == [f"{hub.endpoint}/spaces/ada/gallery"] * 2
+    pushed = hub.files("space", "ada/gallery")
+    assert pushed["collection.txt"] == b"ada/signatures\n"
+    assert pushed["app.py"] == APP.read_bytes()
+    assert set(pushed) >= {"README.md", "requirements.txt"}
+    assert len(hub.repo("space", "ada/gallery").history()) == 2
+    card = RepoCard(pushed["README.md"].decode(), ignore_metadata_errors=False).data
+    assert (card.sdk, card.app_file) == ("gradio", "app.py")
+
+
+def test_a_space_cannot_show_this_machine(hub):
+    with pytest.raises(InputError, match="expected a data set on the Hub such as user/signatures"):
+        push_gallery("ada/gallery", "/home/ada/signatures", token=hub.token("ada"))
+
+
+@pytest.mark.slow
+def test_a_pushed_gallery_shows_its_collection_on_the_hub(hub, tmp_path):
+    for signature in signatures():
+        signature.push_to_hub("ada/signatures", token=hub.token("ada"))
+    push_gallery("ada/gallery", "ada/signatures", token=hub.token("ada"))
+    for name, content in hub.files("space", "ada/gallery").items():
+        (tmp_path / name).write_bytes(content)
+    with serving(tmp_path / "app.py") as address, chromium() as browser:
+        page = browser.new_page()
+        page.goto(address)
+        about = page.frame_locator("iframe[title=Report]").locator("#about")
+        expect(about).to_have_text("3 networks on 64 images of cifar10, test.", timeout=60_000)
+        page.get_by_label("Collection").fill("ada/none")
+        page.get_by_role("button", name="Show").click()
+        expect(page.get_by_text("'ada/none' was not found")).to_be_visible(timeout=30_000)

@@ -18,9 +18,11 @@ from PIL import Image
 import hf_affscore as ha
 from hf_affscore.assets import DEMO_DATASET, DEMO_MODEL
 from hf_affscore.errors import AffscoreError, InputError
+from hf_affscore.options import Options
 from hf_affscore.plots.style import COLOURS, GREY, new_figure, style
 from hf_affscore.score import affinity
 from hf_affscore.score.gaussian import Gaussian
+from hf_affscore.score.sample import Sample
 from hf_affscore.signature import Signature
 from hf_affscore.tables import call_name
 
@@ -108,19 +110,25 @@ def parse_rows(text: str) -> Rows:
 
 def draw_map(pre: Rows, post: Rows) -> Figure:
     """The affine transport map: as a line through the samples, or its matrix where there are many features."""
-    found = Gaussian.fit(pre).affine_map_to(Gaussian.fit(post))
+    before, after = (
+        Gaussian.fit(Sample(rows), shrinkage=False, regularization=Options().regularization)
+        for rows in (pre, post)
+    )
+    matrix = before.affine_map_to(after).matrix
     with style():
         figure = new_figure(5.5, 4.2)
         axes = figure.add_subplot()
         if pre.shape[1] == 1:
             ends = np.array([[pre.min()], [pre.max()]])
             axes.plot(pre, post, ".", color=COLOURS[0], label="samples")
-            axes.plot(ends, found(ends), color=GREY, label="affine map")
+            axes.plot(
+                ends, (ends - pre.mean(axis=0)) @ matrix + post.mean(axis=0), color=GREY, label="affine map"
+            )
             axes.set(xlabel="before", ylabel="after")
             axes.legend()
         else:
-            limit = float(abs(found.matrix).max())
-            picture = axes.imshow(found.matrix, cmap="RdBu_r", vmin=-limit, vmax=limit)
+            limit = float(abs(matrix).max())
+            picture = axes.imshow(matrix, cmap="RdBu_r", vmin=-limit, vmax=limit)
             axes.set(title="matrix of the affine map", xlabel="feature before", ylabel="feature after")
             axes.grid(visible=False)
             figure.colorbar(picture)

@@ -28,10 +28,13 @@ function tip(network, row, statistics) {
   const { module, activation, call, reason } = network.rows;
   const repeat = call[row] ? ` #${call[row]}` : '';
   const lines = [`${row}: ${module[row] || '(root)'}${repeat} · ${activation[row]}`];
-  const score = network.statistics.affinity_score[row];
-  lines.push(score === null ? `no score: ${reason[row] || 'undefined'}` : `affinity score ${score.toFixed(4)}`);
-  for (const [name, values] of Object.entries(statistics ? network.statistics : {})) {
-    if (name !== 'affinity_score') lines.push(`${name.replaceAll('_', ' ')} ${shown(values[row])}`);
+  const { affinity_score: score, affinity_score_low: low, affinity_score_high: high, ...others } = network.statistics;
+  const known = low !== undefined && low[row] !== null && high[row] !== null;
+  const interval = known ? ` (95 %: ${low[row].toFixed(4)} to ${high[row].toFixed(4)})` : '';
+  lines.push(score[row] === null
+    ? `no score: ${reason[row] || 'undefined'}` : `affinity score ${score[row].toFixed(4)}${interval}`);
+  for (const [name, values] of Object.entries(statistics ? others : {})) {
+    lines.push(`${name.replaceAll('_', ' ')} ${shown(values[row])}`);
   }
   const title = element('strong', { textContent: network.network });
   return element('div', {}, title, ...lines.map((line) => element('div', { textContent: line })));
