@@ -7,9 +7,7 @@ moves no other image to another batch, and a batch that a killed run had finishe
 
 from __future__ import annotations
 
-import ctypes
 import itertools
-import platform
 import sys
 from collections.abc import Iterator, Sized
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -26,6 +24,7 @@ from hf_affscore.options import Options
 from hf_affscore.run.images import ImageStream, Undecodable
 from hf_affscore.run.journal import Batch, Journal
 from hf_affscore.run.loading import Checkpoint
+from hf_affscore.run.memory import give_memory_back
 from hf_affscore.run.world import World
 
 if TYPE_CHECKING:
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
     from tqdm import tqdm
 
 DEFAULT_BATCH_SIZE = 16
-_GLIBC = platform.libc_ver()[0] == "glibc"
 
 Item = tuple[int, Any]  # position in the stream, encoded image
 
@@ -223,7 +221,7 @@ class Collector:
             undecodable=prepared.undecodable,
         )
         self._journal.save_batch(prepared.start, batch)
-        _give_memory_back()
+        give_memory_back()
         return batch
 
     def _forward(self, inputs: dict[str, torch.Tensor], summarize: Summarize) -> Capture[Summary]:
@@ -284,14 +282,3 @@ def evaluating(module: nn.Module) -> Iterator[None]:
     finally:
         for part in training:
             part.training = True
-
-
-def _give_memory_back() -> None:
-    """Hand freed memory back to the system, where the C library is glibc.
-
-    The rows of a batch are small and stay; the activations around them are large and go. glibc keeps the gaps
-    between the rows, and no activation fits into them again: the process would grow by the size of the
-    activations with every few batches.
-    """
-    if _GLIBC:
-        ctypes.CDLL(None).malloc_trim(0)

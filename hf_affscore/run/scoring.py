@@ -16,6 +16,7 @@ from hf_affscore.capture.sites import Site
 from hf_affscore.options import Options
 from hf_affscore.run.collect import Group
 from hf_affscore.run.journal import Journal
+from hf_affscore.run.memory import give_memory_back
 from hf_affscore.run.progress import bar
 from hf_affscore.run.world import World
 from hf_affscore.score import score_layer
@@ -72,6 +73,7 @@ class Scorer:
         columns = self._journal.load_layer(number, place)
         if columns is None:
             columns = self._columns(batches, num_batches)
+            give_memory_back()
             self._journal.save_layer(number, place, columns)
         if self._progress is not None:
             self._progress.update()
