@@ -92,7 +92,7 @@ def explain(error: Exception, what: str, revision: str | None = None) -> str | N
     if isinstance(error, unreachable):
         return (
             f"{what} is not in the local cache, and the Hub could not be reached; there is no local folder of that "
-            "name either. Check the path, or go online once (with HF_HUB_OFFLINE unset)."
+            "name either. Check the path, or go online once (unset HF_HUB_OFFLINE)."
         )
     if isinstance(error, errors.HfHubHTTPError):
         return _explain_status(error, what)
