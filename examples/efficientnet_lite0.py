@@ -69,8 +69,8 @@ def make_crops(folder: Path, count: int, seed: int = 0) -> Path:
 
 def analyze_photographs(output: Path, weights: Path, count: int) -> ha.Signature:
     """Build the checkpoint and the crops below ``output``, and analyse the one on the other, every time anew."""
-    checkpoint = build_checkpoint(weights, output / "checkpoint")
-    images = make_crops(output / f"crops-{count}", count)
+    checkpoint = build_checkpoint(weights, output / "efficientnet-lite0")
+    images = make_crops(output / f"photograph-crops-{count}", count)
     return ha.analyze(checkpoint, images, num_samples=count, shuffle=False, cache=False)
 
 
