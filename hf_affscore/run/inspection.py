@@ -17,6 +17,7 @@ from hf_affscore.capture import Capture, Selection, Site, SkippedCall, looked_fo
 from hf_affscore.errors import InputError, ModelError, NoActivationError
 from hf_affscore.hub import failures_named
 from hf_affscore.options import Options, Pooling
+from hf_affscore.run.collect import evaluating
 from hf_affscore.run.cost import Cost, estimate
 from hf_affscore.run.image_side import PIXELS, image_shape, image_side
 from hf_affscore.run.loading import locate_model, model_class
@@ -210,7 +211,6 @@ def _batch(model: nn.Module, inputs: Any, like: torch.Tensor) -> dict[str, torch
 
 def _run(model: nn.Module, name: str, batch: dict[str, torch.Tensor], options: Options) -> Inspection:
     """One watched forward pass, and what it says about cost."""
-    import torch
     from torch.utils.flop_counter import FlopCounterMode
 
     size = len(next(iter(batch.values())))
@@ -221,11 +221,9 @@ def _run(model: nn.Module, name: str, batch: dict[str, torch.Tensor], options: O
 
     side = image_side(model)
     device = next(iter(batch.values())).device.type
-    training = [part for part in model.modules() if part.training]
-    model.eval()
     try:
         with (
-            torch.no_grad(),
+            evaluating(model),
             FlopCounterMode(display=False) as flops,
             Capture(model, width, selection) as seen,
         ):
@@ -235,9 +233,6 @@ def _run(model: nn.Module, name: str, batch: dict[str, torch.Tensor], options: O
         raise (_NeedsValues if device == "meta" else ModelError)(
             f"{type(model).__name__} failed on {shapes}: {error}. Pass inputs= of a size that fits."
         ) from error
-    finally:
-        for part in training:
-            part.training = True
     selection.check_all_matched()
     rows, skipped = _records(seen)
     if not rows and not skipped:

@@ -123,16 +123,22 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path):
     assert rows(done.stdout) == rows(undisturbed.stdout)
 
 
-def test_finished_batches_and_layers_are_not_done_again(cache, monkeypatch):
-    whole = ha.analyze(DEMO_MODEL, DEMO_DATASET, num_samples=64, cache=False)
+def interrupt_at(number, monkeypatch):
+    """Let forward pass ``number`` be interrupted; returns the counter of passes."""
     real, calls = collect.Collector._forward, itertools.count(1)
 
-    def dies(self, inputs, summarize):
-        if next(calls) == 3:
+    def forward(self, inputs, summarize):
+        if next(calls) == number:
             raise KeyboardInterrupt
         return real(self, inputs, summarize)
 
-    monkeypatch.setattr(collect.Collector, "_forward", dies)
+    monkeypatch.setattr(collect.Collector, "_forward", forward)
+    return calls
+
+
+def test_finished_batches_and_layers_are_not_done_again(cache, monkeypatch):
+    whole = ha.analyze(DEMO_MODEL, DEMO_DATASET, num_samples=64, cache=False)
+    calls = interrupt_at(3, monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         ha.analyze(DEMO_MODEL, DEMO_DATASET, num_samples=64)
     (entry,) = cache_entries()
@@ -222,14 +228,7 @@ def test_the_whole_data_set_in_groups(cache):
 def test_groups_are_taken_up_after_an_interruption(cache, monkeypatch):
     options = {"num_samples": "all", "group_size": 64, "batch_size": 16}
     whole = ha.analyze(DEMO_MODEL, DEMO_DATASET, **options, cache=False)
-    real, calls = collect.Collector._forward, itertools.count(1)
-
-    def dies(self, inputs, summarize):
-        if next(calls) == 15:
-            raise KeyboardInterrupt
-        return real(self, inputs, summarize)
-
-    monkeypatch.setattr(collect.Collector, "_forward", dies)
+    calls = interrupt_at(15, monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         ha.analyze(DEMO_MODEL, DEMO_DATASET, **options)
     assert ha.analyze(DEMO_MODEL, DEMO_DATASET, **options).rows == whole.rows
