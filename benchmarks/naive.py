@@ -38,18 +38,22 @@ def affinity_score(pre: np.ndarray, post: np.ndarray, *, shrinkage: bool = False
         matrix = torch.zeros_like(cov_y)
     else:
         root_y = square_root(cov_y)
-        matrix = root_y @ torch.linalg.pinv(square_root(root_y @ cov_x @ root_y), hermitian=True) @ root_y
+        matrix = root_y @ torch.linalg.pinv(square_root(root_y @ cov_x @ root_y)) @ root_y
     mapped = (x - x.mean(0)) @ matrix + y.mean(0)
     weights = np.full(len(x), 1 / len(x))
     cost = ot.emd2(weights, weights, ot.dist(mapped.numpy(), y.numpy()), numItermax=10_000_000)
     return 1 - math.sqrt(cost) / math.sqrt(2 * float(cov_y.trace()))
 
 
-def cka(x: torch.Tensor, y: torch.Tensor) -> float:
-    n = len(x)
+def hsic(k: torch.Tensor, m: torch.Tensor) -> float:
+    n = len(k)
     centring = torch.eye(n) - torch.ones(n, n) / n
-    k, m = centring @ (x @ x.T) @ centring, centring @ (y @ y.T) @ centring
-    return float((k * m).sum() / ((k * k).sum() * (m * m).sum()).sqrt())
+    return float(torch.trace(k @ centring @ m @ centring)) / (n - 1) ** 2
+
+
+def cka(x: torch.Tensor, y: torch.Tensor) -> float:
+    k, m = x @ x.T, y @ y.T
+    return hsic(k, m) / math.sqrt(hsic(k, k) * hsic(m, m))
 
 
 def entropy(rows: np.ndarray) -> float:

@@ -134,8 +134,10 @@ def cholesky(matrix: Array) -> Array | None:
     if is_torch(matrix):
         factor, failed = namespace(matrix).linalg.cholesky_ex(matrix)
         return None if int(failed) else factor
-    factor, failed = scipy.linalg.lapack.dpotrf(matrix, lower=True, clean=True)
-    return None if failed else factor
+    try:
+        return np.linalg.cholesky(matrix)  # unlike scipy's, lets other threads run
+    except np.linalg.LinAlgError:
+        return None
 
 
 def solve_lower(lower: Array, right: Array) -> Array:

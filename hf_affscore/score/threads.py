@@ -2,23 +2,34 @@
 
 OpenBLAS adds in another order when it splits a product over threads, so a score would depend on the machine
 in its last digits. The cap is the process's, not the thread's; hence the count of those who need it.
+
+threadpoolctl lets only one thread at a time move the cap, the first that did, and silently ignores all others
+while that one lives. Whoever leaves last is seldom who came first, so each move is made by a thread that takes
+this right and ends.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
-from threading import Lock
+from threading import Lock, Thread
 from typing import Any
 
 import scipy.linalg  # noqa: F401  (its BLAS must be loaded before the controller looks)
-from threadpoolctl import ThreadpoolController
+from threadpoolctl import OpenBLASController, ThreadpoolController
 
 
 @cache
 def _controller() -> ThreadpoolController:
     return ThreadpoolController()
+
+
+def _in_a_thread_of_its_own(move: Callable[[], None]) -> None:
+    OpenBLASController.clear_controlling_thread(force=True)
+    thread = Thread(target=move)
+    thread.start()
+    thread.join()
 
 
 class _SharedCap:
@@ -33,7 +44,7 @@ class _SharedCap:
     def __call__(self) -> Iterator[None]:
         with self._lock:
             if self._users == 0:
-                self._limiter = _controller().limit(limits=1, user_api="blas")
+                _in_a_thread_of_its_own(self._set)
             self._users += 1
         try:
             yield
@@ -41,7 +52,13 @@ class _SharedCap:
             with self._lock:
                 self._users -= 1
                 if self._users == 0:
-                    self._limiter.restore_original_limits()
+                    _in_a_thread_of_its_own(self._lift)
+
+    def _set(self) -> None:
+        self._limiter = _controller().limit(limits=1, user_api="blas")
+
+    def _lift(self) -> None:
+        self._limiter.restore_original_limits()
 
 
 #: ``with one_blas_thread(): ...`` in any number of threads at once.

@@ -58,6 +58,19 @@ def test_the_cap_on_blas_is_lifted_by_the_last_to_leave():
         assert blas_threads() == {2}
 
 
+def test_the_cap_on_blas_holds_whichever_thread_needs_it():
+    def threads_inside(_):
+        with one_blas_thread():
+            return blas_threads()
+
+    with ThreadpoolController().limit(limits=2, user_api="blas"):
+        assert threads_inside(0) == {1}
+        with ThreadPoolExecutor(2) as pool:
+            assert list(pool.map(threads_inside, range(4))) == [{1}] * 4
+        assert threads_inside(0) == {1}
+        assert blas_threads() == {2}
+
+
 def test_importing_the_score_does_not_import_torch():
     code = "import sys, hf_affscore.score; assert not {'torch', 'sklearn', 'ot'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
