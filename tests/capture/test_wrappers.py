@@ -1,5 +1,6 @@
 """Models inside something else: compiled, scripted, parallel, PEFT, offloaded, transformed by torch.fx."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,25 @@ def test_a_compiled_model_runs_uncompiled_while_watched(how: str, small: Small, 
     root = prefix.rstrip(".") or "(model)"
     assert names(model, x) == [f"{prefix}act GELU#0", f"{root} relu#0"]
     assert len(runs) == 2  # before and after, not while watched
+
+
+def test_captures_in_two_threads_that_overlap_leave_the_compiler_on(small: Small, x: Tensor) -> None:
+    runs = []
+
+    def backend(graph: torch.fx.GraphModule, inputs: list[Tensor]):
+        return lambda *args: runs.append(len(runs)) or graph(*args)
+
+    model = torch.compile(small, backend=backend)
+    first, second = Capture(small, keep), Capture(small, keep)
+    with ThreadPoolExecutor(1) as one, ThreadPoolExecutor(1) as other:
+        one.submit(first.__enter__).result()
+        other.submit(second.__enter__).result()
+        one.submit(first.__exit__, None, None, None).result()
+        model(x)
+        assert len(runs) == 0  # the second still watches
+        other.submit(second.__exit__, None, None, None).result()
+    model(x)
+    assert len(runs) == 1
 
 
 def test_traced_models_are_refused(small: Small, x: Tensor) -> None:
