@@ -25,13 +25,13 @@ if TYPE_CHECKING:
     from hf_affscore.score import affinity_score as affinity_score
     from hf_affscore.score.loss import affinity_loss as affinity_loss
     from hf_affscore.signature import Signature as Signature
-    from hf_affscore.training import AffinityCallback as AffinityCallback
-    from hf_affscore.training import track as track
+    from hf_affscore.training.callback import AffinityCallback as AffinityCallback
+    from hf_affscore.training.track import track as track
 
 __version__ = "0.1.0"
 
 _HOME = {
-    "AffinityCallback": "hf_affscore.training",
+    "AffinityCallback": "hf_affscore.training.callback",
     "AffscoreError": "hf_affscore.errors",
     "Comparison": "hf_affscore.comparison",
     "Signature": "hf_affscore.signature",
@@ -43,7 +43,7 @@ _HOME = {
     "inspect": "hf_affscore.run.inspection",
     "load_signatures": "hf_affscore.publish",
     "register_activation": "hf_affscore.capture",
-    "track": "hf_affscore.training",
+    "track": "hf_affscore.training.track",
     "update_model_card": "hf_affscore.publish",
 }
 

@@ -75,7 +75,9 @@ def affinity_loss(pre: Tensor, post: Tensor, *, regularization: Regularization =
         source, target = _within_their_span(source, target)
         residual = source @ _map(source, target, *ridges) - target
     spread = (2 * n * total).sqrt() if total > 0 else 1.0
-    score: Tensor = 1 - torch.linalg.vector_norm(residual) / spread  # its slope at 0 is 0, that of a root infinite
+    score: Tensor = (
+        1 - torch.linalg.vector_norm(residual) / spread
+    )  # its slope at 0 is 0, that of a root infinite
     return score.to(torch.promote_types(pre.dtype, post.dtype))
 
 
