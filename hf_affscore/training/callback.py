@@ -28,7 +28,8 @@ class AffinityCallback(TrainerCallback):
 
     Each signature is logged through the Trainer, so that TensorBoard, trackio, wandb and ``log_history`` get
     it, and saved in ``output_dir/affinity/step-000100``. The training goes on as if nothing had been measured:
-    weights with and without the callback are the same to the last bit. All processes share the work.
+    weights with and without the callback are the same to the last bit. With several processes the main one
+    measures while the others wait.
 
     Args:
         images: What :func:`hf_affscore.analyze` takes as its data set. Drawn once, when training begins, and

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import random
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -18,12 +18,14 @@ from hf_affscore.errors import AffscoreError, AffscoreWarning, DatasetError, Inp
 from hf_affscore.options import Options
 from hf_affscore.run.images import ImageStream, Undecodable, locate_images, open_images
 from hf_affscore.run.journal import Journal
-from hf_affscore.run.loading import load_checkpoint
+from hf_affscore.run.loading import Checkpoint, load_checkpoint
 from hf_affscore.run.progress import library_bars
 from hf_affscore.run.runner import signature_of
 from hf_affscore.run.world import World
 from hf_affscore.signature import Signature
 from hf_affscore.training.history import History
+
+T = TypeVar("T")
 
 #: Images of the fixed sample where nothing else is said: they are held in memory, and run at every measurement.
 NUM_SAMPLES = 512
@@ -40,7 +42,8 @@ def track(
     """Follow the signature of ``model`` in a training loop of your own.
 
     The images are drawn once and held in memory, so that signatures differ by the weights alone. In a run of
-    several processes each must call this, and the tracker: they share the work, and all get the result.
+    several processes each must call this, and the tracker: the main one measures its network, which is the one
+    that is saved, and all get the signature.
 
     Args:
         model: The network that is being trained; wrapped for data parallel training or compiled is as well.
@@ -77,8 +80,8 @@ def tracking_options(**options: Any) -> Options:
 class Tracker:
     """Measures one network on one fixed sample, at any step, and keeps what it measured.
 
-    Training goes on as if nothing had been measured: weights, gradients, every module's training flag, random
-    numbers of Python, numpy and torch, and autocast's cache are as before, also after an error.
+    Training goes on as if nothing had been measured: weights, gradients, every module's training flag and the
+    random numbers of Python, numpy and torch are as before, also after an error.
 
     Attributes:
         history: What was measured, by step.
@@ -95,15 +98,19 @@ class Tracker:
         if options.num_samples == "all":
             raise InputError("num_samples is 'all'; expected a number: the sample is held in memory.")
         self.history = History()
+        self._model = model
         self._options = options
         self._world = World.current(options.device)
-        self._model = model
-        with _undisturbed(model), library_bars(enabled=options.progress):
-            self._checkpoint = load_checkpoint(_unwrapped(model), processor, options)
-            found: Any = images
-            if isinstance(images, str | Path):
-                found = self._world.gather(locate_images(images, options))[0]
-            self._sample = _held(open_images(found, options, self._checkpoint.input_shape), options)
+        self._checkpoint: Checkpoint
+        self._sample: ImageStream
+
+        def prepare() -> None:
+            with _undisturbed(model), library_bars(enabled=options.progress):
+                self._checkpoint = load_checkpoint(_unwrapped(model), processor, options)
+                found = locate_images(images, options) if isinstance(images, str | Path) else images
+                self._sample = _held(open_images(found, options, self._checkpoint.input_shape), options)
+
+        _by_main(self._world, prepare)
 
     def __call__(self, step: int | None = None) -> Signature:
         """The same as :meth:`measure`."""
@@ -121,17 +128,38 @@ class Tracker:
                 weights are spread over processes.
         """
         step = self.history.last_step + 1 if step is None else step
-        try:
+
+        def measure() -> Signature:
             _refuse_sharded(self._model)
             with _undisturbed(self._model), library_bars(enabled=False):
-                signature = signature_of(
-                    self._checkpoint, self._sample, self._options, self._world, Journal()
-                )
+                return signature_of(self._checkpoint, self._sample, self._options, World(), Journal())
+
+        try:
+            found = _by_main(self._world, measure)
         except AffscoreError as error:
             raise type(error)(f"At step {step}: {error}") from error
-        signature = replace(signature, metadata={**signature.metadata, "training": {"step": step}})
+        signature = replace(found, metadata={**found.metadata, "training": {"step": step}})
         self.history.add(step, signature)
         return signature
+
+
+def _by_main(world: World, work: Callable[[], T]) -> T:
+    """What the main process gets from ``work``, in all of them; or its error, in all of them.
+
+    The work is not shared: with batch normalisation, say, every process has running statistics of its own, and
+    only the main one's are saved.
+    """
+    outcome: Any = None
+    if world.is_main:
+        try:
+            outcome = work()
+        except AffscoreError as error:
+            outcome = error
+    outcome = world.gather(outcome)[0]
+    if isinstance(outcome, AffscoreError):
+        raise outcome
+    found: T = outcome
+    return found
 
 
 def _held(stream: ImageStream, options: Options) -> ImageStream:
@@ -168,8 +196,7 @@ def _held(stream: ImageStream, options: Options) -> ImageStream:
 def _undisturbed(model: nn.Module) -> Iterator[None]:
     """What a training loop shares with everything that runs in its process is as before, afterwards.
 
-    Flags and gradients of the model are the matter of :func:`hf_affscore.run.collect.evaluating`. A cast of a
-    weight that autocast caches while gradients are off has none, and the next step would use it.
+    Flags and gradients of the model are the matter of :func:`hf_affscore.run.collect.evaluating`.
     """
     python, arrays = random.getstate(), np.random.get_state()
     devices = {parameter.device for parameter in model.parameters() if parameter.is_cuda}
@@ -179,7 +206,6 @@ def _undisturbed(model: nn.Module) -> Iterator[None]:
         finally:
             random.setstate(python)
             np.random.set_state(arrays)
-            torch.clear_autocast_cache()
 
 
 def _unwrapped(model: nn.Module) -> nn.Module:

@@ -1,4 +1,4 @@
-"""Two processes that train together: they share the work, agree on every score, and train as if unobserved."""
+"""Two processes that train together: one measures, both have the scores and errors, neither is disturbed."""
 
 import json
 import os
@@ -27,15 +27,19 @@ observed = ha.AffinityCallback(sample(), num_samples=20, every_steps=3, batch_si
 alone = trained(folder / "alone", ddp_backend="gloo")
 watched = trained(folder / "watched", [observed], ddp_backend="gloo")
 rank = watched.args.process_index
+pairs = zip(alone.model.state_dict().values(), watched.model.state_dict().values())
+same = all(torch.equal(one, other) for one, other in pairs)  # before the next wrapper copies them about
 tracked = ha.track(DistributedDataParallel(watched.model), sample(), num_samples=20, batch_size=4)()
 if rank == 0:
     torch.save(watched.model.state_dict(), folder / "weights.pt")
+try:
+    ha.track(watched.model, list(torch.randn(20, 5, 10, 10)), num_samples=20)()
+except ha.AffscoreError as caught:
+    error = str(caught)
 found = {
+    "error": error,
     "processes": watched.args.world_size,
-    "same weights": all(
-        torch.equal(one, other)
-        for one, other in zip(alone.model.state_dict().values(), watched.model.state_dict().values())
-    ),
+    "same weights": same,
     "steps": list(observed.history),
     "last": observed.history[9].scores.tolist(),
     "tracked": tracked.scores.tolist(),
@@ -74,4 +78,5 @@ def test_two_processes(tmp_path):
     network.load_state_dict(torch.load(tmp_path / "weights.pt", weights_only=True))
     alone = ha.track(network, sample(), num_samples=20, batch_size=4)()
     assert first["last"] == first["tracked"] == alone.scores.tolist()
+    assert first["error"].startswith("At step 0: Network failed on a batch")
     assert len(list((tmp_path / "watched" / "affinity").iterdir())) == 4

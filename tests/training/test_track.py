@@ -108,8 +108,8 @@ def test_leaves_everything_as_it_was(fails):
     assert len(tracker.history) == (0 if fails else 1)
 
 
-def test_weights_cached_by_autocast_keep_their_gradients(model):
-    """A cast made while gradients are off has none; the next step of the same autocast region would use it."""
+def test_an_autocast_region_goes_on_with_the_same_gradients(model):
+    """Autocast keeps the casts of weights for the whole region, also those made while gradients are off."""
     tracker = tracker_of(model)
     gradients = []
     for measure in (False, True):
@@ -158,7 +158,7 @@ def test_sees_the_network_inside_its_wrappers(model, wrap):
 def test_weights_spread_over_processes_are_refused(model):
     tracker = tracker_of(model)
     model.head.weight.device_mesh = "what a DTensor has"
-    with pytest.raises(ModelError, match="At step 0: .*spread over processes"):
+    with pytest.raises(ModelError, match=r"At step 0: .*spread over processes"):
         tracker()
 
 
