@@ -98,7 +98,9 @@ def linearised(network: nn.Module, moments: dict[str, Moments], *, matrix: bool 
     """A copy of the network in which the activations with these moments are affine maps."""
     network = copy.deepcopy(network)
     for name, its in moments.items():
-        normalisation = network.get_submodule(name.rpartition(".")[0])  # timm's BatchNormAct2d holds its `act`
+        normalisation = network.get_submodule(
+            name.rpartition(".")[0]
+        )  # timm's BatchNormAct2d holds its `act`
         slope, offset = (part.float() for part in its.fit(matrix=matrix))
         normalisation.act = nn.Identity()
         if matrix:

@@ -45,7 +45,9 @@ def train(
     images, labels = digit_images()
     pixels = make_processor()(images, return_tensors="pt")["pixel_values"]
     examples = [{"pixel_values": p, "labels": label} for p, label in zip(pixels, labels, strict=True)]
-    callback = ha.AffinityCallback(list(pixels[-HELD_OUT:]), num_samples=num_samples, shuffle=False)
+    callback = ha.AffinityCallback(
+        list(pixels[-HELD_OUT:]), num_samples=num_samples, shuffle=False, log_rows=False
+    )
     set_seed(SEED)
     arguments = TrainingArguments(
         output_dir=str(output),

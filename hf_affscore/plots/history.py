@@ -17,7 +17,7 @@ from hf_affscore.plots.style import COLOURS, label, new_figure, plain, save, sty
 from hf_affscore.signature import Signature
 
 #: Up to this many steps each is named on the axis.
-_NAMED_STEPS = 12
+_NAMED_STEPS = 16
 
 
 def plot_history(history: Mapping[int, Signature], path: str | os.PathLike[str] | None = None) -> Figure:
@@ -48,16 +48,20 @@ def plot_history(history: Mapping[int, Signature], path: str | os.PathLike[str] 
         top.set_title(f"{plain(signatures[-1].name)} over training", parse_math=False)
         _course(top, steps, signatures)
         heat.set_facecolor("#CCCCCC")
-        image = heat.imshow(scores, cmap="cividis", vmin=0, vmax=1, aspect="auto", interpolation="nearest")
+        low, high = _range(scores)
+        image = heat.imshow(
+            scores, cmap="cividis", vmin=low, vmax=high, aspect="auto", interpolation="nearest"
+        )
         heat.grid(visible=False)
-        places = np.unique(np.linspace(0, len(steps) - 1, min(len(steps), _NAMED_STEPS)).round().astype(int))
+        places = range(0, len(steps), -(-len(steps) // _NAMED_STEPS))
         heat.set_xticks(places, [str(steps[place]) for place in places])
         heat.set_xlabel("training step of each measurement")
         if shown:
             label(heat.yaxis, shown)
         else:
             heat.set_ylabel("activation, in execution order")
-        figure.colorbar(image, ax=heat, label="affinity score")
+        figure.colorbar(image, ax=heat, label="affinity score", fraction=0.05, pad=0.02)
+        figure.legend(loc="outside lower left", ncols=2)
     if path is not None:
         save(figure, path)
     return figure
@@ -88,4 +92,12 @@ def _course(axes: Axes, steps: list[int], signatures: list[Signature]) -> None:
     axes.plot(steps, median, "o-", color=COLOURS[0], markersize=3.5, linewidth=1.3, label="median")
     axes.set(ylim=(-0.03, 1.03), ylabel="affinity score", xlabel="training step")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.legend(loc="lower left", bbox_to_anchor=(0.5, 1.0), ncols=2, borderaxespad=0.2)
+
+
+def _range(scores: npt.NDArray[np.float64]) -> tuple[float, float]:
+    """From the smallest to the largest score, widened to tenths: small changes are to be seen."""
+    defined = scores[np.isfinite(scores)]
+    if not defined.size:
+        return 0.0, 1.0
+    low, high = np.floor(defined.min() * 10) / 10, np.ceil(defined.max() * 10) / 10
+    return float(min(low, 0.9)), float(max(high, low + 0.1))
