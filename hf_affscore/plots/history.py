@@ -17,7 +17,7 @@ from hf_affscore.plots.style import COLOURS, label, new_figure, plain, save, sty
 from hf_affscore.signature import Signature
 
 #: Up to this many steps each is named on the axis.
-_NAMED_STEPS = 16
+_NAMED_STEPS = 12
 
 
 def plot_history(history: Mapping[int, Signature], path: str | os.PathLike[str] | None = None) -> Figure:
