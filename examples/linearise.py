@@ -10,8 +10,8 @@ over all pixels of other crops, in two forms:
 
 As a control, ``least linear`` replaces as many activations by channel maps, those with the lowest scores first.
 Measured on crops that nothing was fitted to: how often the network still gives the class it gave before, and the
-processor time of a forward pass on one thread. In the repository, ``python -m examples.linearise`` writes ``agreement_and_time.png`` and
-``values.json`` into ``--output``.
+processor time of a forward pass on one thread. In the repository, ``python -m examples.linearise`` writes
+``agreement_and_time.png`` and ``values.json`` into ``--output``.
 """
 
 from __future__ import annotations

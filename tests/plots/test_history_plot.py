@@ -19,7 +19,7 @@ def history(rows, steps, name="network"):
 @pytest.mark.parametrize(("rows", "steps"), [(1, [0]), (19, range(0, 200, 10)), (60, range(0, 90000, 1000))])
 def test_no_label_is_clipped(rows, steps):
     figure = plot_history(history(rows, steps, name="organisation/" + "n" * 90))
-    figure.dpi = 75
+    figure.dpi = 50
     assert not reaches_the_edge(figure)
 
 
