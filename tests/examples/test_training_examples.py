@@ -43,10 +43,10 @@ def test_affine_maps_are_fitted_exactly_where_there_is_one():
 
 @pytest.mark.slow
 def test_linearising_a_real_network(tmp_path):
-    values = linearise.run(tmp_path, count=24, thresholds=(1.0, 0.95, 0.0), repeats=0)
-    none, few, everything = values["measured"]
-    assert [none["replaced"], everything["replaced"]] == [0, 33]
+    values = linearise.run(tmp_path, count=24, thresholds=(1.0, 0.97, 0.96), repeats=0)
+    none, one, five = values["measured"]
+    assert [record["replaced"] for record in (none, one, five)] == [0, 1, 5]
     assert {none[kind]["agreement"] for kind in linearise.KINDS} == {1.0}
-    assert 0 < few["replaced"] < 33
-    assert few["channel"]["agreement"] > few["least linear"]["agreement"]
-    assert everything["channel"]["agreement"] < 0.5  # an affine network is no classifier of photographs
+    agreements = [record["channel"]["agreement"] for record in (none, one, five)]
+    assert agreements == pytest.approx([1, 20 / 24, 11 / 24], abs=2 / 24)  # float32 differs between machines
+    assert five["channel"]["agreement"] > five["least linear"]["agreement"]
