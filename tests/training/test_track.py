@@ -108,6 +108,22 @@ def test_leaves_everything_as_it_was(fails):
     assert len(tracker.history) == (0 if fails else 1)
 
 
+class Merging(Network):
+    """Adds an adapter into its weights when it leaves training mode, as some do."""
+
+    def train(self, mode=True):
+        if not mode:
+            self.head.weight.data.add_(1)
+        return super().train(mode)
+
+
+def test_a_network_that_changes_its_weights_for_evaluation_keeps_them():
+    model = Merging()
+    before = model.head.weight.tolist()
+    tracker_of(model)()
+    assert model.head.weight.tolist() == before
+
+
 def test_an_autocast_region_goes_on_with_the_same_gradients(model):
     """Autocast keeps the casts of weights for the whole region, also those made while gradients are off."""
     tracker = tracker_of(model)
