@@ -69,18 +69,13 @@ def plot_history(history: Mapping[int, Signature], path: str | os.PathLike[str] 
 
 def _grid(signatures: list[Signature]) -> tuple[list[str], npt.NDArray[np.float64]]:
     """Names of all activations in the order they were first seen, and scores ``(activations, steps)``."""
-    columns = [
-        dict(
-            zip(
-                ((row["module"], row["activation"], row["call"]) for row in one.rows),
-                zip(row_names(one.rows), one.scores, strict=True),
-                strict=True,
-            )
-        )
-        for one in signatures
-    ]
-    names = {key: name for column in columns for key, (name, _) in column.items()}
-    scores = [[column.get(key, ("", np.nan))[1] for column in columns] for key in names]
+    names: dict[tuple[str, str, int], str] = {}
+    columns = []
+    for one in signatures:
+        calls = [(row["module"], row["activation"], row["call"]) for row in one.rows]
+        names |= dict(zip(calls, row_names(one.rows), strict=True))
+        columns.append(dict(zip(calls, one.scores, strict=True)))
+    scores = [[column.get(call, np.nan) for column in columns] for call in names]
     return list(names.values()), np.array(scores, dtype=np.float64).reshape(len(names), len(columns))
 
 
