@@ -32,8 +32,9 @@ if TYPE_CHECKING:
 
     Decoded: TypeAlias = Image | torch.Tensor
 
-#: Encoded images held for shuffling a stream. Local folders hold paths only, and are shuffled whole.
-SHUFFLE_BUFFER = 1_000
+#: Encoded images held for shuffling a stream: of 2,048 images drawn, 2,304 are candidates. What mixes is that
+#: shards are read in random order, ten at a time. Local folders hold paths only, and are shuffled whole.
+SHUFFLE_BUFFER = 256
 SHUFFLE_BUFFER_LOCAL = 1_000_000
 
 #: How often a stream that breaks off is opened again, and the first pause before it, in seconds.

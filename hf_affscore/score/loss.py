@@ -75,9 +75,8 @@ def affinity_loss(pre: Tensor, post: Tensor, *, regularization: Regularization =
         source, target = _within_their_span(source, target)
         residual = source @ _map(source, target, *ridges) - target
     spread = (2 * n * total).sqrt() if total > 0 else 1.0
-    score: Tensor = (
-        1 - torch.linalg.vector_norm(residual) / spread
-    )  # its slope at 0 is 0, that of a root infinite
+    # Its slope at 0 is 0, that of a square root infinite.
+    score: Tensor = 1 - torch.linalg.vector_norm(residual) / spread
     return score.to(torch.promote_types(pre.dtype, post.dtype))
 
 
@@ -126,24 +125,25 @@ def _map(source: Tensor, target: Tensor, *ridges: Tensor) -> Tensor:
         weight * rows.T @ rows + ridge * torch.eye(rows.shape[1], dtype=rows.dtype, device=rows.device)
         for rows, ridge in zip((source, target), ridges, strict=True)
     )
-    matrix: Tensor = _TransportMap.apply(*covariances, found.basis, found.spectrum)
+    matrix: Tensor = _TransportMap.apply(*covariances, found.matrix, found.basis, found.spectrum)
     return matrix
 
 
 class _TransportMap(torch.autograd.Function):
-    """``A`` with ``A @ source @ A == target``, from its known decomposition; the derivative as above."""
+    """``matrix``, as the solution A of ``A @ source @ A == target``; its derivative as above."""
 
     @staticmethod
-    def forward(ctx: Any, source: Tensor, target: Tensor, basis: Tensor, spectrum: Tensor) -> Tensor:
+    def forward(
+        ctx: Any, source: Tensor, target: Tensor, matrix: Tensor, basis: Tensor, spectrum: Tensor
+    ) -> Tensor:
         ctx.save_for_backward(source, basis, spectrum)
-        half = basis / spectrum.sqrt()
-        return half @ half.T
+        return matrix.view_as(matrix)  # an output that is an input needs a face of its own
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, Tensor, None, None]:
+    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
         source, basis, spectrum = ctx.saved_tensors
         inner = basis.T @ slope @ basis / (spectrum[:, None] + spectrum)
         before = basis / spectrum
         after = source @ basis / spectrum**2  # B^-T
-        return -before @ inner @ before.T, after @ inner @ after.T, None, None
+        return -before @ inner @ before.T, after @ inner @ after.T, None, None, None

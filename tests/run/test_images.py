@@ -165,7 +165,7 @@ def test_a_local_folder_is_shuffled_whole_because_its_stream_holds_paths(folder,
     assert opened(folder, shuffle=True).metadata["shuffle_buffer"] == 1_000_000
     parquet = tmp_path_factory.mktemp("parquet")
     encoded.to_parquet(parquet / "train.parquet")
-    assert opened(parquet, shuffle=True).metadata["shuffle_buffer"] == 1_000
+    assert opened(parquet, shuffle=True).metadata["shuffle_buffer"] == 256
 
 
 def test_nothing_is_decoded_that_nobody_looks_at(tmp_path, monkeypatch):
