@@ -8,8 +8,10 @@ version = release = hf_affscore.__version__
 html_title = f"hf_affscore {version}"
 html_theme = "furo"
 html_copy_source = False
+html_extra_path = ["llms.txt"]
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinxarg.ext"]
+myst_ref_domains = ["std", "py"]
 myst_heading_anchors = 3  # links to headings, as GitHub makes them
 
 autodoc_typehints = "description"  # signatures of thirty options are unreadable with their types
@@ -18,4 +20,4 @@ autodoc_member_order = "bysource"
 
 # Names of this package have to be found; those of others cannot be looked up without a network.
 nitpicky = True
-nitpick_ignore_regex = [("py:.*", r"(?!hf_affscore).*")]
+nitpick_ignore_regex = [("py:.*", r"(?!hf_affscore).*"), ("py:class", r".*\.Target")]  # a type variable
