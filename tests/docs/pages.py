@@ -29,13 +29,13 @@ class Block:
     line: int  # of its first line in the page, from 1
 
 
-def blocks(page: Path, language: str) -> list[Block]:
-    """The blocks of one language, in order, those in lists as well."""
+def blocks(page: Path, *languages: str) -> list[Block]:
+    """The blocks of some languages, in order, those in lists as well."""
     found = []
     for token in MarkdownIt().parse(page.read_text()):
-        if token.type == "fence" and token.info.split()[:1] == [language]:
-            first, *flags = token.info.split()
-            found.append(Block(first, tuple(flags), token.content, token.map[0] + 2))
+        language, *flags = token.info.split() or [""]
+        if token.type == "fence" and language in languages:
+            found.append(Block(language, tuple(flags), token.content, token.map[0] + 2))
     return found
 
 
