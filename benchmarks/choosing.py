@@ -2,7 +2,7 @@
 
     python -m benchmarks.choosing
 
-Writes ``choosing.md``, which ``docs/choosing.md`` quotes. Everything comes with the package; one minute on one core.
+Writes ``choosing.md``, which ``docs/choosing.md`` quotes. It needs three minutes and nothing else.
 """
 
 from __future__ import annotations

@@ -10,8 +10,7 @@ html_theme = "furo"
 html_copy_source = False
 html_extra_path = ["llms.txt"]
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinxarg.ext"]
-myst_ref_domains = ["std", "py"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 myst_heading_anchors = 3  # links to headings, as GitHub makes them
 
 autodoc_typehints = "description"  # signatures of thirty options are unreadable with their types

@@ -64,7 +64,9 @@ def assert_shown(shown: str, printed: str) -> None:
     """``shown`` was printed, but for what ``...`` stands for; scores may differ by rounding."""
     score = re.compile(r"\b[01]\.\d{4}\b")
     passages = [re.escape(score.sub("#", passage.strip("\n"))) for passage in shown.split("...\n")]
-    assert re.search(".*".join(passages), score.sub("#", printed), flags=re.DOTALL), f"{shown}\nbut:\n{printed}"
+    assert re.search(".*".join(passages), score.sub("#", printed), flags=re.DOTALL), (
+        f"{shown}\nbut:\n{printed}"
+    )
     really = [float(text) for text in score.findall(printed)]
     for text in score.findall(shown):
         assert min(abs(float(text) - value) for value in really) < 2e-4, f"{text} was not printed"
