@@ -52,7 +52,7 @@ def section(command: argparse.ArgumentParser) -> str:
 def spelt(action: argparse.Action) -> str:
     """An argument as it is typed: ``--seed N``, ``MODEL ...``."""
     value = action.metavar or (
-        "{" + ",".join(action.choices) + "}" if action.choices else action.dest.upper()
+        "{" + ", ".join(action.choices) + "}" if action.choices else action.dest.upper()
     )
     if action.nargs in ("+", "*"):
         value = f"{value} ..."

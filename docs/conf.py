@@ -7,7 +7,8 @@ author = "the hf_affscore developers"
 version = release = hf_affscore.__version__
 html_title = f"hf_affscore {version}"
 html_theme = "furo"
-html_copy_source = False
+html_copy_source = html_show_copyright = False
+html_static_path = html_css_files = ["style.css"]
 html_extra_path = ["llms.txt"]
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
