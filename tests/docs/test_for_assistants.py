@@ -39,9 +39,10 @@ def test_the_stated_parameters_are_the_real_ones(path, stated):
     assert stated == ", ".join(spelt)
 
 
-def test_every_public_function_is_stated():
+def test_every_public_name_is_stated():
     functions = {name for name in ha.__all__ if inspect.isfunction(getattr(ha, name))}
     assert functions <= {path for path, _ in STATED}
+    assert [name for name in ha.__all__ if not re.search(rf"\bha\.{name}\b", LLMS)] == []
 
 
 def test_every_name_exists():
