@@ -96,6 +96,7 @@ def draw(values: Values) -> Figure:
                 axes.imshow(image, cmap="cividis", extent=(-1, 1, -1, 1))
                 axes.set_title(f"mean {score:.2f}", fontsize=8)
                 axes.set(xticks=[], yticks=[])
+                axes.spines[:].set_visible(False)
                 axes.grid(visible=False)
             line[0].set_ylabel(f"{kind['activation']}, U(±{_times(kind['scale'])}s)")
         figure.supxlabel("one column per seed; above each image the mean score of its activations", fontsize=8)
