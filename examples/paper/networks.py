@@ -30,11 +30,11 @@ def checkpoints(mobilenet: Path | None = None) -> Iterator[dict[str, Path]]:
         found = {
             DIGITS_RESNET: DEMO_MODEL,
             "efficientnet-lite0": build_checkpoint(
-                installed_weights(EFFICIENTNET_LITE0), Path(folder, "efficientnet")
+                installed_weights(EFFICIENTNET_LITE0), Path(folder, "efficientnet-lite0")
             ),
         }
         if mobilenet is not None:
-            found["mobilenet-v2"] = build_checkpoint(mobilenet, Path(folder, "mobilenet"), "mobilenetv2_100")
+            found["mobilenet-v2"] = build_checkpoint(mobilenet, Path(folder, "mobilenet-v2"), "mobilenetv2_100")
         yield found
 
 
