@@ -76,9 +76,7 @@ def build_checkpoint(source: Path, folder: Path, architecture: str = "tf_efficie
     theirs = _without_counters(read_weights(source))
     ours = _without_counters(network.state_dict())
     if [tensor.shape for tensor in theirs.values()] != [tensor.shape for tensor in ours.values()]:
-        raise ValueError(
-            f"The tensors in {source} are not those of timm's {architecture}, in this order."
-        )
+        raise ValueError(f"The tensors in {source} are not those of timm's {architecture}, in this order.")
     network.load_state_dict(dict(zip(ours, theirs.values(), strict=True)), strict=False)
     timm.models.save_for_hf(network, folder, safe_serialization=True)
     # timm also writes its defaults as model_args, which transformers' wrapper would pass on a second time.

@@ -108,6 +108,13 @@ def table(header: list[str], lines: list[list[Any]]) -> str:
     return tables.markdown(pd.DataFrame(lines, columns=header).set_index(header[0]))
 
 
+def in_execution_order(figure: Figure) -> None:
+    """The foot of a picture of signatures: activations are counted in whole numbers."""
+    for axes in figure.axes:
+        axes.xaxis.get_major_locator().set_params(integer=True)
+    figure.supxlabel("activation, in execution order", fontsize=9)
+
+
 def main(experiment: str, description: str | None) -> None:
     """The command of one experiment.
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from examples.paper.common import Values, main, table
+from examples.paper.common import Values, in_execution_order, main, table
 from examples.paper.networks import checkpoints, digits, photographs, signature
 from hf_affscore.plots.style import COLOURS, MARKERS, new_figure, style
 
@@ -17,12 +17,10 @@ QUICK = {"num_samples": 24}
 
 def run(num_samples: int = 256, mobilenet: Path | None = None) -> Values:
     """The scores of every checkpoint on every kind of input, each preprocessed as the checkpoint asks."""
-    images = {"digits": digits(), "photographs": photographs(num_samples), "noise": "noise"}
+    images = {"digits": digits(num_samples), "photographs": photographs(num_samples), "noise": "noise"}
     with checkpoints(mobilenet) as found:
         networks = {
-            name: {
-                kind: signature(checkpoint, images[kind], num_samples).scores.tolist() for kind in INPUTS
-            }
+            name: {kind: signature(checkpoint, images[kind], num_samples).scores.tolist() for kind in INPUTS}
             for name, checkpoint in found.items()
         }
     return {"num_samples": num_samples, "seed": 0, "networks": networks}
@@ -39,7 +37,7 @@ def draw(values: Values) -> Figure:
             for kind, colour, marker in zip(INPUTS, COLOURS, MARKERS, strict=False):
                 axes.plot(scores[kind], marker=marker, color=colour, markersize=4, linewidth=1, label=kind)
             axes.set(ylim=(-0.03, 1.05), ylabel="affinity score", title=name)
-        figure.supxlabel("activation, in execution order", fontsize=9)
+        in_execution_order(figure)
         figure.legend(
             *figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(INPUTS)
         )

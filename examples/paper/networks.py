@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from datasets import load_dataset
 from PIL.Image import Image
 
@@ -34,13 +35,16 @@ def checkpoints(mobilenet: Path | None = None) -> Iterator[dict[str, Path]]:
             ),
         }
         if mobilenet is not None:
-            found["mobilenet-v2"] = build_checkpoint(mobilenet, Path(folder, "mobilenet-v2"), "mobilenetv2_100")
+            found["mobilenet-v2"] = build_checkpoint(
+                mobilenet, Path(folder, "mobilenet-v2"), "mobilenetv2_100"
+            )
         yield found
 
 
-def digits() -> list[Image]:
-    """The 512 embedded handwritten digits."""
-    return list(load_dataset(str(DEMO_DATASET), split="test")["image"])
+def digits(count: int, seed: int = 0) -> list[Image]:
+    """A draw from the 512 embedded digits; fewer are the start of more. As they are stored, the first are none."""
+    order = np.random.default_rng(seed).permutation(512)[:count]
+    return list(load_dataset(str(DEMO_DATASET), split="test").select(order)["image"])
 
 
 def photographs(count: int, seed: int = 0) -> list[Image]:
@@ -49,11 +53,8 @@ def photographs(count: int, seed: int = 0) -> list[Image]:
 
 
 def own_images(network: str, count: int, seed: int = 0) -> list[Image]:
-    """What a network was made for, and never saw: digits or photographs.
-
-    The digits are a draw from the 512, where ``seed`` is above 0; photographs are cropped anew.
-    """
-    return digits()[:count] if network == DIGITS_RESNET else photographs(count, seed)
+    """Images of the kind that a network was made for, and that it never saw: digits or photographs."""
+    return digits(count, seed) if network == DIGITS_RESNET else photographs(count, seed)
 
 
 def signature(model: Any, images: Any, num_samples: int, **options: Any) -> ha.Signature:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -39,7 +40,7 @@ def perceptron(activation: str, scale: int, seed: int) -> nn.Module:
     torch.manual_seed(seed)
     widths = [2, *[WIDTH] * DEPTH]
     layers: list[nn.Module] = [nn.Flatten()]
-    for inputs, outputs in zip(widths, widths[1:], strict=False):
+    for inputs, outputs in itertools.pairwise(widths):
         layers += [nn.Linear(inputs, outputs), ACTIVATIONS[activation]()]
     network = nn.Sequential(*layers, nn.Linear(WIDTH, 1))
     with torch.no_grad():
@@ -99,7 +100,9 @@ def draw(values: Values) -> Figure:
                 axes.spines[:].set_visible(False)
                 axes.grid(visible=False)
             line[0].set_ylabel(f"{kind['activation']}, U(±{_times(kind['scale'])}s)")
-        figure.supxlabel("one column per seed; above each image the mean score of its activations", fontsize=8)
+        figure.supxlabel(
+            "one column per seed; above each image the mean score of its activations", fontsize=8
+        )
     return figure
 
 

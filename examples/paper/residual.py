@@ -129,7 +129,14 @@ def markdown(values: Values) -> str:
                 "yes" if of["two_modes"] else "no",
             ]
         )
-    header = ["ResNet-20", "accuracy", "mean of first ReLUs", "of second", "Ashman's D (each seed)", "overlap"]
+    header = [
+        "ResNet-20",
+        "accuracy",
+        "mean of first ReLUs",
+        "of second",
+        "Ashman's D (each seed)",
+        "overlap",
+    ]
     return table([*header, "peaks of the density", "two modes"], lines)
 
 
