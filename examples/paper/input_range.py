@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor, nn
@@ -47,7 +47,7 @@ def distinct() -> list[tuple[list[str], nn.Module]]:
 
 
 @torch.inference_mode()
-def run(centres: np.ndarray[Any, Any] = CENTRES, num_samples: int = 1000) -> Values:
+def run(centres: npt.NDArray[np.float64] = CENTRES, num_samples: int = 1000) -> Values:
     """Scores on evenly spaced points around every centre, with the paper's ridge and with a relative one."""
     ranges = [
         torch.linspace(c - HALF_WIDTH, c + HALF_WIDTH, num_samples, dtype=torch.float64) for c in centres

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 from matplotlib.figure import Figure
 
 from examples.paper.common import Values, in_execution_order, main, table
@@ -80,7 +81,7 @@ def markdown(values: Values) -> str:
     return table(["network", "trained: median (range)", "random", "correlation of the two"], lines)
 
 
-def _summary(scores: np.ndarray) -> str:
+def _summary(scores: npt.NDArray[np.float64]) -> str:
     return f"{np.median(scores):.3f} ({scores.min():.3f} to {scores.max():.3f})"
 
 

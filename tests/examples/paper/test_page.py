@@ -1,6 +1,7 @@
 """docs/paper.md says what the JSON files say, and what it tells people to type exists."""
 
 import csv
+import doctest
 import json
 import re
 import sys
@@ -9,7 +10,7 @@ import pytest
 import timm
 
 from examples.paper import __main__ as everything
-from examples.paper import figures
+from examples.paper import common, figures, residual
 from examples.paper.common import DOCS, FOLDER
 from examples.paper.page import EXPERIMENTS, PAGE, module, written
 
@@ -71,3 +72,10 @@ def test_checkpoints_are_33_that_timm_has_on_the_hub():
     assert set(names) <= {f"timm/{name}" for name in timm.list_pretrained()}
     with open(PAPER / "checkpoints.csv", newline="") as file:
         assert [line["network"] for line in csv.DictReader(file)] == names
+
+
+@pytest.mark.parametrize("each", [common, residual])
+def test_docstrings_of_the_examples_run(each):
+    failed, tried = doctest.testmod(each)
+    assert tried
+    assert not failed
