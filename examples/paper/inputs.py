@@ -36,10 +36,10 @@ def draw(values: Values) -> Figure:
         ):
             for kind, colour, marker in zip(INPUTS, COLOURS, MARKERS, strict=False):
                 axes.plot(scores[kind], marker=marker, color=colour, markersize=4, linewidth=1, label=kind)
-            axes.set(ylim=(-0.03, 1.05), ylabel="affinity score", title=name)
+            axes.set(ylim=(0.3, 1.03), ylabel="affinity score", title=name)
         in_execution_order(figure)
         figure.legend(
-            *figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(INPUTS)
+            *figure.axes[0].get_legend_handles_labels(), loc="outside upper left", ncols=len(INPUTS)
         )
     return figure
 

@@ -60,7 +60,7 @@ def draw(values: Values) -> Figure:
             line[0].set_ylabel("affinity score")
         in_execution_order(figure)
         handles, labels = grid[0, 0].get_legend_handles_labels()
-        figure.legend(handles[-2:][::-1], labels[-2:][::-1], loc="outside lower center", ncols=2)
+        figure.legend(handles[-2:][::-1], labels[-2:][::-1], loc="outside upper left", ncols=2)
     return figure
 
 
