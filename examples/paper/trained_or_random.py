@@ -56,7 +56,7 @@ def draw(values: Values) -> Figure:
                 for drawn in scores["random"]:
                     axes.plot(drawn, color=COLOURS[1], linewidth=1, label="random weights, one line per seed")
                 axes.plot(scores["trained"], "-o", color=COLOURS[0], markersize=3, label="trained")
-                axes.set(ylim=(-0.03, 1.05), title=f"{name}, {ridge} ridge")
+                axes.set(ylim=(0.5, 1.03), title=f"{name}, {ridge} ridge")
             line[0].set_ylabel("affinity score")
         in_execution_order(figure)
         handles, labels = grid[0, 0].get_legend_handles_labels()
