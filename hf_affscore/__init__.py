@@ -23,14 +23,19 @@ if TYPE_CHECKING:
     from hf_affscore.run.analyze import analyze_many as analyze_many
     from hf_affscore.run.inspection import inspect as inspect
     from hf_affscore.score import affinity_score as affinity_score
+    from hf_affscore.score.loss import affinity_loss as affinity_loss
     from hf_affscore.signature import Signature as Signature
+    from hf_affscore.training.callback import AffinityCallback as AffinityCallback
+    from hf_affscore.training.track import track as track
 
 __version__ = "0.1.0"
 
 _HOME = {
+    "AffinityCallback": "hf_affscore.training.callback",
     "AffscoreError": "hf_affscore.errors",
     "Comparison": "hf_affscore.comparison",
     "Signature": "hf_affscore.signature",
+    "affinity_loss": "hf_affscore.score.loss",
     "affinity_score": "hf_affscore.score",
     "analyze": "hf_affscore.run.analyze",
     "analyze_many": "hf_affscore.run.analyze",
@@ -38,12 +43,14 @@ _HOME = {
     "inspect": "hf_affscore.run.inspection",
     "load_signatures": "hf_affscore.publish",
     "register_activation": "hf_affscore.capture",
+    "track": "hf_affscore.training.track",
     "update_model_card": "hf_affscore.publish",
 }
 
 __all__ = [
-    "AffscoreError",
+    "AffinityCallback",
     "Signature",
+    "affinity_loss",
     "affinity_score",
     "analyze",
     "analyze_many",
@@ -51,6 +58,7 @@ __all__ = [
     "inspect",
     "load_signatures",
     "register_activation",
+    "track",
     "update_model_card",
 ]
 

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from hf_affscore.errors import SignatureError
+from hf_affscore.errors import InputError, SignatureError
 from hf_affscore.fileformat import (
     IDENTITY,
     JSON_FILE,
@@ -150,6 +150,28 @@ class Signature:
             for name in ("min", "max", "mean", "median", "std")
         }
         return {**values, "count": int(defined.size), "undefined": int(scores.size - defined.size)}
+
+    def near_linear(self, threshold: float = 0.99) -> tuple[Record, ...]:
+        """The activations that act as affine maps on these images: those that score at least ``threshold``.
+
+        Left out are undefined scores, and constant outputs: a dead activation scores 1 because there is nothing
+        to explain. With few images every score is near 1: ``interval_reason`` of a row says where they are few.
+
+        Args:
+            threshold: Smallest score, from 0 to 1.
+
+        Raises:
+            InputError: The threshold is no number from 0 to 1.
+
+        Example:
+            >>> rows = tuple(Record(module=name, affinity_score=s) for name, s in (("a", 0.7), ("b", 0.995)))
+            >>> [row.module for row in Signature(rows=rows, skipped=(), metadata={}).near_linear()]
+            ['b']
+        """
+        if not isinstance(threshold, int | float) or not 0 <= threshold <= 1:
+            raise InputError(f"threshold is {threshold!r}; expected a score from 0 to 1, such as 0.99.")
+        found = (row for row in self.rows if row["affinity_score"] >= threshold)  # never true of nan
+        return tuple(row for row in found if row.get("reason") != "constant output")
 
     def to_dataframe(self) -> pd.DataFrame:
         """The rows as a table, one column per field."""

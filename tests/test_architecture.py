@@ -24,6 +24,7 @@ ALLOWED = {
     "report": {"signature", "comparison"},
     "tables": {"signature"},
     "publish": {"signature"},
+    "training": {"run", "signature", "tables"},
     "metrics": {"run", "score", "signature", "plots", "publish", "tables"},
     "spaces": {"comparison", "plots", "report", "publish"},
 }

@@ -132,3 +132,33 @@ def test_offline_with_nothing_cached_is_one_sentence(offline, model, dataset, se
     assert done.stdout == ""
     assert sentence in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        (["--output", "{file}"], "is not a folder. Choose another place"),
+        (["--output", "{file}/deeper/still"], "is not a folder. Choose another place"),
+        (["--plot", "{file}/picture.svg"], "is not a folder. Choose another place"),
+        (["--plot", "picture.gif"], "ends in '.gif'; expected .png, .svg, .pdf"),
+    ],
+)
+def test_results_that_have_nowhere_to_go_are_refused_before_the_work(
+    capsys, tmp_path, monkeypatch, asked, message
+):
+    def analyze(*_, **__):
+        raise AssertionError("the work was begun")
+
+    monkeypatch.setattr("hf_affscore.run.analyze.analyze", analyze)
+    file = tmp_path / "file"
+    file.write_text("")
+    code, out, err = run(capsys, "analyze", *SHORT, *(word.format(file=file) for word in asked))
+    assert (code, out) == (1, "")
+    assert message in err
+
+
+def test_the_folder_of_a_picture_is_made(capsys, tmp_path):
+    picture = tmp_path / "new" / "folder" / "signature.svg"
+    code, _, _ = run(capsys, "analyze", *SHORT, "--plot", str(picture))
+    assert code == 0
+    assert picture.exists()

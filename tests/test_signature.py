@@ -7,7 +7,7 @@ import pickle
 import numpy as np
 import pytest
 
-from hf_affscore.errors import SignatureError
+from hf_affscore.errors import InputError, SignatureError
 from hf_affscore.signature import JSON_FILE, TABLE_FILE, Record, Signature
 
 
@@ -134,3 +134,15 @@ def test_a_dataframe_has_one_line_per_row(signature):
     frame = signature.to_dataframe()
     assert list(frame["module"]) == ["layer0", "layer1", "layer2"]
     assert frame["affinity_score"].dtype == np.float64
+
+
+def test_near_linear_lists_what_acts_as_an_affine_map():
+    scores = {"low": 0.98, "edge": 0.99, "high": 0.999, "undefined": float("nan"), "dead": 1.0, "flat": 0.99}
+    reasons = {"undefined": "post has 1 NaN", "dead": "constant output", "flat": "constant input"}
+    rows = tuple(Record(module=n, affinity_score=s, reason=reasons.get(n)) for n, s in scores.items())
+    sig = Signature(rows=rows, skipped=(), metadata={})
+    assert [row.module for row in sig.near_linear()] == ["edge", "high", "flat"]
+    assert [row.module for row in sig.near_linear(threshold=0)] == ["low", "edge", "high", "flat"]
+    for wrong in (1.5, -0.1, float("nan"), "high"):
+        with pytest.raises(InputError, match="expected a score from 0 to 1"):
+            sig.near_linear(wrong)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import os
 import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hf_affscore.cli.arguments import add_options
-from hf_affscore.errors import AffscoreError, HubError, ModelError
+from hf_affscore.errors import AffscoreError, HubError, InputError, ModelError
 from hf_affscore.options import Options
 
 if TYPE_CHECKING:
@@ -102,6 +103,7 @@ def _add_outputs(command: argparse.ArgumentParser, output: str | None) -> None:
 def _run_analyze(arguments: argparse.Namespace) -> None:
     options = {field.name: getattr(arguments, field.name) for field in dataclasses.fields(Options)}
     options["progress"] = options["progress"] and not arguments.quiet
+    _check_outputs(arguments)
     if len(arguments.models) > 1:
         _run_many(arguments, options)
         return
@@ -156,6 +158,7 @@ def _run_demo(arguments: argparse.Namespace) -> None:
     from hf_affscore.assets import DEMO_DATASET, DEMO_MODEL
     from hf_affscore.run.analyze import analyze
 
+    _check_outputs(arguments)
     signature = analyze(DEMO_MODEL, DEMO_DATASET, num_samples=512)
     arguments.plot = arguments.plot or arguments.output / "signature.png"
     _deliver(signature, arguments)
@@ -196,6 +199,21 @@ def _run_cache_rm(arguments: argparse.Namespace) -> None:
         print(f"removed {key}")
 
 
+def _check_outputs(arguments: argparse.Namespace) -> None:
+    """Fail now, not after a night of work, if what is asked for cannot be written."""
+    if arguments.plot:
+        from hf_affscore.plots.style import check_format
+
+        check_format(arguments.plot)
+    for path in (arguments.output, arguments.plot and arguments.plot.parent):
+        if path is None:
+            continue
+        there = next(folder for folder in (path, *path.absolute().parents) if os.path.lexists(folder))
+        if not there.is_dir() or not os.access(there, os.W_OK):
+            kind = "is not a folder" if not there.is_dir() else "cannot be written to"
+            raise InputError(f"{path} cannot be made: {there} {kind}. Choose another place for the results.")
+
+
 def _is_main() -> bool:
     """Whether this is the process that writes and prints."""
     from hf_affscore.run.world import World
@@ -225,6 +243,7 @@ def _deliver(signature: Signature, arguments: argparse.Namespace) -> None:
     if arguments.output:
         saved.append(f"signature: {signature.save_pretrained(arguments.output)}")
     if arguments.plot:
+        arguments.plot.parent.mkdir(parents=True, exist_ok=True)
         signature.plot(arguments.plot)
         saved.append(f"picture:   {arguments.plot}")
     if arguments.json:

@@ -7,6 +7,7 @@ from hf_affscore.plots.comparison import (
     plot_distributions,
     plot_timeline,
 )
+from hf_affscore.plots.history import plot_history
 from hf_affscore.plots.signature import plot_signature
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "plot_correlations",
     "plot_distances",
     "plot_distributions",
+    "plot_history",
     "plot_signature",
     "plot_timeline",
 ]

@@ -14,7 +14,7 @@ from hf_affscore.plots.style import GREY, label, look, new_figure, plain, save, 
 from hf_affscore.signature import Record, Signature
 
 #: Up to this many activations each is named on the axis; beyond, their positions are numbered.
-_NAMED = 40
+NAMED = 40
 _NAME = 56  # characters of a name on the axis
 
 
@@ -41,7 +41,7 @@ def plot_signature(signature: Signature, path: str | os.PathLike[str] | None = N
         'affinity score'
     """
     rows = signature.rows
-    names = _names(rows) if len(rows) <= _NAMED else []
+    names = row_names(rows) if len(rows) <= NAMED else []
     height = 3.4 + 0.055 * max(map(len, names), default=10)  # inches; names stand upright below the axis
     with style():
         figure = new_figure(float(np.clip(4 + 0.12 * len(rows), 7, 14)), height)
@@ -86,7 +86,7 @@ def _intervals(axes: Axes, rows: Sequence[Record]) -> None:
         axes.vlines(at, low[at], high[at], color=GREY, linewidth=2.5, alpha=0.5, label="95 % interval")
 
 
-def _names(rows: Sequence[Record]) -> list[str]:
+def row_names(rows: Sequence[Record]) -> list[str]:
     """What each activation is called below the axis, with the number of its call where it ran before."""
     return [plain(f"{row['module']} #{row['call']}" if row["call"] else row["module"], _NAME) for row in rows]
 

@@ -96,11 +96,11 @@ def label(axis: Axis, names: Sequence[str]) -> None:
         axis.set_tick_params(rotation=90)
 
 
-def save(figure: Figure, path: str | os.PathLike[str]) -> None:
-    """Write ``figure`` to ``path``: the same figure gives the same bytes.
+def check_format(path: str | os.PathLike[str]) -> Path:
+    """``path``, if its suffix is that of a picture that :func:`save` can make.
 
     Raises:
-        InputError: The suffix names no known format, or the file cannot be written.
+        InputError: It is not.
     """
     path = Path(path)
     suffix = path.suffix.lower()
@@ -109,8 +109,19 @@ def save(figure: Figure, path: str | os.PathLike[str]) -> None:
             f"{path} ends in {suffix or 'no suffix'!r}; expected {', '.join(_FORMATS)}. "
             "The suffix chooses the format of the picture."
         )
+    return path
+
+
+def save(figure: Figure, path: str | os.PathLike[str]) -> None:
+    """Write ``figure`` to ``path``: the same figure gives the same bytes.
+
+    Raises:
+        InputError: The suffix names no known format, or the file cannot be written.
+    """
+    path = check_format(path)
     buffer = io.BytesIO()
     with style():
+        suffix = path.suffix.lower()
         figure.savefig(buffer, format=suffix[1:], metadata=_FORMATS[suffix])
     try:
         write_atomically(path, buffer.getvalue())

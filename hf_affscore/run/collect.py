@@ -271,11 +271,15 @@ def _joined(pieces: list[Capture[Summary]]) -> list[tuple[Site, Summary, Summary
 
 @contextmanager
 def evaluating(module: nn.Module) -> Iterator[None]:
-    """Evaluation mode without gradients; every module gets its own training flag back."""
+    """Evaluation mode without gradients; every module gets its own training flag back.
+
+    Only the flags are set: a module's own ``eval()`` may do more, such as adding an adapter into weights.
+    """
     import torch
 
     training = [part for part in module.modules() if part.training]
-    module.eval()
+    for part in training:
+        part.training = False
     try:
         with torch.no_grad():  # not inference_mode: what a module caches must stay fit for training
             yield

@@ -69,7 +69,7 @@ def run(
             if signature is None:
                 checkpoint = load_checkpoint(found_model, processor, options)
                 stream = open_images(found_images, options, checkpoint.input_shape)
-                signature = _analyze(checkpoint, stream, options, world, journal)
+                signature = signature_of(checkpoint, stream, options, world, journal)
                 if world.is_main:
                     journal.finish(signature)
             elif options.progress:
@@ -99,9 +99,10 @@ def _journal(
     return Journal.open(asked, world)
 
 
-def _analyze(
+def signature_of(
     checkpoint: Checkpoint, stream: ImageStream, options: Options, world: World, journal: Journal
 ) -> Signature:
+    """The signature of a model that is ready to run, on images that are open: collect, score, assemble."""
     total = None if options.num_samples == "all" else -(-options.num_samples // world.size)
     with ExitStack() as stack:
         images = stack.enter_context(bar(total, "Images", "image", enabled=options.progress))

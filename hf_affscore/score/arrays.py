@@ -12,7 +12,6 @@ import sys
 from typing import Any, TypeAlias
 
 import numpy as np
-import scipy.linalg
 
 from hf_affscore.errors import InputError
 
@@ -117,6 +116,11 @@ def to_host(rows: Array) -> np.ndarray[Any, Any]:
     return host
 
 
+def from_host(rows: np.ndarray[Any, Any], like: Array) -> Array:
+    """A numpy array as what ``like`` is, and where it is."""
+    return namespace(like).asarray(rows, device=like.device) if is_torch(like) else rows
+
+
 def identity(rows: Array) -> Array:
     """The identity matrix of the size of a row, where the rows are."""
     where = {"device": rows.device} if is_torch(rows) else {}
@@ -138,13 +142,6 @@ def cholesky(matrix: Array) -> Array | None:
         return np.linalg.cholesky(matrix)  # unlike scipy's, lets other threads run
     except np.linalg.LinAlgError:
         return None
-
-
-def solve_lower(lower: Array, right: Array) -> Array:
-    """X of ``lower @ X = right`` for a lower triangular matrix."""
-    if is_torch(lower):
-        return namespace(lower).linalg.solve_triangular(lower, right, upper=False)
-    return scipy.linalg.solve_triangular(lower, right, lower=True, check_finite=False)
 
 
 def _from_torch(values: Array, torch: Any, name: str) -> Array:

@@ -11,15 +11,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
-
 from hf_affscore.score.arrays import (
     Array,
     cholesky,
     identity,
-    is_torch,
     namespace,
-    solve_lower,
     triangular_factor,
 )
 from hf_affscore.score.sample import Sample
@@ -27,9 +23,13 @@ from hf_affscore.score.sample import Sample
 #: The ridge of ``regularization="relative"``, in units of the mean variance of the features.
 RELATIVE_RIDGE = 1e-6
 
-#: Up to this product of the condition numbers of both covariances the map is computed from the covariances,
-#: three times faster, and moved no score of 35 real layers by more than 3e-11; beyond it from the rows.
-WELL_CONDITIONED = 1e13
+#: Up to this rounding error of a map from the covariances it stays as it is; beyond it is refined. On 150
+#: layers, real and synthetic, the score's own error was at most a twentieth of this number.
+NEGLIGIBLE = 2e-8
+
+#: A step of the refinement that starts at most this far from the map is the last; one that starts further
+#: off than the second number does not converge; after so many steps there is something wrong.
+SETTLED, LOST, STEPS = 1e-5, 0.1, 8
 
 #: Up to this many features the rows are always used: it costs a few milliseconds.
 NARROW = 128
@@ -47,6 +47,7 @@ class Gaussian:
         ridge: What is added to every variance.
 
     Example:
+        >>> import numpy as np
         >>> rows = Sample(np.array([[-1.0], [1.0]]))
         >>> narrow, wide = Gaussian(rows, weight=0.5, ridge=0.0), Gaussian(rows, weight=2.0, ridge=0.0)
         >>> narrow.affine_map_to(wide).matrix  # variance 1 to 4: x -> 2 x
@@ -112,14 +113,38 @@ class Gaussian:
         With ``other.covariance = L @ L.T`` and ``L.T @ covariance @ L = V diag(s)^2 V.T`` the basis is
         ``L @ V``.
         """
-        own, its = self.covariance, other.covariance
-        lower_own, lower = cholesky(own), cholesky(its)
-        if lower_own is None or lower is None:
+        lower = cholesky(other.covariance)
+        if lower is None:
             return None
-        if condition(own, lower_own) * condition(its, lower) > WELL_CONDITIONED:
+        values, vectors = namespace(lower).linalg.eigh(lower.T @ self.covariance @ lower)
+        if not values[0] > 0:
             return None
-        values, vectors = namespace(own).linalg.eigh(lower.T @ own @ lower)
-        return LinearMap(basis=lower @ vectors, spectrum=values**0.5)
+        found = LinearMap(basis=lower @ vectors, spectrum=values**0.5)
+        return found if found.rounding <= NEGLIGIBLE else self._refined(found)
+
+    def _refined(self, found: LinearMap) -> LinearMap | None:
+        """The same map with all its digits, by Newton's iteration; None where that does not converge.
+
+        The map is right when ``inner @ (basis.T @ covariance @ basis) @ inner`` is the identity. The product
+        in the middle is made from the rows in the coordinates of the map, small where its diagonal is small,
+        and so has the digits that the covariance had lost.
+        """
+        basis, spectrum = found.basis, found.spectrum
+        coordinates = self.sample.centred @ basis
+        product = self.weight * (coordinates.T @ coordinates) + self.ridge * (basis.T @ basis)
+        unit = identity(basis)
+        sums = spectrum[:, None] + spectrum
+        inner = namespace(basis).diag(1 / spectrum)
+        misfit = product / (spectrum[:, None] * spectrum) - unit
+        for _ in range(STEPS):
+            worst = float(abs(misfit).max())
+            if not worst <= LOST:
+                return None
+            inner = inner - misfit / sums
+            if worst <= SETTLED:
+                return LinearMap(basis, spectrum, inner)
+            misfit = inner @ product @ inner - unit
+        return None
 
     def _map_from_roots(self, other: Gaussian) -> LinearMap:
         """The same from roots R and S of the covariances: ``R @ S.T = U diag(s) V.T``, the basis ``S.T @ V``.
@@ -139,29 +164,32 @@ class LinearMap:
     Attributes:
         basis: B of shape ``(d, k)`` with ``B @ B.T`` the target's covariance; k <= d is the rank.
         spectrum: s of shape ``(k,)``, positive, with ``B.T @ covariance @ B = diag(s)^2`` for the source.
+        inner: Shape ``(k, k)``, what has to stand in place of ``diag(1 / spectrum)`` where rounding left the
+            spectrum with too few digits.
     """
 
     basis: Array
     spectrum: Array
+    inner: Array | None = None
 
     @property
     def matrix(self) -> Array:
         """Shape ``(d, d)``, symmetric and positive semi-definite."""
+        if self.inner is not None:
+            return self.basis @ self.inner @ self.basis.T
         half = self.basis / self.spectrum**0.5
         return half @ half.T
 
+    @property
+    def rounding(self) -> float:
+        """About the relative error of the map if ``spectrum`` is from an eigendecomposition in float64.
 
-def condition(matrix: Array, lower: Array) -> float:
-    """About the condition number of a covariance with this Cholesky factor: ``tr C tr C^-1 / d``.
-
-    Hutchinson's estimate of the second trace with eight vectors of signs; within a factor of ten on real
-    activations, from 1e4 to 1e11.
-    """
-    xp, d = namespace(matrix), len(matrix)
-    signs = np.random.default_rng(0).choice([-1.0, 1.0], size=(d, 8))
-    probes = xp.asarray(signs, device=matrix.device) if is_torch(matrix) else signs
-    inverse_trace = float((solve_lower(lower, probes) ** 2).sum()) / 8
-    return float(xp.trace(matrix)) * inverse_trace / d
+        Every eigenvalue ``s^2`` has an error of about the largest one's last digit, and moves the part of the
+        target's variance that lies in its direction.
+        """
+        variance = (self.basis**2).sum(axis=0)
+        error = 2.0**-52 * (self.spectrum[-1] / self.spectrum) ** 2
+        return float((variance * error).sum() / variance.sum())
 
 
 def compress(pre: Gaussian, post: Gaussian) -> tuple[Gaussian, Gaussian]:

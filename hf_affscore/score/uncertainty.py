@@ -26,7 +26,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hf_affscore.score.affinity import Solution, solve
-from hf_affscore.score.arrays import namespace, to_host
+from hf_affscore.score.arrays import from_host, namespace, to_host
 from hf_affscore.score.gaussian import Regularization
 from hf_affscore.score.sample import Layer, Sample
 from hf_affscore.score.transport import coupling_cost
@@ -87,7 +87,7 @@ def standard_error(solution: Solution) -> float:
     source, target = solution.source, solution.target
     n = len(source)
     coordinates = source @ basis
-    residual = coordinates @ (basis / spectrum).T - target[solution.coupling.partner]
+    residual = from_host(solution.mapped, source) - target[solution.coupling.partner]
     cost = float((residual**2).sum()) / n
     if cost == 0:
         return 0.0

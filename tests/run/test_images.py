@@ -1,6 +1,7 @@
 """Every source of images, and every kind of image, becomes the same stream of upright RGB."""
 
 import io
+import tarfile
 from pathlib import Path
 
 import datasets
@@ -70,6 +71,36 @@ def test_a_folder_of_parquet_streams(encoded, tmp_path):
     assert values(stream) == list(range(40))
     assert stream.metadata["split"] == "validation"
     assert isinstance(stream.items, datasets.IterableDataset)
+
+
+@pytest.fixture
+def shards(tmp_path):
+    """WebDataset: tar archives in which the files of one example share their stem."""
+    for shard, start in enumerate((0, 20)):
+        with tarfile.open(tmp_path / f"train-{shard:04}.tar", "w") as archive:
+            for value in range(start, start + 20):
+                for suffix, content in (("png", png(picture(value))), ("cls", b"3"), ("json", b"{}")):
+                    member = tarfile.TarInfo(f"{value:06}.{suffix}")
+                    member.size = len(content)
+                    archive.addfile(member, io.BytesIO(content))
+    return tmp_path
+
+
+def test_a_folder_of_webdataset_shards_streams(shards):
+    stream = opened(shards)
+    assert isinstance(stream.items, datasets.IterableDataset)
+    assert values(stream) == list(range(40))
+    assert stream.metadata["image_column"] == "png"
+    assert stream.metadata["split"] == "train"
+    assert values(opened(shards, split="train[35:]")) == list(range(35, 40))
+    drawn = values(opened(shards, shuffle=True, seed=1))
+    assert sorted(drawn) == list(range(40))
+    assert drawn != list(range(40))
+
+
+def test_webdataset_shards_on_the_hub_stream(shards, hub):
+    hub.add("dataset", "ada/shards", shards)
+    assert values(opened("ada/shards")) == list(range(40))
 
 
 def test_a_folder_that_datasets_saved(encoded, tmp_path):

@@ -6,7 +6,7 @@ import ot
 import pytest
 import torch
 
-from hf_affscore.score import affinity, affinity_score
+from hf_affscore.score import affinity, affinity_score, gaussian
 from hf_affscore.score.affinity import solve
 from hf_affscore.score.gaussian import Gaussian, compress
 from hf_affscore.score.sample import Layer, Sample
@@ -84,11 +84,37 @@ def test_both_roads_to_the_map_agree():
     np.testing.assert_allclose(from_covariances.matrix, pre._map_from_roots(post).matrix, atol=1e-11)
 
 
-def test_covariances_are_not_used_where_they_keep_too_few_digits():
+def ill_conditioned(scale, decades, n=600, d=150):
+    """Rows of less than full rank whose covariance loses most digits of its small eigenvalues."""
     rng = np.random.default_rng(0)
-    x = rng.normal(size=(400, 150)) * np.logspace(0, -8, 150) @ orthogonal(rng, 150)
-    pre, post = fit(x, regularization=0.0), fit(np.maximum(x, 0), regularization=0.0)
+    factors = rng.normal(size=(n, d // 2)) * np.logspace(0, -decades, d // 2)
+    rows = (factors @ rng.normal(size=(d // 2, d))).astype(np.float32) * np.float32(scale)
+    return fit(rows), fit(np.maximum(rows, 0))
+
+
+def identity_score(pre, post, matrix):
+    distances = ((pre.sample.centred @ matrix - post.sample.centred) ** 2).sum(axis=1)
+    return 1 - np.sqrt(distances.mean() / (2 * post.total_variance))
+
+
+@pytest.mark.parametrize("decades", [0, 2, 6])
+def test_refinement_gives_a_map_from_covariances_its_digits_back(decades, monkeypatch):
+    pre, post = ill_conditioned(1.0, decades)
+    from_rows = identity_score(pre, post, pre._map_from_roots(post).matrix)
+    refined = pre._map_from_covariances(post)
+    assert refined is not None
+    assert refined.inner is not None
+    assert identity_score(pre, post, refined.matrix) == pytest.approx(from_rows, abs=1e-12)
+    monkeypatch.setattr(gaussian, "NEGLIGIBLE", 1.0)
+    coarse = pre._map_from_covariances(post)
+    assert np.abs(coarse.matrix - refined.matrix).max() > 1e-12
+
+
+def test_covariances_are_not_used_where_they_keep_too_few_digits():
+    pre, post = ill_conditioned(1000.0, 2)
     assert pre._map_from_covariances(post) is None
+    matrix = pre.affine_map_to(post).matrix
+    np.testing.assert_array_equal(matrix, pre._map_from_roots(post).matrix)
 
 
 def test_map_transports_one_covariance_onto_the_other():

@@ -1,0 +1,7 @@
+"""The signature while a network trains: a callback for transformers' Trainer, and the same for any loop."""
+
+from hf_affscore.training.callback import AffinityCallback
+from hf_affscore.training.history import History
+from hf_affscore.training.track import Tracker, track
+
+__all__ = ["AffinityCallback", "History", "Tracker", "track"]

@@ -1,0 +1,162 @@
+"""The tracker as a callback of transformers' Trainer: when to measure, what to log, where to save."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.image_processing_base import ImageProcessingMixin
+
+from hf_affscore.errors import InputError
+from hf_affscore.signature import Signature
+from hf_affscore.tables import call_name
+from hf_affscore.training.history import History, step_folder
+from hf_affscore.training.track import NUM_SAMPLES, Tracker, tracking_options
+
+#: Where signatures go, in the Trainer's ``output_dir``.
+FOLDER = "affinity"
+
+
+class AffinityCallback(TrainerCallback):
+    """Measures the signature of the network that a Trainer trains, on one fixed sample of images.
+
+    Each signature is logged through the Trainer, so that TensorBoard, trackio, wandb and ``log_history`` get
+    it, and saved in ``output_dir/affinity/step-000100``. The training goes on as if nothing had been measured:
+    weights with and without the callback are the same to the last bit. With several processes the main one
+    measures while the others wait.
+
+    Args:
+        images: What :func:`hf_affscore.analyze` takes as its data set. Drawn once, when training begins, and
+            held in memory.
+        every_steps: Measure after so many optimizer steps.
+        every_epochs: Measure after so many epochs; default: every epoch, unless ``every_steps`` is given.
+        at_start: Measure before the first step too.
+        log_rows: Log every activation's score as ``affinity/<module>``, besides ``affinity/mean``,
+            ``median``, ``min``, ``max`` and ``std``.
+        processor: What turns images into inputs, as in :func:`hf_affscore.analyze`; default: the image
+            processor that the Trainer has as its ``processing_class``.
+        num_samples: Images of the sample.
+        **options: Other keywords of :func:`hf_affscore.analyze`; see :func:`hf_affscore.track`.
+
+    Attributes:
+        history: What was measured, by step: a table, a picture, folders.
+
+    Raises:
+        InputError: An option is out of range, or both ``every_steps`` and ``every_epochs`` are given.
+        TypeError: An option is misspelt.
+
+    Example:
+        >>> callback = AffinityCallback("user/images", every_steps=100)
+        >>> callback.history
+        History(0 signatures at steps none)
+    """
+
+    def __init__(
+        self,
+        images: str | Path | Iterable[Any],
+        *,
+        every_steps: int | None = None,
+        every_epochs: int | None = None,
+        at_start: bool = True,
+        log_rows: bool = True,
+        processor: Any = None,
+        num_samples: int = NUM_SAMPLES,
+        **options: Any,
+    ) -> None:
+        if every_steps is not None and every_epochs is not None:
+            raise InputError("every_steps and every_epochs are both given; expected one of them.")
+        for name, value in (("every_steps", every_steps), ("every_epochs", every_epochs)):
+            if value is not None and (not isinstance(value, int) or value < 1):
+                raise InputError(f"{name} is {value!r}; expected a whole number of at least 1.")
+        self.history = History()
+        self._images = images
+        self._every_steps = every_steps
+        self._every_epochs = 1 if every_steps is None and every_epochs is None else every_epochs
+        self._at_start = at_start
+        self._log_rows = log_rows
+        self._processor = processor
+        self._options = tracking_options(num_samples=num_samples, **options)
+        self._tracker: Tracker
+
+    def on_train_begin(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        model: nn.Module | None = None,
+        processing_class: Any = None,
+        **others: Any,
+    ) -> None:
+        """Draw the sample, and measure the network as it is before the first step."""
+        assert model is not None
+        own = processing_class if isinstance(processing_class, ImageProcessingMixin) else None
+        self._tracker = Tracker(model, self._images, self._processor or own, self._options)
+        self.history = self._tracker.history
+        if self._at_start and state.global_step == 0:  # not where training is taken up
+            self._measure(args, state, control)
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **others: Any
+    ) -> None:
+        """Measure where it is the step to."""
+        if self._every_steps is not None and state.global_step % self._every_steps == 0:
+            self._measure(args, state, control)
+
+    def on_epoch_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **others: Any
+    ) -> None:
+        """Measure where it is the epoch to; the last one may be shorter than the others."""
+        if self._every_epochs is not None and math.ceil(state.epoch or 0) % self._every_epochs == 0:
+            self._measure(args, state, control)
+
+    def _measure(self, args: TrainingArguments, state: TrainerState, control: TrainerControl) -> None:
+        signature = self._tracker.measure(state.global_step)
+        if state.is_world_process_zero:
+            signature.save_pretrained(step_folder(Path(args.output_dir or ".") / FOLDER, state.global_step))
+        due = control.should_log
+        _calling_trainer().log(logged(signature, rows=self._log_rows))
+        control.should_log = due  # logging marks as done what the Trainer itself has still to log
+
+
+def logged(signature: Signature, *, rows: bool = True) -> dict[str, float]:
+    """The scalars of one signature by readable names; undefined scores are left out.
+
+    Args:
+        signature: What was measured.
+        rows: Whether every activation has a scalar of its own.
+
+    Example:
+        >>> from hf_affscore.signature import Record
+        >>> row = Record(module="layer1.relu", activation="ReLU", call=0, affinity_score=0.5)
+        >>> logged(Signature(rows=(row,), skipped=(), metadata={}))["affinity/layer1.relu"]
+        0.5
+    """
+    summary = signature.summary()
+    values = {f"affinity/{name}": summary[name] for name in ("mean", "median", "min", "max", "std")}
+    if rows:
+        times = Counter(map(call_name, signature.rows))
+        for row in signature.rows:
+            name = call_name(row)
+            name += f" {row.activation}" if times[name] > 1 else ""  # two functions in one forward()
+            values[f"affinity/{name}"] = row.affinity_score
+    return {name: value for name, value in values.items() if math.isfinite(value)}
+
+
+def _calling_trainer() -> Trainer:
+    """The Trainer whose event this is: it hands its callbacks everything but itself, and only it can log."""
+    frame = inspect.currentframe()
+    while frame is not None:
+        if isinstance(frame.f_locals.get("self"), Trainer):
+            trainer: Trainer = frame.f_locals["self"]
+            return trainer
+        frame = frame.f_back
+    raise InputError(
+        "AffinityCallback was called by something that is no transformers.Trainer. Pass it to a Trainer as "
+        "callbacks=[...]; for a loop of your own there is track."
+    )

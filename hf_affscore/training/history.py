@@ -1,0 +1,118 @@
+"""The signatures of one network by training step: as a table, as a picture, and as folders on disk."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from hf_affscore.errors import InputError, SignatureError
+from hf_affscore.signature import Signature
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+
+class History(Mapping[int, Signature]):
+    """Signatures by step, in the order in which they were measured: ``history[100].summary()``.
+
+    Example:
+        >>> history = History()
+        >>> history.add(0, Signature(rows=(), skipped=(), metadata={}))
+        >>> list(history)
+        [0]
+    """
+
+    def __init__(self) -> None:
+        self._signatures: dict[int, Signature] = {}
+
+    def __getitem__(self, step: int) -> Signature:
+        return self._signatures[step]
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._signatures)
+
+    def __len__(self) -> int:
+        return len(self._signatures)
+
+    def __repr__(self) -> str:
+        return f"History({len(self)} signatures at steps {', '.join(map(str, self)) or 'none'})"
+
+    @property
+    def last_step(self) -> int:
+        """The step of the last measurement; -1 before the first."""
+        return next(reversed(self._signatures), -1)
+
+    def add(self, step: int, signature: Signature) -> None:
+        """Append what was measured at ``step``.
+
+        Raises:
+            InputError: The step is no whole number of at least 0, or not after the last one.
+        """
+        if not isinstance(step, int) or isinstance(step, bool) or step <= self.last_step:
+            raise InputError(
+                f"step is {step!r}; expected a whole number larger than {self.last_step}. "
+                "Steps count on over epochs; a new run needs a new tracker."
+            )
+        self._signatures[step] = signature
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """One line per step and activation: the column ``step``, then the fields of a signature's rows."""
+        import pandas as pd
+
+        return pd.DataFrame(
+            [{"step": step, **row} for step, signature in self.items() for row in signature.rows]
+        )
+
+    def plot(self, path: str | os.PathLike[str] | None = None) -> Figure:
+        """The scores as a heat map of activations over steps, under the course of their median.
+
+        Args:
+            path: Where to save it as well; the suffix (``.png``, ``.svg``, ``.pdf``) chooses the format.
+
+        Raises:
+            InputError: Nothing was measured yet, or ``path`` has another suffix or cannot be written.
+        """
+        from hf_affscore.plots import plot_history
+
+        return plot_history(self, path)
+
+    def save(self, folder: str | os.PathLike[str]) -> Path:
+        """Write every signature into a folder of its own below ``folder``, and return ``folder``.
+
+        Raises:
+            SignatureError: The folder cannot be written.
+        """
+        for step, signature in self.items():
+            signature.save_pretrained(step_folder(folder, step))
+        return Path(folder)
+
+    @classmethod
+    def load(cls, folder: str | os.PathLike[str]) -> Self:
+        """Read back what :meth:`save` or :class:`~hf_affscore.AffinityCallback` left in ``folder``.
+
+        Raises:
+            SignatureError: There is nothing of that kind, or a signature is damaged.
+        """
+        found = {
+            int(match[1]): path
+            for path in Path(folder).glob("step-*")
+            if (match := re.fullmatch(r"step-(\d+)", path.name))
+        }
+        if not found:
+            raise SignatureError(
+                f"No history in {folder}: expected folders named step-000100. "
+                "AffinityCallback writes them into `affinity` in the Trainer's output_dir."
+            )
+        history = cls()
+        for step, path in sorted(found.items()):
+            history.add(step, Signature.from_pretrained(path))
+        return history
+
+
+def step_folder(folder: str | os.PathLike[str], step: int) -> Path:
+    """Where the signature of one step is kept: ``step-000100``, in the order of steps by name too."""
+    return Path(folder) / f"step-{step:06}"

@@ -1,0 +1,82 @@
+"""Two processes that train together: one measures, both have the scores and errors, neither is disturbed."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import hf_affscore as ha
+from tests.training.networks import Network, sample
+
+SCRIPT = """
+import json, sys
+from pathlib import Path
+
+import torch
+from torch.nn.parallel import DistributedDataParallel
+
+import hf_affscore as ha
+from tests.training.networks import sample, trained
+
+folder = Path(sys.argv[1])
+observed = ha.AffinityCallback(sample(), num_samples=20, every_steps=3, batch_size=4)
+alone = trained(folder / "alone", ddp_backend="gloo")
+watched = trained(folder / "watched", [observed], ddp_backend="gloo")
+rank = watched.args.process_index
+pairs = zip(alone.model.state_dict().values(), watched.model.state_dict().values())
+same = all(torch.equal(one, other) for one, other in pairs)  # before the next wrapper copies them about
+tracked = ha.track(DistributedDataParallel(watched.model), sample(), num_samples=20, batch_size=4)()
+if rank == 0:
+    torch.save(watched.model.state_dict(), folder / "weights.pt")
+try:
+    ha.track(watched.model, list(torch.randn(20, 5, 10, 10)), num_samples=20)()
+except ha.AffscoreError as caught:
+    error = str(caught)
+found = {
+    "error": error,
+    "processes": watched.args.world_size,
+    "same weights": same,
+    "steps": list(observed.history),
+    "last": observed.history[9].scores.tolist(),
+    "tracked": tracked.scores.tolist(),
+    "logged": [entry["step"] for entry in watched.state.log_history if "affinity/mean" in entry],
+}
+(folder / f"rank-{rank}.json").write_text(json.dumps(found))
+"""
+
+
+@pytest.mark.slow
+def test_two_processes(tmp_path):
+    script = tmp_path / "together.py"
+    script.write_text(SCRIPT)
+    root = str(Path(__file__).parents[2])
+    subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "torch.distributed.run",
+            "--standalone",
+            "--nproc-per-node=2",
+            str(script),
+            str(tmp_path),
+        ],
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": root},
+        cwd=tmp_path,
+        capture_output=True,
+        timeout=300,
+        check=True,
+    )
+    first, second = (json.loads((tmp_path / f"rank-{rank}.json").read_text()) for rank in (0, 1))
+    assert first == second
+    assert (first["processes"], first["same weights"]) == (2, True)
+    assert first["steps"] == first["logged"] == [0, 3, 6, 9]
+    network = Network()
+    network.load_state_dict(torch.load(tmp_path / "weights.pt", weights_only=True))
+    alone = ha.track(network, sample(), num_samples=20, batch_size=4)()
+    assert first["last"] == first["tracked"] == alone.scores.tolist()
+    assert first["error"].startswith("At step 0: Network failed on a batch")
+    assert len(list((tmp_path / "watched" / "affinity").iterdir())) == 4
