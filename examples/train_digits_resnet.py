@@ -82,7 +82,9 @@ def jitter(pixels: Tensor) -> Tensor:
     return functional.grid_sample(pixels + 1, grid, align_corners=False) - 1  # outside is background
 
 
-def train(network: nn.Module, pixels: Tensor, labels: Tensor, *, peak: float = 0.01) -> None:
+def train(
+    network: nn.Module, pixels: Tensor, labels: Tensor, *, peak: float = 0.01, epochs: int = EPOCHS
+) -> None:
     """Train a network in place and leave it in evaluation mode.
 
     Args:
@@ -90,12 +92,13 @@ def train(network: nn.Module, pixels: Tensor, labels: Tensor, *, peak: float = 0
         pixels: Shape ``(n, 3, 32, 32)``.
         labels: Shape ``(n,)``.
         peak: Largest learning rate of the cycle.
+        epochs: How often every image is seen.
     """
     network.train()
     optimizer = torch.optim.AdamW(network.parameters(), weight_decay=0.05)
-    steps = EPOCHS * (len(pixels) // BATCH)
+    steps = epochs * (len(pixels) // BATCH)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=peak, total_steps=steps)
-    for _ in range(EPOCHS):
+    for _ in range(epochs):
         order = torch.randperm(len(pixels))
         for batch in order[: len(order) // BATCH * BATCH].split(BATCH):
             loss = functional.cross_entropy(logits(network, jitter(pixels[batch])), labels[batch])
