@@ -83,7 +83,7 @@ def main() -> None:
     memory = re.search(r"MemTotal:\s+(\d+)", Path("/proc/meminfo").read_text())
     total = int(memory[1]) * 1024 / 1e9 if memory else 0
     packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "transformers", "datasets", "numpy"))
-    head = f"{datetime.date.today()}, {os.cpu_count()} cores, {total:.0f} GB, batches of 16; {packages}."
+    head = f"{datetime.date.today()}, {os.cpu_count()} cores, {total:.0f} GB, batches of 8; {packages}."
     (HERE / "memory.md").write_text("\n".join(["# Peak memory", "", head, "", *lines]) + "\n")
 
 

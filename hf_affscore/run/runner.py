@@ -24,7 +24,7 @@ from hf_affscore.capture import looked_for
 from hf_affscore.capture.sites import Site
 from hf_affscore.errors import AffscoreWarning, DatasetError, NoActivationError
 from hf_affscore.options import Options
-from hf_affscore.run.collect import DEFAULT_BATCH_SIZE, Collector, Group, evaluating
+from hf_affscore.run.collect import Collector, Group, batch_size, evaluating
 from hf_affscore.run.images import ImageStream, locate_images, open_images
 from hf_affscore.run.journal import Journal
 from hf_affscore.run.loading import Checkpoint, load_checkpoint, locate_model
@@ -159,6 +159,8 @@ def _groups(
             scores.append(from_json(stored["scores"]))
             continue
         group = collector.group(size)
+        if not all_groups or not group.complete:
+            collector.close()
         if under_way is not None:
             scores.append(under_way.finish(world, journal))
         tally.undecodable += group.undecodable
@@ -260,7 +262,7 @@ def _metadata(
             "undecodable_reasons": tally.undecodable[:20],
         },
         "preprocessing": checkpoint.preprocessing,
-        "options": {**options.recorded(), "batch_size": options.batch_size or DEFAULT_BATCH_SIZE},
+        "options": {**options.recorded(), "batch_size": batch_size(options, checkpoint.module)},
         "numbers_version": NUMBERS_VERSION,
         "environment": {
             "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),

@@ -102,7 +102,7 @@ def test_a_checkpoint_folder_is_analysed_with_its_own_processor(demo):
     assert demo.metadata["preprocessing"]["settings"]["size"] == {"shortest_edge": 32}
     assert demo.metadata["dataset"]["split"] == "test"
     assert demo.metadata["options"]["num_samples"] == 128
-    assert demo.metadata["options"]["batch_size"] == 16
+    assert demo.metadata["options"]["batch_size"] == 8
 
 
 def test_all_companion_statistics_are_in_every_row(demo):
