@@ -29,7 +29,7 @@ from hf_affscore.run.loading import Checkpoint, load_checkpoint
 from hf_affscore.run.runner import run
 
 HERE = Path(__file__).parent
-BATCH = 16
+BATCH = 8  # the default on a CPU
 
 
 def bare(checkpoint: Checkpoint, folder: Path, options: Options) -> float:

@@ -31,7 +31,7 @@ def work(folder: Path, count: int, weights: Path | None) -> None:
 
     world = World.current()
     model = load_mobilenet_v2(weights or installed_weights(MOBILENET_V2))
-    options = {"batch_size": 16, "shuffle": False, "cache": False, "progress": False}
+    options = {"batch_size": 8, "shuffle": False, "cache": False, "progress": False}
     run(model, folder, None, Options(num_samples=64, **options))
     world.gather(None)
     start = time.perf_counter()

@@ -70,7 +70,9 @@ class Options:
     num_samples: int | Literal["all"] = _option(2048, 'images to use, or "all"', metavar="N")
     group_size: int = _option(2048, 'with "all": images that are scored together', metavar="N")
     max_images: int | None = _option(None, "look at no more than the first N images drawn", metavar="N")
-    batch_size: int | None = _option(None, "images per forward pass; default: 8 on a CPU, 64 on a GPU", metavar="N")
+    batch_size: int | None = _option(
+        None, "images per forward pass; default: 8 on a CPU, 64 on a GPU", metavar="N"
+    )
     shuffle: bool = _option(True, "draw the images at random instead of taking the first")
     seed: int = _option(0, "seed of the draw, and of noise", metavar="N")
     pooling: Pooling = _option("paper", "how an activation becomes one row per image")

@@ -7,6 +7,7 @@ any process, or from the journal of an interrupted run, and the rows still come 
 from __future__ import annotations
 
 import tempfile
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import IO, TYPE_CHECKING, Any, TypeAlias
@@ -18,6 +19,9 @@ from hf_affscore.capture.summary import Summary, sparsity
 
 if TYPE_CHECKING:
     from hf_affscore.capture.sites import Site
+
+#: Batches that a block of memory has room for.
+BATCHES = 64
 
 #: Input and output of one site in one batch.
 Pair: TypeAlias = tuple[Summary, Summary]
@@ -64,6 +68,7 @@ class Features:
         self._memory = memory_limit
         self._file: IO[bytes] | None = None
         self._sites: dict[Site, dict[int, Pair]] = {}
+        self._shelves: defaultdict[Site, _Shelf] = defaultdict(_Shelf)
         self._first: dict[Site, tuple[int, int]] = {}
 
     def add(self, start: int, calls: Iterable[tuple[Site, Summary, Summary]]) -> None:
@@ -71,7 +76,8 @@ class Features:
         self.num_batches += 1
         for number, (site, pre, post) in enumerate(calls):
             self._first[site] = min(self._first.get(site, (start, number)), (start, number))
-            self._sites.setdefault(site, {})[start] = (self._stored(pre), self._stored(post))
+            kept = self._stored(site, pre), self._stored(site, post)
+            self._sites.setdefault(site, {})[start] = kept
 
     @property
     def first_seen(self) -> dict[Site, tuple[int, int]]:
@@ -80,19 +86,23 @@ class Features:
 
     def take(self, site: Site) -> dict[int, Pair]:
         """The batches of one site; the store forgets them."""
+        self._shelves.pop(site, None)
         return self._sites.pop(site, {})
 
     def close(self) -> None:
         """Let go of the temporary file."""
         self._sites.clear()
+        self._shelves.clear()
         if self._file is not None:
             self._file.close()
 
-    def _stored(self, summary: Summary) -> Summary:
+    def _stored(self, site: Site, summary: Summary) -> Summary:
         """The summary, its rows in memory or, past the limit, in the file."""
+        shelf = self._shelves[site]
+        summary = replace(summary, near_zero=shelf.keep(summary.near_zero))
         self._memory -= summary.rows.nbytes
         if self._memory >= 0:
-            return summary
+            return replace(summary, rows=shelf.keep(summary.rows))
         if self._file is None:
             self._file = tempfile.TemporaryFile(prefix="hf-affscore-")  # noqa: SIM115 - closed by close()
         offset = self._file.seek(0, 2)
@@ -101,6 +111,27 @@ class Features:
         rows = summary.rows
         mapped: Any = np.memmap(self._file, dtype=rows.dtype, mode="r", offset=offset, shape=rows.shape)
         return replace(summary, rows=mapped)
+
+
+class _Shelf:
+    """The arrays of one site side by side, in blocks with room for many batches.
+
+    Left where they were made, between activations that are freed, small arrays would cut the heap into gaps
+    that no activation fits into again: the process would grow by the size of the activations with every few
+    batches.
+    """
+
+    def __init__(self) -> None:
+        self._free = np.empty(0, dtype=np.uint8)
+
+    def keep(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """A copy of ``array``, on the shelf."""
+        if array.nbytes > self._free.nbytes:
+            self._free = np.empty(BATCHES * array.nbytes, dtype=np.uint8)
+        place, self._free = self._free[: array.nbytes], self._free[array.nbytes :]
+        kept = place.view(array.dtype).reshape(array.shape)
+        kept[...] = array
+        return kept
 
 
 def defect(batches: Mapping[int, Pair], num_batches: int) -> str | None:

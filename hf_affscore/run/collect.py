@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 #: batches of 8, 15.8 in batches of 16).
 DEFAULT_BATCH_SIZE, DEFAULT_BATCH_SIZE_ON_ACCELERATORS = 8, 64
 
+#: How often free memory goes back to the system: what a forward pass frees, the next one takes up at no cost.
+BATCHES_BETWEEN_RETURNS = 16
+
 Item = tuple[int, Any]  # position in the stream, encoded image
 
 
@@ -138,6 +141,8 @@ class Collector:
                 batch = prepared.finished or self._run(prepared, first, summarize)
                 group.add(prepared.start, batch)
                 batches.append((batch.num_images, batch.undecodable))
+                if len(batches) % BATCHES_BETWEEN_RETURNS == 0:
+                    give_memory_back()
                 self._show(batch.num_images)
             everybody = list(itertools.chain.from_iterable(self._world.gather(batches)))
             group.num_samples += sum(images for images, _ in everybody)
@@ -228,7 +233,6 @@ class Collector:
             undecodable=prepared.undecodable,
         )
         self._journal.save_batch(prepared.start, batch)
-        give_memory_back()
         return batch
 
     def _forward(self, inputs: dict[str, torch.Tensor], summarize: Summarize) -> Capture[Summary]:

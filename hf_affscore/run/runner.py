@@ -28,6 +28,7 @@ from hf_affscore.run.collect import Collector, Group, batch_size, evaluating
 from hf_affscore.run.images import ImageStream, locate_images, open_images
 from hf_affscore.run.journal import Journal
 from hf_affscore.run.loading import Checkpoint, load_checkpoint, locate_model
+from hf_affscore.run.memory import freed_memory_kept
 from hf_affscore.run.progress import bar, library_bars
 from hf_affscore.run.scoring import Scorer, Scores, Scoring, from_json, over_groups, to_json
 from hf_affscore.run.sources import Source
@@ -105,6 +106,7 @@ def signature_of(
     """The signature of a model that is ready to run, on images that are open: collect, score, assemble."""
     total = None if options.num_samples == "all" else -(-options.num_samples // world.size)
     with ExitStack() as stack:
+        stack.enter_context(freed_memory_kept())
         images = stack.enter_context(bar(total, "Images", "image", enabled=options.progress))
         collector = Collector(checkpoint, stream, options, world=world, journal=journal, progress=images)
         scorer = Scorer(options, world=world, journal=journal)
