@@ -184,7 +184,13 @@ class Collector:
                 yield chunk
 
     def _prepared(self, chunks: Iterator[list[Item]]) -> Iterator[_Prepared]:
-        """Batches decoded and preprocessed one ahead, while the model is at work on the one before."""
+        """Batches decoded and preprocessed; one ahead, where the model is at work elsewhere than on the CPU.
+
+        On a CPU the model takes all cores itself, and each of its operations would wait for the one that decodes.
+        """
+        if on_cpu(self._checkpoint.module):
+            yield from map(self._prepare, chunks)
+            return
         with ThreadPoolExecutor(max_workers=1) as thread:
             ahead: Future[_Prepared] | None = None
             for chunk in chunks:
@@ -282,9 +288,13 @@ def _joined(pieces: list[Capture[Summary]]) -> list[tuple[Site, Summary, Summary
 
 def batch_size(options: Options, module: nn.Module) -> int:
     """Images per forward pass: as asked for, else by the device of the model."""
-    device = next((parameter.device.type for parameter in module.parameters()), "cpu")
-    default = DEFAULT_BATCH_SIZE if device == "cpu" else DEFAULT_BATCH_SIZE_ON_ACCELERATORS
+    default = DEFAULT_BATCH_SIZE if on_cpu(module) else DEFAULT_BATCH_SIZE_ON_ACCELERATORS
     return options.batch_size or default
+
+
+def on_cpu(module: nn.Module) -> bool:
+    """Whether a model runs on the CPU; one without parameters does."""
+    return all(parameter.device.type == "cpu" for parameter in itertools.islice(module.parameters(), 1))
 
 
 @contextmanager

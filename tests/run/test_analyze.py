@@ -15,6 +15,9 @@ from torch.nn import functional as F  # noqa: N812
 
 import hf_affscore as ha
 from hf_affscore.assets import DEMO_DATASET, DEMO_MODEL
+from hf_affscore.capture import Site
+from hf_affscore.capture.features import Features, SiteFeatures
+from hf_affscore.capture.summary import Summary
 from hf_affscore.errors import AffscoreWarning, DatasetError, InputError, ModelError, NoActivationError
 from hf_affscore.run.images import to_rgb
 
@@ -399,3 +402,22 @@ def test_weights_that_the_checkpoint_lacks_are_named(tmp_path):
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     with pytest.warns(AffscoreWarning, match=f"partial lacks 1 weights, which were drawn at random: {lost}"):
         ha.analyze(folder, DEMO_DATASET, num_samples=4)
+
+
+def test_batches_that_are_prepared_ahead_for_an_accelerator_give_the_same_bits(monkeypatch):
+    here = ha.analyze(DEMO_MODEL, DEMO_DATASET, num_samples=48, batch_size=8, cache=False)
+    monkeypatch.setattr("hf_affscore.run.collect.on_cpu", lambda module: False)
+    ahead = ha.analyze(DEMO_MODEL, DEMO_DATASET, num_samples=48, batch_size=8, cache=False)
+    assert ahead.scores.tolist() == here.scores.tolist()
+
+
+def test_rows_outlive_the_memory_they_were_made_in():
+    features, site = Features(), Site("act", "ReLU", 0, "module")
+    rows = np.arange(6, dtype=np.float32).reshape(2, 3)
+    for start in range(0, 200, 2):  # more batches than a block has room for
+        summary = Summary(rows + start, np.array([0.25, 0.5]))
+        features.add(start, [(site, summary, summary)])
+        summary.rows[...] = np.nan
+    layer = SiteFeatures.join(features.take(site))
+    np.testing.assert_array_equal(layer.pre, np.concatenate([rows + start for start in range(0, 200, 2)]))
+    assert layer.sparsity_post == (0.375, 0.0)
