@@ -137,14 +137,14 @@ def interrupt_at(number, monkeypatch):
 
 
 def test_finished_batches_and_layers_are_not_done_again(cache, monkeypatch):
-    whole = ha.analyze(DEMO_MODEL, DEMO_DATASET, num_samples=64, cache=False)
+    whole = ha.analyze(DEMO_MODEL, DEMO_DATASET, num_samples=64, batch_size=16, cache=False)
     calls = interrupt_at(3, monkeypatch)
     with pytest.raises(KeyboardInterrupt):
-        ha.analyze(DEMO_MODEL, DEMO_DATASET, num_samples=64)
+        ha.analyze(DEMO_MODEL, DEMO_DATASET, num_samples=64, batch_size=16)
     (entry,) = cache_entries()
     assert not entry.finished
     assert len(list((cache / entry.key).glob("batch-*.npz"))) == 2
-    resumed = ha.analyze(DEMO_MODEL, DEMO_DATASET, num_samples=64)
+    resumed = ha.analyze(DEMO_MODEL, DEMO_DATASET, num_samples=64, batch_size=16)
     assert next(calls) == 6  # 2 done, 1 died, 2 more of 4 batches
     assert resumed.rows == whole.rows
     assert cache_entries()[0].finished
