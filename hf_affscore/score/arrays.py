@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from hf_affscore.errors import InputError
+from hf_affscore.score import lapack
 
 #: A numpy array or a torch tensor. Neither library can name the other's type in a way that lets mypy check
 #: an operation written for both.
@@ -133,13 +134,29 @@ def triangular_factor(matrix: Array) -> Array:
     return factors[1] if is_torch(matrix) else factors
 
 
-def cholesky(matrix: Array) -> Array | None:
-    """Lower triangular L with ``L @ L.T == matrix``, or None if rounding leaves it not positive definite."""
+def symmetric_pencil(first: Array, second: Array) -> tuple[Array, Array] | None:
+    """The w, ascending, and V with ``V.T @ first @ V == diag(w)`` and ``V @ V.T == second``.
+
+    None where rounding leaves ``second`` not positive definite.
+    """
+    if not is_torch(first):
+        return lapack.symmetric_pencil(first, second)
+    linalg = namespace(first).linalg
+    lower, failed = linalg.cholesky_ex(second)
+    if int(failed):
+        return None
+    values, vectors = linalg.eigh(lower.T @ first @ lower)
+    return values, lower @ vectors
+
+
+def inverse_root(matrix: Array) -> Array | None:
+    """Lower triangular M with ``M.T @ M`` the inverse of ``matrix``; None if rounding leaves no positive one."""
     if is_torch(matrix):
-        factor, failed = namespace(matrix).linalg.cholesky_ex(matrix)
-        return None if int(failed) else factor
+        linalg = namespace(matrix).linalg
+        lower, failed = linalg.cholesky_ex(matrix)
+        return None if int(failed) else linalg.solve_triangular(lower, identity(matrix), upper=False)
     try:
-        return np.linalg.cholesky(matrix)  # unlike scipy's, lets other threads run
+        return lapack.inverse_of_lower(np.linalg.cholesky(matrix))
     except np.linalg.LinAlgError:
         return None
 

@@ -8,14 +8,15 @@ map is computed without doing so.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 from hf_affscore.score.arrays import (
     Array,
-    cholesky,
     identity,
     namespace,
+    symmetric_pencil,
     triangular_factor,
 )
 from hf_affscore.score.sample import Sample
@@ -23,13 +24,10 @@ from hf_affscore.score.sample import Sample
 #: The ridge of ``regularization="relative"``, in units of the mean variance of the features.
 RELATIVE_RIDGE = 1e-6
 
-#: Up to this rounding error of a map from the covariances it stays as it is; beyond it is refined. On 150
-#: layers, real and synthetic, the score's own error was at most a twentieth of this number.
-NEGLIGIBLE = 2e-8
-
-#: A step of the refinement that starts at most this far from the map is the last; one that starts further
-#: off than the second number does not converge; after so many steps there is something wrong.
-SETTLED, LOST, STEPS = 1e-5, 0.1, 8
+#: A step of the refinement that starts at most this far from the map is the last, and ends about the square of
+#: it away; one that starts further off than the second number does not converge; after so many steps there is
+#: something wrong.
+SETTLED, LOST, STEPS = 2e-3, 0.1, 8
 
 #: Up to this many features the rows are always used: it costs a few milliseconds.
 NARROW = 128
@@ -104,23 +102,31 @@ class Gaussian:
         Its matrix is the only positive semi-definite A with ``A @ covariance @ A == other.covariance``
         (paper, section 2). Directions without variance are left out, as a pseudo-inverse does.
         """
-        map_ = self._map_from_covariances(other) if self.sample.shape[1] > NARROW else None
-        return map_ or self._map_from_roots(other)
+        *_, exact = self.affine_maps_to(other)
+        return exact
+
+    def affine_maps_to(self, other: Gaussian) -> Iterator[LinearMap]:
+        """The same map once or twice: where there are two, the second has more digits and costs as much again.
+
+        :meth:`LinearMap.rounding` tells what the digits that the first lacks mean for a score.
+        """
+        if self.sample.shape[1] > NARROW:
+            found = self._map_from_covariances(other)
+            if found is not None:
+                yield found
+                found = self._refined(found)
+            if found is not None:
+                yield found
+                return
+        yield self._map_from_roots(other)
 
     def _map_from_covariances(self, other: Gaussian) -> LinearMap | None:
-        """The map, or None where products of the rows keep too few digits.
-
-        With ``other.covariance = L @ L.T`` and ``L.T @ covariance @ L = V diag(s)^2 V.T`` the basis is
-        ``L @ V``.
-        """
-        lower = cholesky(other.covariance)
-        if lower is None:
+        """The map, or None where products of the rows keep too few digits."""
+        found = symmetric_pencil(self.covariance, other.covariance)
+        if found is None or not found[0][0] > 0:
             return None
-        values, vectors = namespace(lower).linalg.eigh(lower.T @ self.covariance @ lower)
-        if not values[0] > 0:
-            return None
-        found = LinearMap(basis=lower @ vectors, spectrum=values**0.5)
-        return found if found.rounding <= NEGLIGIBLE else self._refined(found)
+        squares, basis = found
+        return LinearMap(basis, spectrum=squares**0.5)
 
     def _refined(self, found: LinearMap) -> LinearMap | None:
         """The same map with all its digits, by Newton's iteration; None where that does not converge.
@@ -180,16 +186,24 @@ class LinearMap:
         half = self.basis / self.spectrum**0.5
         return half @ half.T
 
-    @property
-    def rounding(self) -> float:
-        """About the relative error of the map if ``spectrum`` is from an eigendecomposition in float64.
+    def rounding(self, residual: Array) -> tuple[float, float]:
+        """What an eigendecomposition in float64 leaves wrong, as it enters a mean squared distance.
 
-        Every eigenvalue ``s^2`` has an error of about the largest one's last digit, and moves the part of the
-        target's variance that lies in its direction.
+        Every ``s_i^2`` has an error of about the largest one's last digit. Along column i of the basis the map
+        is then wrong by a share ``e_i = 2^-52 (s_max / s_i)^2`` of what it does there, at random signs.
+
+        Args:
+            residual: ``T(X) - Y`` for some or all samples, shape ``(m, d)``.
+
+        Returns:
+            About the largest inner product of residual and error, and the mean square of the error itself.
         """
-        variance = (self.basis**2).sum(axis=0)
+        if len(self.spectrum) == 0:
+            return 0.0, 0.0
         error = 2.0**-52 * (self.spectrum[-1] / self.spectrum) ** 2
-        return float((variance * error).sum() / variance.sum())
+        along = ((residual @ self.basis) ** 2).mean(axis=0)
+        inner_product = float((along * error**2).sum() ** 0.5)
+        return inner_product, float(((self.basis * error) ** 2).sum())
 
 
 def compress(pre: Gaussian, post: Gaussian) -> tuple[Gaussian, Gaussian]:

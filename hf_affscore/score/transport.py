@@ -42,10 +42,9 @@ WIDE, LEADING = 256, 1 / 4
 #: Up to so many contested pairs per row the solver meets conflicts that are cheaper to resolve than to avoid.
 FEW = 4
 
-#: Smoothing of the successive Sinkhorn iterations, in units of the identity coupling's mean cost, and the
-#: number of steps each. Rougher prices cost more in the solver, finer ones more than they save.
-SMOOTHING = (1.0, 0.3, 0.1, 0.03)
-STEPS = 4
+#: Smoothing of the successive Sinkhorn iterations, in units of the identity coupling's mean cost, and the number
+#: of steps of each. Rougher prices cost more in the solver, finer ones more than they save.
+SMOOTHING = ((1.0, 4), (0.3, 4), (0.1, 8), (0.03, 8), (0.01, 16), (0.003, 16))
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,10 +56,14 @@ class Coupling:
         shares: What row i of the source and row i of the target together contribute to the cost, shape
             ``(n,)``: the dual potentials ``f_i + g_i``. Exact for one feature and for the identity coupling,
             else to the few percent that Sinkhorn's prices are good for.
+        cost: The mean squared distance between partners.
+        identity_cost: The same for the pairing that the rows came in.
     """
 
     partner: Rows
     shares: Rows
+    cost: float
+    identity_cost: float
 
 
 def optimal_coupling(source: Rows, target: Rows) -> Coupling:
@@ -79,13 +82,14 @@ def optimal_coupling(source: Rows, target: Rows) -> Coupling:
     unit = _unit(source, target)
     if unit == 1:
         return _coupling(source, target)
-    coupling = _coupling(source / unit, target / unit)
-    return Coupling(coupling.partner, coupling.shares * unit**2)
+    found = _coupling(source / unit, target / unit)
+    square = unit**2
+    return Coupling(found.partner, found.shares * square, found.cost * square, found.identity_cost * square)
 
 
 def _unit(source: Rows, target: Rows) -> float:
     """The power of two to divide by: that just above every entry, or 1 where entries are moderate."""
-    largest = max(float(abs(rows).max()) for rows in (source, target))
+    largest = max(max(float(rows.max()), -float(rows.min())) for rows in (source, target))
     exponent = math.frexp(largest)[1]
     return 1.0 if abs(exponent) <= MODERATE else math.ldexp(1.0, exponent)
 
@@ -93,26 +97,28 @@ def _unit(source: Rows, target: Rows) -> float:
 def _coupling(source: Rows, target: Rows) -> Coupling:
     """The same for two features or more, with entries that float32 can square."""
     n, d = source.shape
-    own = ((source - target) ** 2).sum(axis=1)
-    contested = _contested(_lower_bounds(source, target), own, source, target) if d >= WIDE else n**2
+    own = _squared_lengths(source - target)
+    identity = Coupling(np.arange(n), own, *[float(own.mean())] * 2)
+    contested = n**2
+    if d >= WIDE:
+        leading = int(d * LEADING)
+        contested = _contested(_lower_bounds(source, target, leading), leading + 1, own, source, target)
     prices: Rows = np.zeros(n)
     if contested > FEW * n:
-        rough = _distances(source.astype(np.float32), target.astype(np.float32))
-        contested = _contested(rough, own, source, target)
+        rough = _distances(source, target, np.float32)
+        contested = _contested(rough, d, own, source, target)
         if contested > FEW * n:
             prices = _prices(rough)
         del rough
     if contested == 0:
-        return Coupling(np.arange(n), own)
-    distances = _distances(source, target)
-    distances -= prices
-    lowest = distances.min(axis=1)
-    distances -= lowest[:, None]
+        return identity
+    distances = _distances(source, target, prices=prices)
     partner = linear_sum_assignment(distances)[1]
+    cost = coupling_cost(source, target[partner])
     # The solver's choice among nearly equal couplings rests on rounded distances.
-    if coupling_cost(source, target[partner]) >= own.mean():
-        return Coupling(np.arange(len(own)), own)
-    return Coupling(partner, lowest + prices)
+    if cost >= identity.cost:
+        return identity
+    return Coupling(partner, distances.min(axis=1) + prices, cost, identity.cost)
 
 
 def _sorted_coupling(source: Rows, target: Rows) -> Coupling:
@@ -127,7 +133,8 @@ def _sorted_coupling(source: Rows, target: Rows) -> Coupling:
     shares = np.empty_like(source)
     shares[rows] = potential
     shares[columns] += own - potential
-    return Coupling(partner, shares)
+    identity_cost = float(((source - target) ** 2).mean())
+    return Coupling(partner, shares, min(float(own.mean()), identity_cost), identity_cost)
 
 
 def coupling_cost(source: Rows, target: Rows) -> float:
@@ -135,32 +142,44 @@ def coupling_cost(source: Rows, target: Rows) -> float:
     return float(((source - target) ** 2).sum() / len(source))
 
 
-def _distances(source: Rows, target: Rows) -> Rows:
-    """Squared distances between all rows, expanded: fit for choosing partners, not for their distance."""
-    distances: Rows = source @ (-2 * target.T)
-    distances += np.einsum("ij,ij->i", source, source)[:, None]
-    distances += np.einsum("ij,ij->i", target, target)
+def _squared_lengths(rows: Rows) -> Rows:
+    """Shape ``(n,)``."""
+    lengths: Rows = np.einsum("ij,ij->i", rows, rows)
+    return lengths
+
+
+def _distances(source: Rows, target: Rows, dtype: type = np.float64, prices: Rows | float = 0.0) -> Rows:
+    """Squared distances between all rows, less the prices of the targets.
+
+    Expanded into one product of matrices, ``(x, |x|^2, 1) . (-2 y, 1, |y|^2 - price)``: fit for choosing
+    partners, not for their distance.
+    """
+    n, d = source.shape
+    left, right = np.ones((2, n, d + 2), dtype=dtype)
+    left[:, :d], right[:, :d] = source, target
+    right[:, :d] *= -2
+    left[:, d], right[:, d + 1] = _squared_lengths(source), _squared_lengths(target) - prices
+    distances: Rows = left @ right.T
     return distances
 
 
-def _lower_bounds(source: Rows, target: Rows) -> Rows:
-    """Bounds of the squared distances, in float32, in a quarter of the time.
+def _lower_bounds(source: Rows, target: Rows, leading: int) -> Rows:
+    """Bounds of the squared distances, in float32, in a fraction of the time.
 
-    The features that vary most count in full; of the others only their norms do, which no distance can be
-    less than the difference of (the triangle inequality).
+    The ``leading`` features that vary most count in full; of the others only their norms do, which no distance
+    can be less than the difference of (the triangle inequality).
     """
-    order = np.argsort(-np.einsum("ij,ij->j", target, target), kind="stable")
-    leading = order[: int(len(order) * LEADING)]
+    features = np.argsort(-np.einsum("ij,ij->j", target, target), kind="stable")[:leading]
 
     def shortened(rows: Rows) -> Rows:
-        first = rows[:, leading]
-        rest = np.einsum("ij,ij->i", rows, rows) - np.einsum("ij,ij->i", first, first)
-        return np.column_stack([first, np.sqrt(np.maximum(rest, 0))]).astype(np.float32)
+        first = rows[:, features]
+        rest = _squared_lengths(rows) - _squared_lengths(first)
+        return np.column_stack([first, np.sqrt(np.maximum(rest, 0))])
 
-    return _distances(shortened(source), shortened(target))
+    return _distances(shortened(source), shortened(target), np.float32)
 
 
-def _contested(rough: Rows, own: Rows, source: Rows, target: Rows) -> int:
+def _contested(rough: Rows, width: int, own: Rows, source: Rows, target: Rows) -> int:
     """How many pairs stand in the way of the identity coupling; 0 where it is shown to be optimal.
 
     It is optimal if at some prices no row prefers another partner.
@@ -170,24 +189,28 @@ def _contested(rough: Rows, own: Rows, source: Rows, target: Rows) -> int:
     and all others are looked at again.
 
     Args:
-        rough: Squared distances in float32, shape ``(n, n)``.
+        rough: Squared distances, or lower bounds of them, in float32, shape ``(n, n)``.
+        width: Number of features that they were made from.
         own: The squared distance of each pair in the identity coupling, float64.
         source: Shape ``(n, d)``, float64.
         target: Shape ``(n, d)``.
     """
-    n, d = source.shape
-    largest = np.einsum("ij,ij->i", source, source).max() + np.einsum("ij,ij->i", target, target).max()
-    doubt = (d + 16) * 2.0**-24 * largest  # bound of the rounding error of an expanded distance in float32
+    n = len(own)
+    largest = _squared_lengths(source).max() + _squared_lengths(target).max()
+    # A bound of the rounding error of width + 2 products in float32, whose sizes add up to twice the largest.
+    doubt = 2 * (width + 16) * 2.0**-24 * largest
     content = -1e-14 * own.mean()
     prices = own / 2
-    known = np.empty(0, dtype=np.intp)
+    known, gains = np.empty(0, dtype=np.intp), np.empty(0)
     for _ in range(ROUNDS):
         candidates = _tempted(rough, prices.astype(np.float32), (own - prices + doubt).astype(np.float32))
         if len(candidates) > PAIRS * n:
             return len(candidates)
-        known = np.union1d(known, candidates)
+        new = np.setdiff1d(candidates, known, assume_unique=True)
+        known = np.concatenate([known, new])
         rows, columns = np.divmod(known, n)
-        gains = _exact(source, target, rows, columns) - own[rows]
+        found = _exact(source, target, *np.divmod(new, n)) - own[new // n]
+        gains = np.concatenate([gains, found])
         if (gains + prices[rows] - prices[columns] >= content).all():
             return 0
         for _ in range(SWEEPS):
@@ -228,14 +251,14 @@ def _prices(rough: Rows) -> Rows:
     prices: Rows = np.zeros(n, dtype=np.float32)
     kernel = np.empty_like(rough)
     with np.errstate(all="ignore"):
-        for smoothing in SMOOTHING:
+        for smoothing, steps in SMOOTHING:
             width = np.float32(smoothing * scale)
             np.subtract(rough, prices, out=kernel)
             kernel -= kernel.min(axis=1)[:, None]
             kernel *= -1 / width
             np.exp(kernel, out=kernel)
             factor: Rows = np.ones(n, dtype=np.float32)
-            for _ in range(STEPS):
+            for _ in range(steps):
                 factor = 1 / ((1 / (kernel @ factor)) @ kernel)
             step = prices + width * np.log(factor)
             if not np.isfinite(step).all():

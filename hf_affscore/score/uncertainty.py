@@ -26,10 +26,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from hf_affscore.score.affinity import Solution, solve
-from hf_affscore.score.arrays import from_host, namespace, to_host
+from hf_affscore.score.arrays import Array, from_host, namespace, to_host
 from hf_affscore.score.gaussian import Regularization
 from hf_affscore.score.sample import Layer, Sample
-from hf_affscore.score.transport import coupling_cost
+from hf_affscore.score.transport import Rows, coupling_cost
 
 #: Fewer than this, and the bias of the fitted map is no longer removed by comparing with the halves.
 SAMPLES_PER_FEATURE = 8
@@ -86,19 +86,24 @@ def standard_error(solution: Solution) -> float:
     basis, spectrum = solution.transport.basis, solution.transport.spectrum
     source, target = solution.source, solution.target
     n = len(source)
-    coordinates = source @ basis
     residual = from_host(solution.mapped, source) - target[solution.coupling.partner]
-    cost = float((residual**2).sum()) / n
+    cost = solution.coupling.cost
     if cost == 0:
         return 0.0
-    # The derivative of the cost in the map, and in the basis that makes the map's own derivative diagonal.
-    slope = (residual @ basis).T @ coordinates / n
+    # The derivative of the cost in the map, in the coordinates in which that of the map in both covariances
+    # is simple (:mod:`hf_affscore.score.loss`), and back: what a sample adds by being in them.
+    slope = basis.T @ (residual.T @ source / n) @ basis
     slope = (slope + slope.T) / (spectrum[:, None] + spectrum)
-    before, after = coordinates / spectrum, namespace(source).linalg.solve(basis, target.T).T
-    bent = ((after @ slope) * after).sum(axis=1) - ((before @ slope) * before).sum(axis=1)
+    before, after = (basis / spectrum).T, namespace(source).linalg.inv(basis)
+    bent = _forms(target, after.T @ slope @ after) - _forms(source, before.T @ slope @ before)
     squares = to_host((target**2).sum(axis=1))
-    influence = (solution.coupling.shares + to_host(bent)) / cost - squares / solution.total
+    influence = (solution.coupling.shares + bent) / cost - squares / solution.total
     return math.sqrt(cost / (8 * solution.total)) * float(influence.std()) / math.sqrt(n)
+
+
+def _forms(rows: Array, matrix: Array) -> Rows:
+    """``row @ matrix @ row`` of every row, shape ``(n,)``."""
+    return to_host(namespace(rows).einsum("ij,ij->i", rows @ matrix, rows))
 
 
 def ceiling(solution: Solution) -> float:

@@ -1,0 +1,56 @@
+"""The routines against scipy's, bit for bit, and that threads do not wait for one another."""
+
+import threading
+
+import numpy as np
+import pytest
+import scipy.linalg
+
+from hf_affscore.score.lapack import inverse_of_lower, symmetric_pencil
+
+
+def positive(d, seed):
+    rows = np.random.default_rng(seed).normal(size=(2 * d, d))
+    return rows.T @ rows
+
+
+@pytest.mark.parametrize("d", [1, 2, 7, 150])
+def test_the_pencil_is_scipys(d):
+    first, second = positive(d, 0), positive(d, 1)
+    copies = first.copy(), second.copy()
+    values, vectors = symmetric_pencil(first, second)
+    expected = scipy.linalg.eigh(first, second, type=3)
+    np.testing.assert_array_equal(values, expected[0])
+    np.testing.assert_array_equal(vectors, expected[1])
+    np.testing.assert_array_equal((first, second), copies)
+    np.testing.assert_allclose(vectors @ vectors.T, second, atol=1e-11 * d)
+
+
+@pytest.mark.parametrize("d", [1, 2, 7, 150])
+def test_the_inverse_is_lapacks(d):
+    factor = np.linalg.cholesky(positive(d, 2))
+    expected, _ = scipy.linalg.lapack.dtrtri(factor.T)
+    np.testing.assert_array_equal(inverse_of_lower(factor), expected.T)
+
+
+def test_what_has_no_answer():
+    assert symmetric_pencil(np.eye(2), np.diag([1.0, -1.0])) is None
+    with pytest.raises(np.linalg.LinAlgError, match="zero on its diagonal"):
+        inverse_of_lower(np.diag([1.0, 0.0]))
+
+
+def test_the_interpreter_runs_on_meanwhile():
+    steps = 0
+    done = threading.Event()
+
+    def count():
+        nonlocal steps
+        while not done.wait(1e-4):
+            steps += 1
+
+    counter = threading.Thread(target=count)
+    counter.start()
+    symmetric_pencil(positive(600, 0), positive(600, 1))
+    done.set()
+    counter.join()
+    assert steps > 10  # none, were the lock kept
