@@ -159,12 +159,12 @@ def solve(layer: Layer, *, shrinkage: bool, regularization: Regularization) -> S
         mapped = to_host(source @ transport.matrix)
         coupling = optimal_coupling(mapped, to_host(target))
         solution = Solution(source, target, transport, mapped, coupling, total)
-        if _rounding(solution) <= NEGLIGIBLE:
+        if rounding(solution) <= NEGLIGIBLE:
             break
     return replace(solution, flag="constant input") if layer.pre.total == 0 else solution
 
 
-def _rounding(solution: Solution) -> float:
+def rounding(solution: Solution) -> float:
     """About the largest error of the score that rounding in the map can have caused.
 
     To first order it moves W2^2 by twice the mean inner product of residual and error, to second by the error's
