@@ -128,6 +128,13 @@ def identity(rows: Array) -> Array:
     return namespace(rows).eye(rows.shape[1], dtype=rows.dtype, **where)
 
 
+def diagonal(matrix: Array) -> tuple[Array, Array]:
+    """Index of the diagonal of a square matrix."""
+    where = {"device": matrix.device} if is_torch(matrix) else {}
+    index = namespace(matrix).arange(len(matrix), **where)
+    return index, index
+
+
 def triangular_factor(matrix: Array) -> Array:
     """R of ``matrix = Q R`` with orthonormal columns in Q."""
     factors = namespace(matrix).linalg.qr(matrix, mode="r")

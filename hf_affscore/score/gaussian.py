@@ -14,6 +14,7 @@ from typing import Literal
 
 from hf_affscore.score.arrays import (
     Array,
+    diagonal,
     identity,
     namespace,
     symmetric_pencil,
@@ -27,7 +28,7 @@ RELATIVE_RIDGE = 1e-6
 #: A step of the refinement that starts at most this far from the map is the last, and ends about the square of
 #: it away; one that starts further off than the second number does not converge; after so many steps there is
 #: something wrong.
-SETTLED, LOST, STEPS = 2e-3, 0.1, 8
+SETTLED, LOST, STEPS = 1e-4, 0.1, 8
 
 #: Up to this many features the rows are always used: it costs a few milliseconds.
 NARROW = 128
@@ -80,8 +81,9 @@ class Gaussian:
     def covariance(self) -> Array:
         """Shape ``(d, d)``."""
         rows = self.sample.centred
-        product = rows.T @ rows if self.sample.wide else self.sample.product
-        return self.weight * product + self.ridge * identity(rows)
+        covariance = self.weight * (rows.T @ rows if self.sample.wide else self.sample.product)
+        covariance[diagonal(covariance)] += self.ridge
+        return covariance
 
     @property
     def total_variance(self) -> float:

@@ -33,7 +33,7 @@ class Sample:
     @cached_property
     def centred(self) -> Array:
         """The rows less their mean; a constant feature becomes exactly zero, whatever its value."""
-        shifted = doubled(self.rows) - doubled(self.rows[0])
+        shifted = self.rows - doubled(self.rows[0])  # float32 less float64 is exact
         shifted -= shifted.mean(axis=0)
         return shifted
 

@@ -17,7 +17,7 @@ from hf_affscore.score.sample import Layer
 
 #: Entries that one block of histograms may have: wide layers need no more memory than narrow ones, and a block
 #: that stays in a core's cache is read at its speed.
-BLOCK = 1 << 16
+BLOCK = 1 << 14
 
 #: Singular values below this share of the largest do not take part in the regression; as in scikit-learn 1.9.
 TOLERANCE = 1e-6
