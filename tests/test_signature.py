@@ -143,6 +143,7 @@ def test_near_linear_lists_what_acts_as_an_affine_map():
     sig = Signature(rows=rows, skipped=(), metadata={})
     assert [row.module for row in sig.near_linear()] == ["edge", "high", "flat"]
     assert [row.module for row in sig.near_linear(threshold=0)] == ["low", "edge", "high", "flat"]
-    for wrong in (1.5, -0.1, float("nan"), "high"):
+    assert [row.module for row in sig.near_linear(np.float32(0.995))] == ["high"]
+    for wrong in (1.5, -0.1, float("nan"), "high", True, None):
         with pytest.raises(InputError, match="expected a score from 0 to 1"):
             sig.near_linear(wrong)

@@ -83,9 +83,9 @@ def _residual(documents: Documents) -> str:
     parts = []
     for kind in ("residual", "plain"):
         of = values[kind]
-        found = "two modes" if of["two_modes"] else "not two modes"
+        peaks = f"{len(of['peaks'])} peak{'s' * (len(of['peaks']) > 1)}"
         means = f"means {of['mean_first']:.2f} and {of['mean_second']:.2f}"
-        parts.append(f"{kind}: {found}, {means}, D = {of['ashman']:.2f}")
+        parts.append(f"{kind}: {means}, D = {of['ashman']:.2f}, {peaks}")
     return "; ".join(parts)
 
 
@@ -185,7 +185,7 @@ FIGURES = (
         "residual: two modes, about 0.53 and 0.9; plain: not",
         _residual,
         example("residual"),
-        "half the width, and digits: the modes are there, but not in the same places",
+        "half the width, and digits: the groups are there, [the gap is not](#residual-connections)",
     ),
     Figure(
         "Neural redshift: random MLPs on a grid",

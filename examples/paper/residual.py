@@ -3,9 +3,10 @@
 Two ResNet-20 of half the usual width, one with its shortcuts cut and nothing else changed, learn scikit-learn's
 digits, once for every seed, and are analysed on the 512 digits that they never saw.
 
-Two modes are said to be there when two things hold. The means of first and second ReLUs are further apart than
-twice their pooled standard deviation (Ashman's D > 2), which knows the groups; and the density of all scores
-together has two peaks, which does not.
+The question has three answers, from weak to strong. In how many blocks does the second ReLU score higher? Are the
+means of first and second ReLUs further apart than twice their pooled standard deviation (Ashman's D > 2)? And has
+the density of all scores together, which does not know the groups, two peaks? Two modes are said to be there when
+the last two are answered with yes.
 """
 
 from __future__ import annotations
@@ -54,6 +55,7 @@ def run(seeds: Sequence[int] = SEEDS, epochs: int = EPOCHS) -> Values:
         first, second = (np.concatenate([each[relu] for each in networks]) for relu in ("first", "second"))
         each = [ashman(np.array(one["first"]), np.array(one["second"])) for one in networks]
         values[kind] = {"networks": networks, "ashman_each": each, **separation(first, second)}
+        values[kind]["second_higher"] = int((second > first).sum())  # of as many blocks as there are scores
     return values
 
 
@@ -123,6 +125,7 @@ def markdown(values: Values) -> str:
                 f"{np.mean([network['accuracy'] for network in of['networks']]):.1%}",
                 of["mean_first"],
                 of["mean_second"],
+                f"{of['second_higher']} of {sum(len(network['first']) for network in of['networks'])}",
                 f"{of['ashman']:.2f} ({', '.join(each)})",
                 of["overlap"],
                 ", ".join(f"{peak:.2f}" for peak in of["peaks"]),
@@ -134,6 +137,7 @@ def markdown(values: Values) -> str:
         "accuracy",
         "mean of first ReLUs",
         "of second",
+        "blocks with the second higher",
         "Ashman's D (each seed)",
         "overlap",
     ]

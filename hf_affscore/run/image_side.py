@@ -47,7 +47,8 @@ class ImageSide:
         if not self.by_name:
             return self.run(inputs[PIXELS])
         accepted = _parameters(getattr(self.run, "forward", self.run))
-        return self.run(**{name: value for name, value in inputs.items() if name in accepted})
+        named = {name: value for name, value in inputs.items() if name in accepted}
+        return self.run(**(named or inputs))  # one that names none of them passes on them all, as PEFT's does
 
 
 def image_side(model: nn.Module) -> ImageSide:

@@ -345,6 +345,10 @@ def _as_image(item: Any) -> Decoded:
     if isinstance(item, torch.Tensor):
         if item.ndim != 3:
             raise InputError(f"An image tensor has shape {tuple(item.shape)}; expected (3, H, W).")
+        if item.is_meta:
+            raise InputError(
+                "An image tensor is on the meta device, which has no pixels; expected real ones."
+            )
         if not item.is_floating_point():
             raise InputError(
                 f"An image tensor is of type {item.dtype}; expected ready, normalised floating point pixels. "

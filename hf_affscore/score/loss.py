@@ -24,7 +24,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from hf_affscore.errors import InputError
 from hf_affscore.score.affinity import check_regularization
@@ -50,7 +49,7 @@ def affinity_loss(pre: Tensor, post: Tensor, *, regularization: Regularization =
     Returns:
         A tensor without axes, in the precision of the inputs; computed in float64. It equals
         ``affinity(pre, post).identity_coupling_score``. Constant outputs give 1, with gradient 0. Second
-        derivatives are not available.
+        derivatives are not available: ``create_graph=True`` is an error.
 
     Raises:
         InputError: The inputs are no floating point tensors of one shape ``(n, d)``, there are fewer than two
@@ -140,8 +139,13 @@ class _TransportMap(torch.autograd.Function):
         return matrix.view_as(matrix)  # an output that is an input needs a face of its own
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
+        # once_differentiable does not do: autograd.grad of the gradient would not pass its error, and be wrong.
+        if torch.is_grad_enabled():
+            raise InputError(
+                "affinity_loss has no second derivatives; expected backward() or grad() without create_graph. "
+                "Keep it out of gradient penalties and second-order optimisers."
+            )
         source, basis, spectrum = ctx.saved_tensors
         inner = basis.T @ slope @ basis / (spectrum[:, None] + spectrum)
         before = basis / spectrum

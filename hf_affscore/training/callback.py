@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import re
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -16,18 +17,16 @@ from transformers.image_processing_base import ImageProcessingMixin
 from hf_affscore.errors import InputError
 from hf_affscore.signature import Signature
 from hf_affscore.tables import call_name
-from hf_affscore.training.history import History, step_folder
+from hf_affscore.training.history import History, is_whole
 from hf_affscore.training.track import NUM_SAMPLES, Tracker, tracking_options
-
-#: Where signatures go, in the Trainer's ``output_dir``.
-FOLDER = "affinity"
 
 
 class AffinityCallback(TrainerCallback):
     """Measures the signature of the network that a Trainer trains, on one fixed sample of images.
 
     Each signature is logged through the Trainer, so that TensorBoard, trackio, wandb and ``log_history`` get
-    it, and saved in ``output_dir/affinity/step-000100``. The training goes on as if nothing had been measured:
+    it, and saved in ``output_dir/affinity/step-000100``. What an earlier training left there is moved to
+    ``affinity/earlier-1``, with a warning. The training goes on as if nothing had been measured:
     weights with and without the callback are the same to the last bit. With several processes the main one
     measures while the others wait.
 
@@ -42,6 +41,8 @@ class AffinityCallback(TrainerCallback):
         processor: What turns images into inputs, as in :func:`hf_affscore.analyze`; default: the image
             processor that the Trainer has as its ``processing_class``.
         num_samples: Images of the sample.
+        name: What scalars and the folder in ``output_dir`` are called. Several callbacks of one Trainer, on
+            several sets of images, need a name each.
         **options: Other keywords of :func:`hf_affscore.analyze`; see :func:`hf_affscore.track`.
 
     Attributes:
@@ -67,13 +68,16 @@ class AffinityCallback(TrainerCallback):
         log_rows: bool = True,
         processor: Any = None,
         num_samples: int = NUM_SAMPLES,
+        name: str = "affinity",
         **options: Any,
     ) -> None:
         if every_steps is not None and every_epochs is not None:
             raise InputError("every_steps and every_epochs are both given; expected one of them.")
-        for name, value in (("every_steps", every_steps), ("every_epochs", every_epochs)):
-            if value is not None and (not isinstance(value, int) or value < 1):
-                raise InputError(f"{name} is {value!r}; expected a whole number of at least 1.")
+        for option, value in (("every_steps", every_steps), ("every_epochs", every_epochs)):
+            if value is not None and (not is_whole(value) or value < 1):
+                raise InputError(f"{option} is {value!r}; expected a whole number of at least 1.")
+        if not isinstance(name, str) or not re.fullmatch(r"\w[\w.-]*", name):
+            raise InputError(f"name is {name!r}; expected letters, digits, '_', '.' or '-'.")
         self.history = History()
         self._images = images
         self._every_steps = every_steps
@@ -82,7 +86,8 @@ class AffinityCallback(TrainerCallback):
         self._log_rows = log_rows
         self._processor = processor
         self._options = tracking_options(num_samples=num_samples, **options)
-        self._tracker: Tracker
+        self._name = name
+        self._tracker: Tracker | None = None
 
     def on_train_begin(
         self,
@@ -95,41 +100,62 @@ class AffinityCallback(TrainerCallback):
     ) -> None:
         """Draw the sample, and measure the network as it is before the first step."""
         assert model is not None
+        self._refuse_namesakes()
         own = processing_class if isinstance(processing_class, ImageProcessingMixin) else None
-        self._tracker = Tracker(model, self._images, self._processor or own, self._options)
+        self._tracker = Tracker(
+            model,
+            self._images,
+            self._processor or own,
+            self._options,
+            folder=Path(args.output_dir or ".") / self._name,
+            after=state.global_step or -1,
+        )
         self.history = self._tracker.history
         if self._at_start and state.global_step == 0:  # not where training is taken up
-            self._measure(args, state, control)
+            self._measure(state, control)
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **others: Any
     ) -> None:
         """Measure where it is the step to."""
         if self._every_steps is not None and state.global_step % self._every_steps == 0:
-            self._measure(args, state, control)
+            self._measure(state, control)
 
     def on_epoch_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **others: Any
     ) -> None:
         """Measure where it is the epoch to; the last one may be shorter than the others."""
         if self._every_epochs is not None and math.ceil(state.epoch or 0) % self._every_epochs == 0:
-            self._measure(args, state, control)
+            self._measure(state, control)
 
-    def _measure(self, args: TrainingArguments, state: TrainerState, control: TrainerControl) -> None:
+    def _refuse_namesakes(self) -> None:
+        """Raise where another callback of this Trainer would write to the same places."""
+        others = _calling_trainer().callback_handler.callbacks
+        if any(isinstance(o, AffinityCallback) and o._name == self._name and o is not self for o in others):
+            raise InputError(
+                f"Two AffinityCallbacks of this Trainer are named {self._name!r}; expected one of each name. "
+                "Pass name= to one of them."
+            )
+
+    def _measure(self, state: TrainerState, control: TrainerControl) -> None:
+        if self._tracker is None:
+            raise InputError(
+                "This AffinityCallback joined a training that had begun; expected it from the beginning. "
+                "Pass it to the Trainer as callbacks=[...], or call add_callback before train."
+            )
         signature = self._tracker.measure(state.global_step)
-        if state.is_world_process_zero:
-            signature.save_pretrained(step_folder(Path(args.output_dir or ".") / FOLDER, state.global_step))
         due = control.should_log
-        _calling_trainer().log(logged(signature, rows=self._log_rows))
+        _calling_trainer().log(logged(signature, rows=self._log_rows, name=self._name))
         control.should_log = due  # logging marks as done what the Trainer itself has still to log
 
 
-def logged(signature: Signature, *, rows: bool = True) -> dict[str, float]:
+def logged(signature: Signature, *, rows: bool = True, name: str = "affinity") -> dict[str, float]:
     """The scalars of one signature by readable names; undefined scores are left out.
 
     Args:
         signature: What was measured.
         rows: Whether every activation has a scalar of its own.
+        name: What stands before the slash.
 
     Example:
         >>> from hf_affscore.signature import Record
@@ -138,14 +164,14 @@ def logged(signature: Signature, *, rows: bool = True) -> dict[str, float]:
         0.5
     """
     summary = signature.summary()
-    values = {f"affinity/{name}": summary[name] for name in ("mean", "median", "min", "max", "std")}
+    values = {f"{name}/{each}": summary[each] for each in ("mean", "median", "min", "max", "std")}
     if rows:
         times = Counter(map(call_name, signature.rows))
         for row in signature.rows:
-            name = call_name(row)
-            name += f" {row.activation}" if times[name] > 1 else ""  # two functions in one forward()
-            values[f"affinity/{name}"] = row.affinity_score
-    return {name: value for name, value in values.items() if math.isfinite(value)}
+            call = call_name(row)
+            call += f" {row.activation}" if times[call] > 1 else ""  # two functions in one forward()
+            values[f"{name}/{call}"] = row.affinity_score
+    return {scalar: value for scalar, value in values.items() if math.isfinite(value)}
 
 
 def _calling_trainer() -> Trainer:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
+import numbers
 import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self, TypeGuard
 
 from hf_affscore.errors import InputError, SignatureError
 from hf_affscore.signature import Signature
@@ -52,12 +54,20 @@ class History(Mapping[int, Signature]):
         Raises:
             InputError: The step is no whole number of at least 0, or not after the last one.
         """
-        if not isinstance(step, int) or isinstance(step, bool) or step <= self.last_step:
+        self._signatures[self.checked(step)] = signature
+
+    def checked(self, step: int) -> int:
+        """``step``, where it can be the next one.
+
+        Raises:
+            InputError: It is no whole number of at least 0, or not after the last one.
+        """
+        if not is_whole(step) or step <= self.last_step:
             raise InputError(
                 f"step is {step!r}; expected a whole number larger than {self.last_step}. "
                 "Steps count on over epochs; a new run needs a new tracker."
             )
-        self._signatures[step] = signature
+        return int(step)
 
     def to_dataframe(self) -> pd.DataFrame:
         """One line per step and activation: the column ``step``, then the fields of a signature's rows."""
@@ -97,11 +107,7 @@ class History(Mapping[int, Signature]):
         Raises:
             SignatureError: There is nothing of that kind, or a signature is damaged.
         """
-        found = {
-            int(match[1]): path
-            for path in Path(folder).glob("step-*")
-            if (match := re.fullmatch(r"step-(\d+)", path.name))
-        }
+        found = stored_steps(folder)
         if not found:
             raise SignatureError(
                 f"No history in {folder}: expected folders named step-000100. "
@@ -116,3 +122,39 @@ class History(Mapping[int, Signature]):
 def step_folder(folder: str | os.PathLike[str], step: int) -> Path:
     """Where the signature of one step is kept: ``step-000100``, in the order of steps by name too."""
     return Path(folder) / f"step-{step:06}"
+
+
+def stored_steps(folder: str | os.PathLike[str]) -> dict[int, Path]:
+    """The folders of single steps below ``folder``, by step."""
+    return {
+        int(match[1]): path
+        for path in Path(folder).glob("step-*")
+        if (match := re.fullmatch(r"step-(\d+)", path.name))
+    }
+
+
+def set_aside(folder: Path, after: int) -> Path | None:
+    """Move what another training left in ``folder``, steps later than ``after``, into a folder below it.
+
+    Nothing is deleted: ``History.load(folder / "earlier-1")`` still reads it.
+
+    Returns:
+        The folder below, or None where there was nothing to move.
+
+    Raises:
+        OSError: The folder cannot be changed.
+    """
+    stale = [path for step, path in stored_steps(folder).items() if step > after]
+    if not stale:
+        return None
+    names = (folder / f"earlier-{number}" for number in itertools.count(1))
+    place = next(name for name in names if not name.exists())
+    place.mkdir()
+    for path in stale:
+        path.rename(place / path.name)
+    return place
+
+
+def is_whole(value: Any) -> TypeGuard[int]:
+    """Whether ``value`` counts something: an integer of Python or numpy, and no truth value."""
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import random
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,7 +15,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hf_affscore.errors import AffscoreError, AffscoreWarning, DatasetError, InputError, ModelError
+from hf_affscore.errors import (
+    AffscoreError,
+    AffscoreWarning,
+    DatasetError,
+    InputError,
+    ModelError,
+    SignatureError,
+)
 from hf_affscore.options import Options
 from hf_affscore.run.images import ImageStream, Undecodable, locate_images, open_images
 from hf_affscore.run.journal import Journal
@@ -23,7 +31,7 @@ from hf_affscore.run.progress import library_bars
 from hf_affscore.run.runner import signature_of
 from hf_affscore.run.world import World
 from hf_affscore.signature import Signature
-from hf_affscore.training.history import History
+from hf_affscore.training.history import History, set_aside, step_folder
 
 T = TypeVar("T")
 
@@ -74,32 +82,51 @@ def track(
 
 def tracking_options(**options: Any) -> Options:
     """The options of :func:`track` in one object: those of an analysis, with its own defaults."""
-    return Options(**{"shrinkage": False, "progress": False, **options})
+    found = Options(**{"shrinkage": False, "progress": False, **options})
+    if found.num_samples == "all":
+        raise InputError("num_samples is 'all'; expected a number: the sample is held in memory.")
+    return found
 
 
 class Tracker:
     """Measures one network on one fixed sample, at any step, and keeps what it measured.
 
     Training goes on as if nothing had been measured: weights, gradients, every module's training flag and the
-    random numbers of Python, numpy and torch are as before, also after an error.
+    random numbers of Python, numpy and torch are as before, also after an error. The network runs in the
+    precision of its weights, also within an autocast region: the scores are those of the saved checkpoint.
+
+    Args:
+        model: The network that is being trained.
+        images: What :func:`hf_affscore.analyze` takes as its data set.
+        processor: What turns images into inputs.
+        options: Those of an analysis.
+        folder: Where every signature is saved as soon as it is measured; None: nowhere.
+        after: The last step that this training has behind it. What the folder has of later ones is another
+            training's, and is set aside.
 
     Attributes:
         history: What was measured, by step.
     """
 
     def __init__(
-        self, model: nn.Module, images: str | Path | Iterable[Any], processor: Any, options: Options
+        self,
+        model: nn.Module,
+        images: str | Path | Iterable[Any],
+        processor: Any,
+        options: Options,
+        *,
+        folder: Path | None = None,
+        after: int = -1,
     ) -> None:
         if not isinstance(model, nn.Module):
             raise InputError(
                 f"model is a {type(model).__name__}; expected the torch.nn.Module that is being trained. "
                 "For a checkpoint by name there is analyze."
             )
-        if options.num_samples == "all":
-            raise InputError("num_samples is 'all'; expected a number: the sample is held in memory.")
         self.history = History()
         self._model = model
         self._options = options
+        self._folder = folder
         self._world = World.current(options.device)
         self._checkpoint: Checkpoint
         self._sample: ImageStream
@@ -109,6 +136,8 @@ class Tracker:
                 self._checkpoint = load_checkpoint(_unwrapped(model), processor, options)
                 found = locate_images(images, options) if isinstance(images, str | Path) else images
                 self._sample = _held(open_images(found, options, self._checkpoint.input_shape), options)
+                if folder is not None:
+                    _make_ready(folder, after)
 
         _by_main(self._world, prepare)
 
@@ -126,20 +155,25 @@ class Tracker:
             InputError: The step is not after the last one.
             ModelError: The network cannot be run on the images, has no activation that can be scored, or its
                 weights are spread over processes.
+            SignatureError: The signature cannot be saved.
         """
-        step = self.history.last_step + 1 if step is None else step
+        number = self.history.checked(self.history.last_step + 1 if step is None else step)
 
         def measure() -> Signature:
             _refuse_sharded(self._model)
-            with _undisturbed(self._model), library_bars(enabled=False):
-                return signature_of(self._checkpoint, self._sample, self._options, World(), Journal())
+            module = self._checkpoint.module
+            with _undisturbed(self._model), _without_autocast(module), library_bars(enabled=False):
+                found = signature_of(self._checkpoint, self._sample, self._options, World(), Journal())
+            signature = replace(found, metadata={**found.metadata, "training": {"step": number}})
+            if self._folder is not None:
+                signature.save_pretrained(step_folder(self._folder, number))
+            return signature
 
         try:
-            found = _by_main(self._world, measure)
+            signature = _by_main(self._world, measure)
         except AffscoreError as error:
-            raise type(error)(f"At step {step}: {error}") from error
-        signature = replace(found, metadata={**found.metadata, "training": {"step": step}})
-        self.history.add(step, signature)
+            raise type(error)(f"At step {number}: {error}") from error
+        self.history.add(number, signature)
         return signature
 
 
@@ -190,6 +224,53 @@ def _held(stream: ImageStream, options: Options) -> ImageStream:
             stacklevel=4,
         )
     return ImageStream(images, lambda image: image, stream.metadata)
+
+
+def _make_ready(folder: Path, after: int) -> None:
+    """A folder that can be written to, without signatures of steps that are still to come.
+
+    Raises:
+        SignatureError: It cannot be written to: better found now than at the first measurement.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        place = set_aside(folder, after)
+    except OSError as error:
+        raise _not_writable(folder, error.strerror or str(error)) from error
+    if not os.access(folder, os.W_OK):
+        raise _not_writable(folder, "no permission")
+    if place is not None:
+        warnings.warn(
+            f"{folder} held signatures of another training; they were moved to {place}. "
+            "Use another output_dir, or resume_from_checkpoint to go on with that training.",
+            AffscoreWarning,
+            stacklevel=4,
+        )
+
+
+def _not_writable(folder: Path, reason: str) -> SignatureError:
+    return SignatureError(
+        f"Signatures cannot be saved in {folder}: {reason}. Choose an output_dir that you can write to."
+    )
+
+
+@contextmanager
+def _without_autocast(module: nn.Module) -> Iterator[None]:
+    """The network in the precision of its weights, inside an autocast region and inside Accelerate's too.
+
+    Where mixed precision is asked for, Accelerate replaces ``forward`` by one that opens a region of its own,
+    and keeps the original beside it.
+    """
+    kinds = {"cpu", *(parameter.device.type for parameter in module.parameters())}
+    attributes: dict[str, Any] = vars(module)
+    forward, original = attributes.get("forward"), attributes.get("_original_forward")
+    with ExitStack() as stack:
+        for kind in filter(torch.amp.is_autocast_available, kinds):
+            stack.enter_context(torch.autocast(kind, enabled=False))
+        if forward is not None and original is not None:
+            attributes["forward"] = original
+            stack.callback(attributes.update, {"forward": forward})
+        yield
 
 
 @contextmanager

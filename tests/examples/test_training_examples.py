@@ -1,10 +1,12 @@
 """The examples about training and simplifying, at a size that is quick, and what must come out of them."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
 
-from examples import linearise, regularise, track_training
+from examples import command, linearise, regularise, track_training
 
 
 def test_tracking_follows_a_network_that_learns(tmp_path):
@@ -50,3 +52,18 @@ def test_linearising_a_real_network(tmp_path):
     agreements = [record["channel"]["agreement"] for record in (none, one, five)]
     assert agreements == pytest.approx([1, 20 / 24, 11 / 24], abs=2 / 24)  # float32 differs between machines
     assert five["channel"]["agreement"] > five["least linear"]["agreement"]
+
+
+def test_a_command_leaves_values_and_a_picture(tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["example", "--output", str(tmp_path / "new")])
+    monkeypatch.setattr(torch, "set_num_threads", lambda count: None)  # for the tests that come after
+    monkeypatch.setattr(torch, "use_deterministic_algorithms", lambda mode: None)
+    found = command.perform(
+        "An example.",
+        folder="elsewhere",
+        picture="one.txt",
+        run=lambda output: {"folder": output.name},
+        draw=lambda values, path: path.write_text(values["folder"]),
+    )
+    assert found == {"folder": "new"} == json.loads((tmp_path / "new" / "values.json").read_text())
+    assert (tmp_path / "new" / "one.txt").read_text() == "new"

@@ -22,6 +22,7 @@ from hf_affscore.run import collect, images
 from hf_affscore.run.analyze import analyze_many
 from hf_affscore.run.cache import cache_entries, cache_folder
 from hf_affscore.run.images import ImageStream
+from tests.processes import torchrun
 
 ARGUMENTS = ["analyze", str(DEMO_MODEL), "--dataset", str(DEMO_DATASET), "--json"]
 
@@ -87,9 +88,8 @@ def test_the_signature_is_the_same_on_any_number_of_processes(tmp_path, pictures
     """Also when the samples do not divide and when images cannot be decoded."""
     accelerate = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes=2"]
     accelerate += ["--num_machines=1", "--mixed_precision=no", "--dynamo_backend=no"]
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=3"]
     alone, one = launched([sys.executable], tmp_path, pictures)
-    two, three = (launched(command, tmp_path, pictures) for command in (accelerate, torchrun))
+    two, three = (launched(command, tmp_path, pictures) for command in (accelerate, torchrun(3)))
     assert (one, two[1], three[1]) == (1, 2, 3)
     assert alone == two[0] == three[0]
 
@@ -400,16 +400,9 @@ def test_a_process_that_dies_ends_the_others(tmp_path):
         "collect.Collector._forward = forward\n"
         f"ha.analyze({str(DEMO_MODEL)!r}, {str(DEMO_DATASET)!r}, num_samples=512, batch_size=8)\n"
     )
-    torchrun = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--nproc-per-node=2",
-        str(script),
-    ]
+    command = [*torchrun(2), str(script)]
     done = subprocess.run(
-        torchrun, env=environment(tmp_path), capture_output=True, text=True, timeout=200, check=False
+        command, env=environment(tmp_path), capture_output=True, text=True, timeout=200, check=False
     )
     assert done.returncode != 0
     assert list(tmp_path.glob("*/batch-*"))

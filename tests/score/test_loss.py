@@ -119,6 +119,12 @@ def test_any_precision_is_computed_in_float64(dtype):
     assert score.item() == exact.to(dtype).item()
 
 
+def test_second_derivatives_are_an_error_not_a_wrong_number():
+    x = rows(15, 3).requires_grad_()
+    with pytest.raises(InputError, match="affinity_loss has no second derivatives"):
+        torch.autograd.grad(affinity_loss(x, x.tanh()), x, create_graph=True)
+
+
 def test_gradient_steps_move_the_score_the_way_they_should():
     """A shift decides how much of ReLU's kink the rows see."""
     x = rows(200, 4)

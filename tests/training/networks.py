@@ -57,7 +57,7 @@ def sample(count: int = 20) -> list[Tensor]:
     return list(torch.randn(count, 3, 10, 10, generator=torch.Generator().manual_seed(2)))
 
 
-def trained(folder, callbacks=(), **arguments) -> Trainer:
+def trained(folder, callbacks=(), *, network=None, **arguments) -> Trainer:
     """A Trainer that has trained a network of fixed seed: 3 epochs of 6 steps, with shuffling and dropout."""
     set_seed(0)
     settings = {
@@ -72,6 +72,12 @@ def trained(folder, callbacks=(), **arguments) -> Trainer:
         "remove_unused_columns": False,
     }
     options = TrainingArguments(output_dir=str(folder), **{**settings, **arguments})
-    trainer = Trainer(Network(), options, train_dataset=Images(), callbacks=list(callbacks))
+    trainer = Trainer(
+        Network() if network is None else network,
+        options,
+        train_dataset=Images(),
+        eval_dataset=Images(16),
+        callbacks=list(callbacks),
+    )
     trainer.train()
     return trainer

@@ -3,13 +3,13 @@
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 
 import hf_affscore as ha
+from tests.processes import torchrun
 from tests.training.networks import Network, sample
 
 SCRIPT = """
@@ -36,8 +36,15 @@ try:
     ha.track(watched.model, list(torch.randn(20, 5, 10, 10)), num_samples=20)()
 except ha.AffscoreError as caught:
     error = str(caught)
+(folder / "blocked").mkdir(exist_ok=True)
+(folder / "blocked" / "affinity").touch()  # a file where the main process wants to save
+try:
+    trained(folder / "blocked", [ha.AffinityCallback(sample(), num_samples=20)], ddp_backend="gloo")
+except ha.AffscoreError as caught:
+    unsaved = str(caught)
 found = {
     "error": error,
+    "unsaved": unsaved,
     "processes": watched.args.world_size,
     "same weights": same,
     "steps": list(observed.history),
@@ -55,15 +62,7 @@ def test_two_processes(tmp_path):
     script.write_text(SCRIPT)
     root = str(Path(__file__).parents[2])
     subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "torch.distributed.run",
-            "--standalone",
-            "--nproc-per-node=2",
-            str(script),
-            str(tmp_path),
-        ],
+        [*torchrun(2), str(script), str(tmp_path)],
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": root},
         cwd=tmp_path,
         capture_output=True,
@@ -79,4 +78,5 @@ def test_two_processes(tmp_path):
     alone = ha.track(network, sample(), num_samples=20, batch_size=4)()
     assert first["last"] == first["tracked"] == alone.scores.tolist()
     assert first["error"].startswith("At step 0: Network failed on a batch")
+    assert "cannot be saved" in first["unsaved"]
     assert len(list((tmp_path / "watched" / "affinity").iterdir())) == 4

@@ -11,6 +11,7 @@ from transformers import set_seed
 
 import hf_affscore as ha
 from hf_affscore.errors import AffscoreWarning, DatasetError, InputError, ModelError, SignatureError
+from hf_affscore.signature import Signature
 from hf_affscore.training import History
 from tests.training.networks import Network, sample
 
@@ -140,6 +141,27 @@ def test_an_autocast_region_goes_on_with_the_same_gradients(model):
     assert gradients[0] == gradients[1]
 
 
+@pytest.mark.parametrize("accelerated", [False, True], ids=["around the loop", "inside forward"])
+def test_autocast_does_not_reach_the_measurement(model, accelerated):
+    """Scores are those of the saved weights; Accelerate's region stays where it was put."""
+    expected = tracker_of(model)().rows
+    if accelerated:
+        from accelerate import Accelerator
+        from accelerate.state import AcceleratorState
+
+        AcceleratorState._reset_state()
+        try:
+            model = Accelerator(mixed_precision="bf16", cpu=True).prepare(model)
+        finally:
+            AcceleratorState._reset_state()
+    forward = model.forward
+    tracker = tracker_of(model)
+    with torch.autocast("cpu", torch.bfloat16, enabled=not accelerated):
+        assert tracker().rows == expected
+        assert torch.is_autocast_enabled("cpu") is not accelerated
+    assert model.forward == forward
+
+
 def test_a_whole_loop_gives_the_same_weights():
     weights = []
     for measure in (False, True):
@@ -208,6 +230,14 @@ def test_history_is_a_table_and_folders(model, tmp_path):
         History.load(tmp_path / "step-000005")
 
 
+def test_steps_may_be_numbers_of_numpy(model):
+    tracker = tracker_of(model)
+    signature = tracker(np.int64(3))
+    assert list(tracker.history) == [3]
+    assert type(signature.metadata["training"]["step"]) is int
+    assert Signature.from_files(signature.to_files(), "memory") == signature
+
+
 @pytest.mark.parametrize("number", [5, 4, -1, 6.0, True])
 def test_steps_go_forward(model, number):
     tracker = tracker_of(model)
@@ -223,5 +253,7 @@ def test_wrong_inputs_are_refused(model):
         ha.track(model, sample(), num_samples="all")
     with pytest.raises(TypeError, match="numsamples"):
         ha.track(model, sample(), numsamples=3)
+    with pytest.raises(InputError, match="on the meta device, which has no pixels"):
+        tracker_of(model, [image.to("meta") for image in sample()])
     with pytest.raises(DatasetError, match="has 1 usable images; a score needs at least 2"):
         ha.track(model, sample(1))

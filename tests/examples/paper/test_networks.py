@@ -27,6 +27,7 @@ def test_shortcuts_separate_the_two_relus_of_a_block(blocks):
     assert blocks["residual"]["mean_second"] - blocks["residual"]["mean_first"] > 0.1
     assert abs(blocks["plain"]["mean_second"] - blocks["plain"]["mean_first"]) < 0.05
     assert blocks["residual"]["ashman"] > 1.5 > 0.8 > blocks["plain"]["ashman"]
+    assert blocks["residual"]["second_higher"] == 9 > blocks["plain"]["second_higher"]
     assert blocks["residual"]["overlap"] < 0.2 < 0.3 < blocks["plain"]["overlap"]
 
 

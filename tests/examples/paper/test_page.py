@@ -60,10 +60,14 @@ def test_every_experiment_took_less_than_five_minutes():
         assert conditions["threads"] == 1
 
 
-def test_the_modes_that_the_page_speaks_of_are_in_the_values():
+def test_what_the_page_says_of_residual_blocks_is_in_the_values():
     values = json.loads((FOLDER / "residual.json").read_text())["values"]
-    assert values["residual"]["two_modes"]
-    assert not values["plain"]["two_modes"]
+    residual_blocks, plain_blocks = values["residual"], values["plain"]
+    assert residual_blocks["second_higher"] == 36
+    assert min(residual_blocks["ashman_each"]) > 2
+    assert len(residual_blocks["peaks"]) == 1  # apart, and yet not two modes
+    assert 12 <= plain_blocks["second_higher"] <= 24
+    assert max(plain_blocks["ashman_each"]) < 0.5
 
 
 def test_checkpoints_are_33_that_timm_has_on_the_hub():
