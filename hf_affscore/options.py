@@ -8,6 +8,7 @@ together.
 from __future__ import annotations
 
 import dataclasses
+import numbers
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from types import NoneType
@@ -108,6 +109,11 @@ class Options:
     progress: bool = _option(True, "show progress on stderr, where it is a terminal", recorded=False)
 
     def __post_init__(self) -> None:
+        for option in dataclasses.fields(self):
+            value = getattr(self, option.name)
+            if isinstance(value, numbers.Number) and hasattr(value, "item"):  # numpy's number becomes Python's
+                object.__setattr__(self, option.name, value.item())
+
         def expect(name: str, fine: bool, wanted: str) -> None:
             if not fine:
                 raise InputError(f"{name} is {getattr(self, name)!r}; expected {wanted}")

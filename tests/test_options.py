@@ -2,7 +2,9 @@
 
 import dataclasses
 import inspect
+import json
 
+import numpy as np
 import pytest
 
 from hf_affscore import analyze
@@ -66,3 +68,9 @@ def test_a_misspelt_option_is_an_error():
 
 def test_what_cannot_change_a_number_is_not_recorded():
     assert not {"token", "progress"} & Options(token="hf_secret").recorded().keys()
+
+
+def test_numpys_numbers_are_pythons():
+    options = Options(num_samples=np.int64(20), seed=np.uint8(3), regularization=np.float64(1e-3))
+    assert json.loads(json.dumps(options.recorded()))["num_samples"] == 20
+    assert options == Options(num_samples=20, seed=3, regularization=1e-3)
