@@ -44,7 +44,7 @@ FEW = 4
 
 #: Smoothing of the successive Sinkhorn iterations, in units of the identity coupling's mean cost, and the number
 #: of steps of each. Rougher prices cost more in the solver, finer ones more than they save.
-SMOOTHING = ((1.0, 4), (0.3, 4), (0.1, 8), (0.03, 8), (0.01, 16), (0.003, 16))
+SMOOTHING = ((1.0, 4), (0.3, 4), (0.1, 8), (0.03, 16))
 
 
 @dataclass(frozen=True, eq=False)
