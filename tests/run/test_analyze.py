@@ -321,7 +321,7 @@ def test_whatever_a_model_raises_is_a_model_error_and_stops_no_other_model(error
     images = [torch.rand(3, 16, 16) for _ in range(8)]
     failed, done = ha.analyze_many([Failing(error), Small()], images, num_samples=8)
     assert failed.error.startswith(
-        f"Failing failed on a batch with pixel_values (8, 3, 16, 16): {error or 'Ass'}"
+        f"Failing failed on a batch with pixel_values (7, 3, 16, 16): {error or 'Ass'}"
     )
     assert done.signature is not None
 
