@@ -200,6 +200,9 @@ class Capture(Generic[T]):
         if tensor is None:
             begun.reason = f"no tensor among its {'outputs' if begun.kept else 'inputs'}"
             return
+        if torch._C._functorch.is_functorch_wrapped_tensor(tensor):
+            begun.reason = "inside a transform of torch.func (vmap), where a tensor is not that of the batch"
+            return
         if not begun.kept:
             begun.shape = tuple(tensor.shape)
         try:

@@ -53,7 +53,7 @@ def run(model: nn.Module, batch: dict[str, Tensor]) -> None:
         if batch.keys() <= FROM_PROCESSOR:
             image_side(model)(batch)
         else:
-            model(**batch)
+            getattr(model, "get_image_features", model)(**batch)
 
 
 def transformers_models() -> Iterator[Architecture]:
