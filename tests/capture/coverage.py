@@ -206,7 +206,8 @@ def section(library: str, results: Sequence[Result]) -> str:
         )
     problems = [result for result in results if result.problem]
     if problems:
-        lines += ["", f"{len(problems)} did not run:", "", *(f"- {r.name}: {of_class(CAUSES, r.name) or r.problem}" for r in problems)]
+        causes = (f"- {r.name}: {of_class(CAUSES, r.name) or r.problem}" for r in problems)
+        lines += ["", f"{len(problems)} did not run:", "", *causes]
     return "\n".join(lines) + "\n"
 
 

@@ -29,11 +29,16 @@ _PP_OCR = {
 }
 _SO400M = {
     "model_type": "siglip_vision_model",
-    **{"hidden_size": 1152, "intermediate_size": 4304, "num_hidden_layers": 27, "num_attention_heads": 16},
+    "hidden_size": 1152,
+    "intermediate_size": 4304,
+    "num_hidden_layers": 27,
+    "num_attention_heads": 16,
 }
 
 _REPVIT = {
-    **{"model_type": "timm_wrapper", "architecture": "repvit_m1", "num_classes": 1000},
+    "model_type": "timm_wrapper",
+    "architecture": "repvit_m1",
+    "num_classes": 1000,
     "model_args": {"in_chans": 3, "features_only": True, "out_indices": [0, 1, 2, 3]},
 }
 #: For detection every stage halves the image; by default, for reading lines of text, its height only.
@@ -86,16 +91,27 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "VitMatte": {
         "backbone_config": {
             "model_type": "vitdet",
-            **{"hidden_size": 384, "num_attention_heads": 6, "num_channels": 4, "image_size": 512},
-            **{"window_size": 14, "window_block_indices": [0, 1, 3, 4, 6, 7, 9, 10]},
-            **{"residual_block_indices": [2, 5, 8, 11], "use_relative_position_embeddings": True},
+            "hidden_size": 384,
+            "num_attention_heads": 6,
+            "num_channels": 4,
+            "image_size": 512,
+            "window_size": 14,
+            "window_block_indices": [0, 1, 3, 4, 6, 7, 9, 10],
+            "residual_block_indices": [2, 5, 8, 11],
+            "use_relative_position_embeddings": True,
             "out_features": ["stage12"],
         }
     },
 }
 
 #: Image sizes where the configuration does not name one, or names one that does not fit.
-SIZES = {"DepthPro": 1536, "EdgeTam": 1024, "LwDetrForObjectDetection": 640, "LwDetrModel": 640, "RfDetr": 560}
+SIZES = {
+    "DepthPro": 1536,
+    "EdgeTam": 1024,
+    "LwDetrForObjectDetection": 640,
+    "LwDetrModel": 640,
+    "RfDetr": 560,
+}
 
 Inputs = Callable[[nn.Module, str], dict[str, Tensor]]
 
@@ -130,7 +146,10 @@ def _video(model: Any, device: str) -> dict[str, Tensor]:
 def _video_and_text(model: Any, device: str) -> dict[str, Tensor]:
     config = model.config.vision_config
     frames = torch.zeros(BATCH, config.num_frames, 3, config.image_size, config.image_size, device=device)
-    return {"pixel_values_videos": frames, "input_ids": torch.ones(BATCH, 8, dtype=torch.int64, device=device)}
+    return {
+        "pixel_values_videos": frames,
+        "input_ids": torch.ones(BATCH, 8, dtype=torch.int64, device=device),
+    }
 
 
 def _placed(model: Any, device: str) -> dict[str, Tensor]:
@@ -223,8 +242,8 @@ INPUTS: dict[str, Inputs] = {
 #: Why the few that are left do not run here.
 CAUSES = {
     "Dinat": "its attention is in the natten library, which PyPI has as source only",
-    "HyperCLOVAXVisionV2Model": "its image side needs image_grid_thw, whose values the meta device does not have, and "
-    "the whole model is too large for the CPU; its vision tower is Qwen2_5_VisionTransformerPretrainedModel, above",
+    "HyperCLOVAXVisionV2Model": "its image side needs the values of image_grid_thw, which the meta device does not "
+    "have, and the whole model is too large for the CPU; its vision tower, that of Qwen2.5-VL, is above",
     "Sam3VideoModel": "takes a session of inference on a video, no images",
 }
 
@@ -233,5 +252,3 @@ def of_class(table: dict[str, Any], name: str) -> Any:
     """The entry for a class: of its whole name, else of the longest beginning; None without one."""
     beginnings = [beginning for beginning in table if name.startswith(beginning)]
     return table[max(beginnings, key=len)] if beginnings else None
-
-

@@ -64,9 +64,9 @@ def rows_of(function) -> Tensor:
         tensor, axis = by_image(tensor, IMAGES, site)
         return pool(tensor, "paper", IMAGES, channel_axis=axis) if len(tensor) == IMAGES else torch.empty(0)
 
-    x = torch.rand(IMAGES, WINDOWS, 5, 6, generator=torch.Generator().manual_seed(0)) + torch.arange(3.0).view(
-        3, 1, 1, 1
-    )
+    x = torch.rand(IMAGES, WINDOWS, 5, 6, generator=torch.Generator().manual_seed(0)) + torch.arange(
+        3.0
+    ).view(3, 1, 1, 1)
     with Capture(Model(function), rows) as seen:
         seen._model(x)
     return seen.calls[0].post

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 import timm
 import torch
@@ -26,6 +25,7 @@ AUTO_CLASSES = (
     *("AutoModelForKeypointDetection", "AutoModelForKeypointMatching", "AutoModelForPoseEstimation"),
     *("AutoModelForImageMatting", "AutoModel"),
 )
+
 
 @dataclass(frozen=True)
 class Architecture:
