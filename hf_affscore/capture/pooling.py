@@ -52,7 +52,7 @@ def by_image(tensor: Tensor, batch_size: int, site: Site) -> tuple[Tensor, int]:
     """
     folded = tensor.ndim > 0 and len(tensor) != batch_size and site.folded_from == batch_size
     if folded and batch_size and len(tensor) % batch_size == 0:
-        return tensor.unflatten(0, (batch_size, -1)), site.channel_axis + 1
+        return tensor.reshape(batch_size, len(tensor) // batch_size, *tensor.shape[1:]), site.channel_axis + 1
     return tensor, site.channel_axis
 
 
