@@ -25,4 +25,4 @@ bench:  ## writes dated results into benchmarks/
 	python -m benchmarks.choosing
 
 coverage:  ## every architecture of transformers, timm and torchvision against an independent count
-	python -m tests.capture.coverage
+	OMP_NUM_THREADS=1 python -m tests.capture.coverage --processes 2

@@ -2,7 +2,7 @@
 
 from hf_affscore.capture.activations import looked_for, register_activation
 from hf_affscore.capture.capture import Capture
-from hf_affscore.capture.pooling import Skip, pool
+from hf_affscore.capture.pooling import Skip, by_image, pool
 from hf_affscore.capture.selection import Selection
 from hf_affscore.capture.sites import ROOT, Call, Site, SkippedCall
 
@@ -14,6 +14,7 @@ __all__ = [
     "Site",
     "Skip",
     "SkippedCall",
+    "by_image",
     "looked_for",
     "pool",
     "register_activation",

@@ -27,7 +27,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
@@ -165,8 +165,10 @@ class Capture(Generic[T]):
         number = self._counts[path, activation.name]
         self._counts[path, activation.name] += 1
         tensor = _first_tensor((*args, *kwargs.values()))
-        axis = self._layout.channel_axis(tensor) if tensor is not None else 1
-        site = Site(path, activation.name, number, kind, axis)
+        site = Site(path, activation.name, number, kind)
+        if tensor is not None:
+            axis, folded = self._layout.channel_axis(tensor), self._layout.folded_from(tensor)
+            site = replace(site, channel_axis=axis, folded_from=folded)
         begun: _Begun[T] = _Begun(site, self._selection.why_skipped(activation, path))
         if begun.reason is not None:
             return begun
@@ -197,6 +199,9 @@ class Capture(Generic[T]):
             return
         if tensor is None:
             begun.reason = f"no tensor among its {'outputs' if begun.kept else 'inputs'}"
+            return
+        if torch._C._functorch.is_functorch_wrapped_tensor(tensor):
+            begun.reason = "inside a transform of torch.func (vmap), where a tensor is not that of the batch"
             return
         if not begun.kept:
             begun.shape = tuple(tensor.shape)
@@ -270,7 +275,7 @@ class _Functions(TorchFunctionMode):
         activation = of_function(func)
         if activation is None:
             output = func(*args, **kwargs)
-            self._capture._layout.after(func, output)
+            self._capture._layout.after(func, args, output)
             return output
         begun = self._capture._begin(activation, "function", args, kwargs)
         output = func(*args, **kwargs)

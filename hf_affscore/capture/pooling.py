@@ -14,6 +14,8 @@
 ``none``
     Everything, flattened; up to :data:`WIDTH_LIMIT` features.
 
+Windows, patches or queries that a model folds into the batch are an axis after the first for all of them.
+
 Pooled in float32, or in float64 where the tensor already is.
 """
 
@@ -24,6 +26,7 @@ import math
 import torch
 from torch import Tensor
 
+from hf_affscore.capture.sites import Site
 from hf_affscore.options import Pooling
 
 #: Features that ``none`` keeps at most: 2,048 images of this width take 128 MB, on either side of a call.
@@ -32,6 +35,25 @@ WIDTH_LIMIT = 16_384
 
 class Skip(Exception):
     """Raised to say that a call is not scored; the text is the reason."""
+
+
+def by_image(tensor: Tensor, batch_size: int, site: Site) -> tuple[Tensor, int]:
+    """The tensor with one entry per image on its first axis, and the axis of its channels.
+
+    Windows or patches that were folded into the batch become an axis of their own, ``(N * k, ...)`` to
+    ``(N, k, ...)``, where the site says that images come first. The shape does not tell, and rows in the wrong
+    order would give a plausible wrong score: elsewhere such a tensor is left as it is, and :func:`pool` refuses it.
+
+    Example:
+        >>> windows = Site("block", "ReLU", 0, "module", channel_axis=2, folded_from=2)
+        >>> tensor, channel_axis = by_image(torch.ones(8, 49, 96), 2, windows)
+        >>> tuple(tensor.shape), channel_axis
+        ((2, 4, 49, 96), 3)
+    """
+    folded = tensor.ndim > 0 and len(tensor) != batch_size and site.folded_from == batch_size
+    if folded and batch_size and len(tensor) % batch_size == 0:
+        return tensor.reshape(batch_size, len(tensor) // batch_size, *tensor.shape[1:]), site.channel_axis + 1
+    return tensor, site.channel_axis
 
 
 def pool(
@@ -43,10 +65,6 @@ def pool(
     draws: Tensor | None = None,
 ) -> Tensor:
     """One row per image, ``(batch_size, d)``, in memory of its own.
-
-    A tensor whose first dimension is a multiple of the batch size (windows, patches, proposals) is not
-    folded back: the shape does not tell whether the images or the windows come first, and rows in the wrong
-    order would give a plausible wrong score.
 
     Args:
         tensor: Input or output of an activation, ``(batch_size, ...)``.
@@ -84,7 +102,10 @@ def _check(tensor: Tensor, batch_size: int) -> None:
     if not tensor.is_floating_point():
         raise Skip(f"{tensor.dtype} values of shape {shape}; floating point was expected")
     if tensor.ndim == 0 or shape[0] != batch_size:
-        raise Skip(f"shape {shape} has no row per image; a first dimension of {batch_size} was expected")
+        reason = f"shape {shape} has no row per image; a first dimension of {batch_size} was expected"
+        if tensor.ndim > 0 and shape[0] > batch_size > 1 and shape[0] % batch_size == 0:
+            reason += ". How these rows came about does not show that each image's are side by side"
+        raise Skip(reason)
     if tensor.numel() == 0:
         raise Skip(f"shape {shape} is empty")
 

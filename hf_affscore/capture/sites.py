@@ -22,6 +22,7 @@ class Site:
         call: Number of the call among those of equal module and activation, from 0.
         kind: ``"module"`` or ``"function"``.
         channel_axis: The axis that holds the channels: 1, or the last (:mod:`hf_affscore.capture.layout`).
+        folded_from: The first axis before others were folded into it in order, where that is certain.
     """
 
     module: str
@@ -29,6 +30,7 @@ class Site:
     call: int
     kind: Kind
     channel_axis: int = field(default=1, compare=False)
+    folded_from: int | None = field(default=None, compare=False)
 
     def __str__(self) -> str:
         return f"{self.module} {self.activation}#{self.call}"

@@ -19,7 +19,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from hf_affscore.capture.pooling import pool
+from hf_affscore.capture.pooling import by_image, pool
 from hf_affscore.capture.sites import Site
 from hf_affscore.options import Pooling
 
@@ -88,9 +88,8 @@ class Summarize:
         Raises:
             Skip: It has no row per image.
         """
-        rows = pool(
-            tensor, self._pooling, len(self._images), channel_axis=site.channel_axis, draws=self._draws
-        )
+        tensor, axis = by_image(tensor, len(self._images), site)
+        rows = pool(tensor, self._pooling, len(self._images), channel_axis=axis, draws=self._draws)
         measured = [tensor[row] for row, image in enumerate(self._images) if image in self._measured]
         return Summary(rows.cpu().numpy(), near_zero_shares(measured))
 

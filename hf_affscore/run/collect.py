@@ -215,13 +215,18 @@ class Collector:
         return _Prepared(start, list(images), inputs, undecodable)
 
     def _run(self, prepared: _Prepared, first: int, summarize: Summarize) -> Batch:
-        """The batch through the model, in as many pieces as memory asks for."""
+        """The batch through the model, in as many pieces as memory asks for.
+
+        The first batch of a group goes in two of different sizes: a first axis that only happens to be as long
+        as the batch does not change with it, and is found out.
+        """
         from accelerate.utils.memory import should_reduce_batch_size
 
         pieces: list[Capture[Summary]] = []
         done, count = 0, len(prepared.positions)
         while done < count:
-            piece = slice(done, min(done + self._fits, count))
+            end = count - 1 if prepared.start == first and done < count - 1 else count
+            piece = slice(done, min(done + self._fits, end))
             positions = prepared.positions[piece]
             summarize.start([position - first for position in positions])
             try:

@@ -68,8 +68,9 @@ def image_side(model: nn.Module) -> ImageSide:
     for path, part in _outermost_first(model):
         if _takes_images_alone(part):
             return ImageSide(path, part, by_name=True)
-    main: Any = model.main_input_name
-    needs = sorted({*([main] if isinstance(main, str) else main), *_needed(model.forward)} - FROM_PROCESSOR)
+    main: Any = model.main_input_name  # which some vision towers inherit from a language model
+    declared = {main} if isinstance(main, str) else set(main)
+    needs = sorted((declared & _parameters(model.forward).keys() | _needed(model.forward)) - FROM_PROCESSOR)
     raise ModelError(
         f"{type(model).__name__} cannot run on images alone: it needs {', '.join(needs)}. Expected a model, or "
         f"a part of it, that takes {PIXELS} only; pass such a part as a torch.nn.Module."

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from hf_affscore.capture import Capture, Selection, Site, SkippedCall, looked_for, pool
+from hf_affscore.capture import Capture, Selection, Site, SkippedCall, by_image, looked_for, pool
 from hf_affscore.errors import InputError, ModelError, NoActivationError
 from hf_affscore.hub import failures_named
 from hf_affscore.options import Options, Pooling
@@ -217,7 +217,8 @@ def _run(model: nn.Module, name: str, batch: dict[str, torch.Tensor], options: O
     selection = Selection(options.include, options.exclude)
 
     def width(tensor: torch.Tensor, site: Site) -> int:
-        return pool(tensor, options.pooling, size, channel_axis=site.channel_axis).shape[1]
+        tensor, axis = by_image(tensor, size, site)
+        return pool(tensor, options.pooling, size, channel_axis=axis).shape[1]
 
     side = image_side(model)
     device = next(iter(batch.values())).device.type
@@ -234,7 +235,7 @@ def _run(model: nn.Module, name: str, batch: dict[str, torch.Tensor], options: O
             f"{type(model).__name__} failed on {shapes}: {error}. Pass inputs= of a size that fits."
         ) from error
     selection.check_all_matched()
-    rows, skipped = _records(seen)
+    rows, skipped = _records(seen, size)
     if not rows and not skipped:
         raise NoActivationError(
             f"{type(model).__name__} ran without any activation. Looked for {', '.join(looked_for())}."
@@ -249,7 +250,7 @@ def _run(model: nn.Module, name: str, batch: dict[str, torch.Tensor], options: O
     return Inspection(name, rows, skipped, cost, device)
 
 
-def _records(seen: Capture[int]) -> tuple[tuple[Record, ...], tuple[Record, ...]]:
+def _records(seen: Capture[int], batch_size: int) -> tuple[tuple[Record, ...], tuple[Record, ...]]:
     """The calls that have one row per image and as many features before as after, and the others."""
     rows: list[Record] = []
     uneven: list[SkippedCall] = []
@@ -258,8 +259,9 @@ def _records(seen: Capture[int]) -> tuple[tuple[Record, ...], tuple[Record, ...]
             reason = f"its pooled width differs between input and output: {call.pre} and {call.post}"
             uneven.append(SkippedCall(call.site, reason))
             continue
-        shape = " x ".join(map(str, call.shape[1:]))
-        numbers = {"shape": shape, "channel_axis": call.site.channel_axis, "dim": call.pre}
+        windows = [call.shape[0] // batch_size] if call.shape[0] > batch_size else []  # folded into the batch
+        shape = " x ".join(map(str, (*windows, *call.shape[1:])))
+        numbers = {"shape": shape, "channel_axis": call.site.channel_axis + len(windows), "dim": call.pre}
         rows.append(Record(index=len(rows), **_identity(call.site), **numbers))
     skipped = (Record(**_identity(call.site), reason=call.reason) for call in [*seen.skipped, *uneven])
     return tuple(rows), tuple(skipped)

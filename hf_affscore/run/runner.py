@@ -212,10 +212,10 @@ class _UnderWay:
 def _records(scores: Scores, tally: _Tally) -> tuple[tuple[Record, ...], tuple[Record, ...]]:
     """The rows of a signature, and the records of what was seen and not scored."""
     rows: list[Record] = []
-    skipped = [_skipped(site, reason) for site, reason in tally.skipped.items()]
+    reasons = dict(tally.skipped)
     for site, columns in scores:
         if "skipped" in columns:
-            skipped.append(_skipped(site, columns["skipped"]))
+            reasons.setdefault(site, columns["skipped"])
             continue
         row = Record(
             index=len(rows),
@@ -226,7 +226,7 @@ def _records(scores: Scores, tally: _Tally) -> tuple[tuple[Record, ...], tuple[R
             **columns,
         )
         rows.append(row)
-    return tuple(rows), tuple(skipped)
+    return tuple(rows), tuple(_skipped(site, reason) for site, reason in reasons.items())
 
 
 def _skipped(site: Site, reason: str) -> Record:

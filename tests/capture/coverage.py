@@ -5,16 +5,20 @@ both, where PyTorch dispatches its operators, and counts those that are activati
 (SiLU written as ``x * sigmoid(x)``, an LSTM, multi-head attention) calls inside counts once, for the module.
 Captured plus skipped calls have to equal that count, module by module.
 
-``python -m tests.capture.coverage`` writes docs/coverage.md (``make coverage``).
+``python -m tests.capture.coverage`` writes docs/coverage.md (``make coverage``). What has been examined is also
+written into ``--log``, a line for each architecture; a run that finds its log goes on from there.
 """
 
 from __future__ import annotations
 
+import argparse
 import importlib.metadata
+import json
+import multiprocessing
 import sys
 import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,14 +29,15 @@ import transformers
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from hf_affscore.capture import ROOT, Capture, Site, pool
+from hf_affscore.capture import ROOT, Capture, Site, by_image, pool
 from hf_affscore.capture.activations import MODULES
+from tests.capture.settings import BATCH, CAUSES, of_class
 from tests.capture.zoo import Architecture, run, timm_models, torchvision_models, transformers_models
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "coverage.md"
 
 #: Parameters of a model that is built on the CPU at most.
-CPU_LIMIT = 150_000_000
+CPU_LIMIT = 2_500_000_000
 
 #: Operators of ATen that are activations, softmax or attention. Written down apart from the package's table.
 OPERATORS = {
@@ -133,7 +138,8 @@ def examine(architecture: Architecture) -> Result:
 
 def _compare(architecture: Architecture, model: nn.Module, batch: dict[str, Tensor], device: str) -> Result:
     def width(tensor: Tensor, site: Site) -> int:
-        return pool(tensor, "paper", len(batch["pixel_values"])).shape[1]
+        tensor, _ = by_image(tensor, BATCH, site)
+        return pool(tensor, "paper", BATCH).shape[1]
 
     with Count(model) as count:
         run(model, batch)
@@ -175,8 +181,8 @@ calls appear in `Signature.skipped` with the reason given. Written by `make cove
 """
 
 
-def section(library: str, results: Sequence[Result], total: int) -> str:
-    """The part of the document about one library, of whose ``total`` architectures these were examined."""
+def section(library: str, results: Sequence[Result]) -> str:
+    """The part of the document about one library."""
     version = importlib.metadata.version(library)
     ran = [result for result in results if not result.problem]
     exact = sum(result.is_covered for result in ran)
@@ -184,7 +190,7 @@ def section(library: str, results: Sequence[Result], total: int) -> str:
     lines = [
         f"## {library} {version}",
         "",
-        f"{len(results):,} of {total:,} architectures examined, {len(ran):,} ran, {exact:,} of them exact: "
+        f"{len(results):,} architectures examined, {len(ran):,} ran, {exact:,} of them exact: "
         f"{calls:,} calls counted, "
         f"{sum(result.captured for result in ran):,} captured, "
         f"{sum(sum(result.skipped.values()) for result in ran):,} skipped.",
@@ -200,28 +206,58 @@ def section(library: str, results: Sequence[Result], total: int) -> str:
         )
     problems = [result for result in results if result.problem]
     if problems:
-        lines += ["", f"{len(problems)} did not run:", "", *(f"- {r.name}: {r.problem}" for r in problems)]
+        causes = (f"- {r.name}: {of_class(CAUSES, r.name) or r.problem}" for r in problems)
+        lines += ["", f"{len(problems)} did not run:", "", *causes]
     return "\n".join(lines) + "\n"
 
 
-def main(libraries: Sequence[str]) -> int:
-    """Examine these libraries and put their sections into the document; 1 if a call was missed."""
+def examined(library: str, log: Path, processes: int) -> Iterator[Result]:
+    """Results of a library's architectures in their order: those of the log, the others by so many processes."""
+    architectures = list(LIBRARIES[library]())
+    lines = log.read_text(encoding="utf-8").splitlines() if log.exists() else []
+    known = {(result.library, result.name): result for result in map(_from_json, lines)}
+    missing = [a for a in architectures if (a.library, a.name) not in known]
+    _waiting[:] = missing  # before the fork: builders, made on the spot, need not travel to the processes
+    with multiprocessing.get_context("fork").Pool(processes) as pool, log.open("a", encoding="utf-8") as file:
+        for result in pool.imap(_examine_waiting, range(len(missing))):
+            known[result.library, result.name] = result
+            print(json.dumps(vars(result)), file=file, flush=True)
+            print(result, file=sys.stderr, flush=True)
+    yield from (known[a.library, a.name] for a in architectures)
+
+
+_waiting: list[Architecture] = []
+
+
+def _examine_waiting(number: int) -> Result:
+    return examine(_waiting[number])
+
+
+def _from_json(line: str) -> Result:
+    record = json.loads(line)
+    return Result(**record | {"skipped": Counter(record["skipped"])})
+
+
+def main() -> int:
+    """Examine the libraries and put their sections into the document; 1 if a call was missed."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("libraries", nargs="*", help=", ".join(LIBRARIES))
+    parser.add_argument("--processes", type=int, default=1)
+    parser.add_argument("--log", type=Path, default=Path("coverage.jsonl"))
+    arguments = parser.parse_args()
     warnings.filterwarnings("ignore")
     transformers.logging.set_verbosity_error()
     missed = 0
-    for library in libraries or list(LIBRARIES):
-        results = []
-        for architecture in LIBRARIES[library]():
-            results.append(examine(architecture))
-            print(results[-1], file=sys.stderr, flush=True)
+    for library in arguments.libraries or list(LIBRARIES):
+        results = list(examined(library, arguments.log, arguments.processes))
         missed += sum(bool(result.difference) for result in results)
         text = DOCUMENT.read_text(encoding="utf-8") if DOCUMENT.exists() else INTRODUCTION
         kept = [part for part in text.split("\n## ")[1:] if not part.startswith(f"{library} ")]
-        parts = sorted([section(library, results, len(results)), *(f"## {part}" for part in kept)])
+        parts = sorted([section(library, results), *(f"## {part}" for part in kept)])
         DOCUMENT.parent.mkdir(exist_ok=True)
         DOCUMENT.write_text("\n".join([INTRODUCTION, *parts]), encoding="utf-8")
     return int(missed > 0)
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 import timm
 import torch
@@ -13,9 +12,8 @@ import torchvision
 import transformers
 from torch import Tensor, nn
 
-from hf_affscore.run.image_side import image_shape, image_side
-
-BATCH = 2
+from hf_affscore.run.image_side import FROM_PROCESSOR, image_shape, image_side
+from tests.capture.settings import BATCH, INPUTS, SETTINGS, SIZES, Inputs, of_class
 
 #: transformers' Auto classes for images. Of AutoModel, what belongs to images.
 AUTO_CLASSES = (
@@ -28,19 +26,6 @@ AUTO_CLASSES = (
     *("AutoModelForImageMatting", "AutoModel"),
 )
 
-#: What a default configuration leaves out, as published checkpoints set it.
-SETTINGS: dict[str, dict[str, Any]] = {
-    "BeitForSemanticSegmentation": {"out_indices": [3, 5, 7, 11], "out_features": None},
-    "PerceiverForImageClassificationFourier": {"d_model": 261, "num_cross_attention_heads": 1},
-    "PerceiverForImageClassificationConvProcessing": {"d_model": 322, "num_cross_attention_heads": 1},
-    "TimmBackbone": {"backbone": "resnet18"},
-    "TimmWrapperModel": {"architecture": "resnet18"},
-    "TimmWrapperForImageClassification": {"architecture": "resnet18"},
-}
-
-#: Image sizes where the configuration does not name one, or names one that does not fit.
-SIZES = {"DepthPro": 1536, "EdgeTam": 1024, "RfDetr": 560}
-
 
 @dataclass(frozen=True)
 class Architecture:
@@ -50,12 +35,12 @@ class Architecture:
     name: str
     build: Callable[[], nn.Module] = field(compare=False)
     size: int | None = None
-    inputs: Callable[[str], dict[str, Tensor]] | None = field(default=None, compare=False)
+    inputs: Inputs | None = field(default=None, compare=False)
 
     def batch(self, model: nn.Module, device: str) -> dict[str, Tensor]:
         """Inputs that fit the model."""
         if self.inputs is not None:
-            return self.inputs(device)
+            return self.inputs(model, device)
         channels, height, width = image_shape(model)
         if self.size is not None:
             height = width = self.size
@@ -63,8 +48,12 @@ class Architecture:
 
 
 def run(model: nn.Module, batch: dict[str, Tensor]) -> None:
+    """Run the image side, or with other inputs than image processors give everything."""
     with torch.no_grad():
-        image_side(model)(batch)
+        if batch.keys() <= FROM_PROCESSOR:
+            image_side(model)(batch)
+        else:
+            getattr(model, "get_image_features", model)(**batch)
 
 
 def transformers_models() -> Iterator[Architecture]:
@@ -99,13 +88,11 @@ def transformers_model(name: str) -> Architecture:
 def _of_transformers(config: type, cls: type) -> Architecture:
     def build() -> nn.Module:
         # Through JSON, as a checkpoint's configuration arrives: tuples become lists.
-        settings = json.loads(config().to_json_string(use_diff=False)) | SETTINGS.get(cls.__name__, {})
+        settings = json.loads(config().to_json_string(use_diff=False)) | (of_class(SETTINGS, name) or {})
         return cls(config.from_dict(settings))
 
-    size = next((size for prefix, size in SIZES.items() if cls.__name__.startswith(prefix)), None)
-    return Architecture(
-        "transformers", cls.__name__, build, size, INPUTS.get(cls.__name__.partition("For")[0])
-    )
+    name = cls.__name__
+    return Architecture("transformers", name, build, of_class(SIZES, name), of_class(INPUTS, name))
 
 
 def timm_models(one_per_family: bool = False) -> Iterator[Architecture]:
@@ -140,30 +127,7 @@ def _home(name: str) -> str:
     return torchvision.models.get_model_builder(name).__module__
 
 
-def _of_detection(module: str) -> Callable[[str], dict[str, Tensor]] | None:
+def _of_detection(module: str) -> Inputs | None:
     if "detection" not in module:
         return None
-    return lambda device: {"pixel_values": [torch.zeros(3, 320, 320, device=device)] * BATCH}  # type: ignore[dict-item]
-
-
-def _siglip2(device: str) -> dict[str, Tensor]:
-    """Patches, as its processor cuts them."""
-    return {
-        "pixel_values": torch.zeros(BATCH, 256, 768, device=device),
-        "pixel_attention_mask": torch.ones(BATCH, 256, dtype=torch.int64, device=device),
-        "spatial_shapes": torch.tensor([[16, 16]] * BATCH),
-    }
-
-
-def _pair(device: str) -> dict[str, Tensor]:
-    return {"pixel_values": torch.zeros(BATCH, 2, 3, 160, 160, device=device)}
-
-
-INPUTS = {
-    "Siglip2": _siglip2,
-    "Siglip2Model": _siglip2,
-    "Siglip2VisionModel": _siglip2,
-    "EfficientLoFTR": _pair,
-    "LightGlue": _pair,
-    "SuperGlue": _pair,
-}
+    return lambda _, device: {"pixel_values": [torch.zeros(3, 320, 320, device=device)] * BATCH}  # type: ignore[dict-item]

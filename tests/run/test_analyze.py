@@ -321,7 +321,7 @@ def test_whatever_a_model_raises_is_a_model_error_and_stops_no_other_model(error
     images = [torch.rand(3, 16, 16) for _ in range(8)]
     failed, done = ha.analyze_many([Failing(error), Small()], images, num_samples=8)
     assert failed.error.startswith(
-        f"Failing failed on a batch with pixel_values (8, 3, 16, 16): {error or 'Ass'}"
+        f"Failing failed on a batch with pixel_values (7, 3, 16, 16): {error or 'Ass'}"
     )
     assert done.signature is not None
 
@@ -421,3 +421,25 @@ def test_rows_outlive_the_memory_they_were_made_in():
     layer = SiteFeatures.join(features.take(site))
     np.testing.assert_array_equal(layer.pre, np.concatenate([rows + start for start in range(0, 200, 2)]))
     assert layer.sparsity_post == (0.375, 0.0)
+
+
+class Accidental(nn.Module):
+    """One activation is on a table of its own, whose length is that of a batch."""
+
+    def __init__(self):
+        super().__init__()
+        self.table = nn.Parameter(torch.randn(8, 5))
+        self.layer = nn.Conv2d(3, 6, 3)
+
+    def forward(self, x):
+        return F.relu(self.layer(x)).mean() + F.gelu(self.table).mean()
+
+
+def test_a_first_axis_that_happens_to_be_as_long_as_the_batch():
+    images = [torch.rand(3, 8, 8) for _ in range(24)]
+    for batch_size in (8, 24):
+        signature = ha.analyze(Accidental(), images, num_samples=24, batch_size=batch_size)
+        assert [row.activation for row in signature.rows] == ["relu"]
+        (skipped,) = signature.skipped
+        assert skipped.activation == "gelu"
+        assert "shape (8, 5) has no row per image" in skipped.reason

@@ -50,7 +50,13 @@ def test_inputs_that_are_not_taken_are_left_out() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "needs"), [("ImageGPTForImageClassification", "input_ids"), ("BertModel", "input_ids")]
+    ("name", "needs"),
+    [
+        ("ImageGPTForImageClassification", r"input_ids\."),
+        ("BertModel", r"input_ids\."),
+        ("Qwen3VLVisionModel", r"grid_thw, hidden_states\."),
+        ("VideoPrismVisionModel", r"pixel_values_videos\."),
+    ],
 )
 def test_other_inputs_are_named(name: str, needs: str) -> None:
     with pytest.raises(ModelError, match=f"{name} cannot run on images alone: it needs {needs}"):
