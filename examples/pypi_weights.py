@@ -13,7 +13,6 @@ import json
 import zipfile
 from pathlib import Path
 
-import timm
 import torch
 import torchvision
 from torch import Tensor, nn
@@ -72,6 +71,8 @@ def build_checkpoint(source: Path, folder: Path, architecture: str = "tf_efficie
     Raises:
         ValueError: The tensors do not pair up.
     """
+    import timm  # here: who only wants MobileNetV2 need not pay for it
+
     network = timm.create_model(architecture)
     theirs = _without_counters(read_weights(source))
     ours = _without_counters(network.state_dict())

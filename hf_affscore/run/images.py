@@ -7,14 +7,13 @@ decoded raises :class:`Undecodable`; the runner counts it and goes on.
 
 from __future__ import annotations
 
-import io
 import itertools
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import httpx2
 import numpy as np
@@ -23,14 +22,14 @@ import pyarrow
 from hf_affscore.errors import DatasetError, InputError
 from hf_affscore.hub import failures_named
 from hf_affscore.options import Options
+from hf_affscore.run.decoding import Undecodable as Undecodable  # what ImageStream.decode raises
+from hf_affscore.run.decoding import as_image, decode
 from hf_affscore.run.sources import Source, locate
 
 if TYPE_CHECKING:
     import datasets
-    import torch
-    from PIL.Image import Image
 
-    Decoded: TypeAlias = Image | torch.Tensor
+    from hf_affscore.run.decoding import Decoded
 
 #: Encoded images held for shuffling a stream: of 2,048 images drawn, 2,304 are candidates. What mixes is that
 #: shards are read in random order, ten at a time. Local folders hold paths only, and are shuffled whole.
@@ -41,15 +40,8 @@ SHUFFLE_BUFFER_LOCAL = 1_000_000
 RETRIES = 3
 PAUSE = 0.5
 
-#: What Pillow raises for damaged files, by format.
-UNREADABLE = (OSError, SyntaxError, ValueError, RuntimeError)
-
 #: Where a data set has several splits and none is asked for, the first of these.
 PREFERRED_SPLITS = ("test", "validation", "val", "valid", "train")
-
-
-class Undecodable(Exception):
-    """One item of a stream is not an image that can be read."""
 
 
 @dataclass(frozen=True)
@@ -169,7 +161,7 @@ def _from_iterable(images: Iterable[Any], options: Options) -> ImageStream:
         items: Iterable[Any] = _Permuted(images, order)  # type: ignore[arg-type]
     else:
         items = images
-    return ImageStream(items, _as_image, {"id": None, "type": type(images).__name__, "shuffled": shuffled})
+    return ImageStream(items, as_image, {"id": None, "type": type(images).__name__, "shuffled": shuffled})
 
 
 @dataclass(frozen=True)
@@ -266,7 +258,7 @@ def _from_datasets(
         data = data.shuffle(seed=options.seed, buffer_size=order["shuffle_buffer"])
     split = str(data.split) if data.split is not None else None
     metadata = {**where, "split": split, "image_column": column, **order}
-    return ImageStream(data, lambda example: _decode(example[column]), metadata)
+    return ImageStream(data, lambda example: decode(example[column]), metadata)
 
 
 def _holds_paths(data: datasets.IterableDataset, column: str) -> bool:
@@ -303,82 +295,3 @@ def _image_column(data: datasets.Dataset | datasets.IterableDataset, options: Op
             f"Several columns hold images: {', '.join(images)}. Choose one with image_column (--image-column)."
         )
     return str(images[0])
-
-
-def _decode(item: Any) -> Decoded:
-    """An item of an image column: ``{"bytes", "path"}``, or something that already is an image."""
-    if item is None:
-        raise Undecodable("the image is missing")
-    if isinstance(item, dict) and item.keys() <= {"bytes", "path"}:
-        source = item.get("bytes") or item.get("path")
-        if source is None:
-            raise Undecodable("the image is missing")
-        return _open(source)
-    if isinstance(item, bytes):
-        return _open(item)
-    return _as_image(item)
-
-
-def _open(source: bytes | str) -> Image:
-    """An encoded image, from its bytes or from a path that ``datasets`` may have made a URL."""
-    from datasets.download.streaming_download_manager import xopen
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        if isinstance(source, bytes):
-            return to_rgb(Image.open(io.BytesIO(source)))
-        with xopen(source, "rb") as file:
-            return to_rgb(Image.open(file))
-    except (*UNREADABLE, UnidentifiedImageError, Image.DecompressionBombError) as error:
-        raise Undecodable(str(error)) from error
-
-
-def _as_image(item: Any) -> Decoded:
-    import torch
-    from PIL.Image import Image
-
-    if isinstance(item, Image):
-        try:
-            return to_rgb(item)
-        except UNREADABLE as error:  # Pillow reads a file when its pixels are first needed
-            raise Undecodable(str(error)) from error
-    if isinstance(item, torch.Tensor):
-        if item.ndim != 3:
-            raise InputError(f"An image tensor has shape {tuple(item.shape)}; expected (3, H, W).")
-        if item.is_meta:
-            raise InputError(
-                "An image tensor is on the meta device, which has no pixels; expected real ones."
-            )
-        if not item.is_floating_point():
-            raise InputError(
-                f"An image tensor is of type {item.dtype}; expected ready, normalised floating point pixels. "
-                "Pass PIL images to have them preprocessed."
-            )
-        return item
-    kind = "text" if isinstance(item, str) else f"a {type(item).__name__}"
-    raise InputError(
-        f"An item of the data set is {kind}; expected a PIL image or a (3, H, W) tensor. "
-        "If the data set has several columns, choose one with image_column (--image-column)."
-    )
-
-
-def to_rgb(image: Image) -> Image:
-    """Any PIL image as 8-bit RGB, upright.
-
-    Grey and palette images are expanded, alpha is dropped, CMYK is converted; 16-bit grey is scaled to 8 bits
-    (Pillow by itself clips it), and the orientation that a camera recorded is applied.
-    """
-    from PIL import Image, ImageOps
-
-    if image.mode.startswith("I"):
-        pixels = np.asarray(image).astype(np.float64)
-        image = Image.fromarray(np.clip(np.rint(pixels / 257), 0, 255).astype(np.uint8))
-    elif image.mode == "F":
-        pixels = np.asarray(image, dtype=np.float64)
-        finite = pixels[np.isfinite(pixels)] if np.isfinite(pixels).any() else np.zeros(1)
-        pixels = np.nan_to_num(pixels, nan=0.0, posinf=finite.max(), neginf=finite.min())
-        low, high = pixels.min(), pixels.max()
-        image = Image.fromarray(np.rint((pixels - low) / ((high - low) or 1) * 255).astype(np.uint8))
-    elif image.mode == "P" and isinstance(image.info.get("transparency"), bytes):
-        image = image.convert("RGBA")  # Pillow warns about the direct way
-    return ImageOps.exif_transpose(image).convert("RGB")

@@ -1,18 +1,19 @@
-"""A Hub id, a local folder or an ``nn.Module`` becomes something that turns images into a forward pass."""
+"""A Hub id, a local folder or an ``nn.Module`` becomes a network that is ready to run, and described."""
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hf_affscore.errors import AffscoreError, AffscoreWarning, InputError, ModelError
 from hf_affscore.hub import failures_named
 from hf_affscore.options import Options
-from hf_affscore.run.image_side import image_shape, image_side
+from hf_affscore.run.image_side import ImageSide, image_side
+from hf_affscore.run.preprocessing import default_processor, preprocessing_of, stack
 from hf_affscore.run.sources import Source, locate
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ class Checkpoint:
             raise InputError(
                 "The data set mixes PIL images and tensors; expected one kind. Convert the tensors."
             )
-        batch = {"pixel_values": _stack(images)} if ready == {True} else self._preprocessed(list(images))
+        batch = {"pixel_values": stack(images)} if ready == {True} else self._preprocessed(list(images))
         # Not the first parameter whatever it is: images must not be rounded to a quantised model's integers.
         floating = (p for p in self.module.parameters() if p.dtype.is_floating_point and p.dtype.itemsize > 1)
         anywhere = next(self.module.parameters(), torch.empty(0))
@@ -85,9 +86,13 @@ class Checkpoint:
                 "pass another with processor=."
             ) from error
 
+    @cached_property
+    def _image_side(self) -> ImageSide:
+        return image_side(self.module)
+
     def forward(self, inputs: dict[str, torch.Tensor]) -> None:
         """Run the network once, or its image side."""
-        image_side(self.module)(inputs)
+        self._image_side(inputs)
 
     def input_shape(self) -> tuple[int, ...]:
         """Shape ``(C, H, W)`` of one input: what the preprocessing makes of a blank image."""
@@ -153,7 +158,7 @@ def _from_source(source: Source, processor: Any, options: Options) -> Checkpoint
             "Expected an image model of transformers or timm with its image processor; "
             "pass processor= if the checkpoint has none."
         ) from error
-    preprocess, preprocessing = _preprocessing(processor)
+    preprocess, preprocessing = preprocessing_of(processor)
     metadata = {
         "id": source.name,
         "revision": source.state,
@@ -225,107 +230,10 @@ def _from_module(module: nn.Module, processor: Any, options: Options) -> Checkpo
             "random_weights is for a checkpoint by name; a module is analysed as it is. Leave it out."
         )
     if processor is None:
-        processor = _default_processor(module)
-    preprocess, preprocessing = _preprocessing(processor)
+        processor = default_processor(module)
+    preprocess, preprocessing = preprocessing_of(processor)
     metadata = {"id": type(module).__name__, "revision": None, **describe(module), "accuracy": None}
     return Checkpoint(module, preprocess, metadata, preprocessing)
-
-
-def _default_processor(module: nn.Module) -> Callable[[Image], torch.Tensor]:
-    """timm's own transform where the module carries its settings, else the usual ImageNet evaluation one."""
-    if hasattr(module, "pretrained_cfg"):
-        from timm.data import create_transform, resolve_model_data_config
-
-        transform: Callable[[Image], torch.Tensor] = create_transform(**resolve_model_data_config(module))
-        return transform
-    return _ImageNetTransform(max(image_shape(module)[1:]))
-
-
-class _ImageNetTransform:
-    """Resize the shorter side, crop the centre, normalise: what ImageNet models are evaluated with.
-
-    Says so once, when the first image comes: ready tensors need none of it.
-    """
-
-    def __init__(self, size: int) -> None:
-        from torchvision.transforms import v2
-
-        self.size = size
-        self.transform: Callable[[Image], torch.Tensor] = v2.Compose(
-            [
-                v2.Resize(round(size * 256 / 224), antialias=True),
-                v2.CenterCrop(size),
-                v2.PILToTensor(),
-                _to_unit_range,
-                v2.Normalize(mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225]),
-            ]
-        )
-        self.warned = False
-
-    def __call__(self, image: Image) -> torch.Tensor:
-        if not self.warned:
-            self.warned = True
-            warnings.warn(
-                f"The module has no image processor: images are resized to {self.size} x {self.size} and "
-                "normalised as for ImageNet. Pass processor= for another preprocessing.",
-                AffscoreWarning,
-                stacklevel=2,
-            )
-        return self.transform(image)
-
-    def __repr__(self) -> str:
-        return f"ImageNet evaluation transform at {self.size} x {self.size}"
-
-
-def _to_unit_range(pixels: torch.Tensor) -> torch.Tensor:
-    return pixels.float() / 255
-
-
-def _preprocessing(
-    processor: Any,
-) -> tuple[Callable[[list[Image]], dict[str, torch.Tensor]], dict[str, Any]]:
-    """A function from a list of images to model inputs, and the description of what it does."""
-    from transformers.image_processing_base import ImageProcessingMixin
-
-    if isinstance(processor, ImageProcessingMixin):
-        call: Callable[..., Any] = processor  # type: ignore[assignment]  # its subclasses are callable
-
-        def process(images: list[Image]) -> dict[str, torch.Tensor]:
-            return dict(call(images=images, return_tensors="pt"))
-
-        settings = json.loads(json.dumps(processor.to_dict(), default=str))  # as it will be read back
-        backend = getattr(processor, "backend", None) or type(processor).__module__.rpartition("_")[2]
-        return process, {"class": type(processor).__name__, "backend": str(backend), "settings": settings}
-    if callable(processor):
-
-        def transform(images: list[Image]) -> dict[str, torch.Tensor]:
-            return {"pixel_values": _stack([processor(image) for image in images])}
-
-        return transform, {
-            "class": type(processor).__name__,
-            "backend": "callable",
-            "settings": repr(processor),
-        }
-    raise InputError(
-        f"processor is a {type(processor).__name__}; expected an image processor of transformers, or a function "
-        "from a PIL image to a (3, H, W) tensor."
-    )
-
-
-def _stack(images: Sequence[Any]) -> torch.Tensor:
-    import torch
-
-    shapes = sorted({tuple(getattr(image, "shape", ())) for image in images})
-    if (
-        not all(isinstance(image, torch.Tensor) for image in images)
-        or len(shapes) != 1
-        or len(shapes[0]) != 3
-    ):
-        raise InputError(
-            f"The images of one batch became tensors of shapes {shapes}; expected one (3, H, W). "
-            "Pass a processor that resizes to a fixed size, or batch_size=1."
-        )
-    return torch.stack(list(images))
 
 
 def _device(options: Options) -> torch.device:

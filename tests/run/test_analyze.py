@@ -19,7 +19,7 @@ from hf_affscore.capture import Site
 from hf_affscore.capture.features import Features, SiteFeatures
 from hf_affscore.capture.summary import Summary
 from hf_affscore.errors import AffscoreWarning, DatasetError, InputError, ModelError, NoActivationError
-from hf_affscore.run.images import to_rgb
+from hf_affscore.run.decoding import to_rgb
 
 
 class Small(nn.Module):

@@ -12,7 +12,8 @@ from PIL import Image
 
 from hf_affscore.errors import DatasetError, InputError
 from hf_affscore.options import Options
-from hf_affscore.run.images import Undecodable, locate_images, open_images, to_rgb
+from hf_affscore.run.decoding import Undecodable, to_rgb
+from hf_affscore.run.images import locate_images, open_images
 
 
 def picture(value, size=(5, 4)):

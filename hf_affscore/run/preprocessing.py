@@ -1,0 +1,119 @@
+"""What turns RGB images into a model's inputs: the checkpoint's processor, timm's transform, or a function."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from hf_affscore.errors import AffscoreWarning, InputError
+from hf_affscore.run.image_side import image_shape
+
+if TYPE_CHECKING:
+    import torch
+    from PIL.Image import Image
+    from torch import nn
+
+
+def default_processor(module: nn.Module) -> Callable[[Image], torch.Tensor]:
+    """timm's own transform where the module carries its settings, else the usual ImageNet evaluation one."""
+    if hasattr(module, "pretrained_cfg"):
+        from timm.data import create_transform, resolve_model_data_config
+
+        transform: Callable[[Image], torch.Tensor] = create_transform(**resolve_model_data_config(module))
+        return transform
+    return ImageNetTransform(max(image_shape(module)[1:]))
+
+
+class ImageNetTransform:
+    """Resize the shorter side, crop the centre, normalise: what ImageNet models are evaluated with.
+
+    Says so once, when the first image comes: ready tensors need none of it.
+    """
+
+    def __init__(self, size: int) -> None:
+        from torchvision.transforms import v2
+
+        self.size = size
+        self.transform: Callable[[Image], torch.Tensor] = v2.Compose(
+            [
+                v2.Resize(round(size * 256 / 224), antialias=True),
+                v2.CenterCrop(size),
+                v2.PILToTensor(),
+                _to_unit_range,
+                v2.Normalize(mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225]),
+            ]
+        )
+        self.warned = False
+
+    def __call__(self, image: Image) -> torch.Tensor:
+        """One RGB image as a normalised tensor."""
+        if not self.warned:
+            self.warned = True
+            warnings.warn(
+                f"The module has no image processor: images are resized to {self.size} x {self.size} and "
+                "normalised as for ImageNet. Pass processor= for another preprocessing.",
+                AffscoreWarning,
+                stacklevel=2,
+            )
+        return self.transform(image)
+
+    def __repr__(self) -> str:
+        return f"ImageNet evaluation transform at {self.size} x {self.size}"
+
+
+def _to_unit_range(pixels: torch.Tensor) -> torch.Tensor:
+    return pixels.float() / 255
+
+
+def preprocessing_of(
+    processor: Any,
+) -> tuple[Callable[[list[Image]], dict[str, torch.Tensor]], dict[str, Any]]:
+    """A function from a list of images to model inputs, and the description of what it does."""
+    from transformers.image_processing_base import ImageProcessingMixin
+
+    if isinstance(processor, ImageProcessingMixin):
+        call: Callable[..., Any] = processor  # type: ignore[assignment]  # its subclasses are callable
+
+        def process(images: list[Image]) -> dict[str, torch.Tensor]:
+            return dict(call(images=images, return_tensors="pt"))
+
+        settings = json.loads(json.dumps(processor.to_dict(), default=str))  # as it will be read back
+        backend = getattr(processor, "backend", None) or type(processor).__module__.rpartition("_")[2]
+        return process, {"class": type(processor).__name__, "backend": str(backend), "settings": settings}
+    if callable(processor):
+
+        def transform(images: list[Image]) -> dict[str, torch.Tensor]:
+            return {"pixel_values": stack([processor(image) for image in images])}
+
+        return transform, {
+            "class": type(processor).__name__,
+            "backend": "callable",
+            "settings": repr(processor),
+        }
+    raise InputError(
+        f"processor is a {type(processor).__name__}; expected an image processor of transformers, or a function "
+        "from a PIL image to a (3, H, W) tensor."
+    )
+
+
+def stack(images: Sequence[Any]) -> torch.Tensor:
+    """Ready ``(C, H, W)`` tensors as one batch.
+
+    Raises:
+        InputError: They are not all tensors of one such shape.
+    """
+    import torch
+
+    shapes = sorted({tuple(getattr(image, "shape", ())) for image in images})
+    if (
+        not all(isinstance(image, torch.Tensor) for image in images)
+        or len(shapes) != 1
+        or len(shapes[0]) != 3
+    ):
+        raise InputError(
+            f"The images of one batch became tensors of shapes {shapes}; expected one (3, H, W). "
+            "Pass a processor that resizes to a fixed size, or batch_size=1."
+        )
+    return torch.stack(list(images))
