@@ -111,7 +111,7 @@ class Options:
     def __post_init__(self) -> None:
         for option in dataclasses.fields(self):
             value = getattr(self, option.name)
-            if isinstance(value, numbers.Number) and hasattr(value, "item"):  # numpy's number becomes Python's
+            if isinstance(value, numbers.Number) and hasattr(value, "item"):  # a number of numpy
                 object.__setattr__(self, option.name, value.item())
 
         def expect(name: str, fine: bool, wanted: str) -> None:
