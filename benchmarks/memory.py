@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import itertools
 import os
 import re
 import subprocess
@@ -19,6 +20,8 @@ import tempfile
 import time
 from importlib.metadata import version
 from pathlib import Path
+
+import pyarrow.parquet as pq
 
 HERE = Path(__file__).parent
 
@@ -38,11 +41,15 @@ REPORT = r"""
 print(re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[1])
 """
 
-#: Name -> what to run; the arguments are the weights, a folder of crops and a number of images.
+#: Name -> what to run; the arguments are the weights, a folder with the crops in one Parquet file, the two
+#: numbers of images, and a folder with the crops as files.
 RUNS = {
     "imports and the model": "model = load_mobilenet_v2(Path(sys.argv[1]))",
-    "MobileNetV2, {small:,} crops of photographs from a folder": (
+    "MobileNetV2, {small:,} crops of photographs from a Parquet file": (
         "analyze(load_mobilenet_v2(Path(sys.argv[1])), sys.argv[2], num_samples=int(sys.argv[3]), **options)"
+    ),
+    "MobileNetV2, {small:,} crops of photographs from PNG files": (
+        "analyze(load_mobilenet_v2(Path(sys.argv[1])), sys.argv[5], num_samples=int(sys.argv[3]), **options)"
     ),
     "MobileNetV2, {small:,} images of noise": (
         "analyze(load_mobilenet_v2(Path(sys.argv[1])), 'noise', num_samples=int(sys.argv[3]), **options)"
@@ -61,6 +68,16 @@ def peak_of(code: str, arguments: list[str]) -> tuple[float, float]:
     return int(done.stdout.split()[-1]) * 1024 / 1e9, time.perf_counter() - start
 
 
+def as_files(parquet: Path, folder: Path) -> Path:
+    """The images of a Parquet file as files of their own."""
+    folder.mkdir()
+    numbers = itertools.count()
+    for batch in pq.ParquetFile(parquet).iter_batches(64, columns=["image"]):
+        for image in batch["image"].to_pylist():
+            (folder / f"{next(numbers):06}.png").write_bytes(image["bytes"])
+    return folder
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -73,8 +90,10 @@ def main() -> None:
 
     lines = ["| run | peak, GB | seconds |", "| --- | --- | --- |"]
     with tempfile.TemporaryDirectory() as folder:
-        crops = make_crops(Path(folder), arguments.small)
+        crops = make_crops(Path(folder) / "parquet", arguments.small)
+        files = as_files(crops / "test.parquet", Path(folder) / "files")
         passed = [str(arguments.weights.resolve()), str(crops), str(arguments.small), str(arguments.large)]
+        passed.append(str(files))
         for name, code in RUNS.items():
             peak, seconds = peak_of(code, passed)
             name = name.format(small=arguments.small, large=arguments.large)

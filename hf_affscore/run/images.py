@@ -177,12 +177,12 @@ def _on_the_hub(source: Source, options: Options) -> ImageStream:
     """A Hub data set, streamed at one pinned commit."""
     import datasets
 
+    from hf_affscore.run.parquet import open_streaming
+
     name = source.location
     try:
         with failures_named("dataset", name, options.dataset_revision):
-            splits = datasets.load_dataset(
-                name, options.dataset_config, revision=source.commit, streaming=True, token=options.token
-            )
+            splits = open_streaming(name, options.dataset_config, revision=source.commit, token=options.token)
     except (ValueError, FileNotFoundError, datasets.exceptions.DatasetNotFoundError) as error:
         raise DatasetError(f"Data set {name!r} could not be opened: {error}") from error
     where = {"id": name, "config": options.dataset_config, "revision": source.commit}
@@ -193,6 +193,8 @@ def _local(source: Source, options: Options) -> ImageStream:
     """A folder of images or Parquet files, or one that ``Dataset.save_to_disk`` wrote."""
     import datasets
 
+    from hf_affscore.run.parquet import open_streaming
+
     folder = Path(source.location)
     saved = (folder / "dataset_dict.json").exists() or (folder / "state.json").exists()
     try:
@@ -200,7 +202,7 @@ def _local(source: Source, options: Options) -> ImageStream:
             splits: Any = datasets.load_from_disk(str(folder))
             splits = {"all": splits} if isinstance(splits, datasets.Dataset) else splits
         else:
-            splits = datasets.load_dataset(str(folder), options.dataset_config, streaming=True)
+            splits = open_streaming(str(folder), options.dataset_config)
     except (ValueError, OSError, RuntimeError, datasets.exceptions.DatasetGenerationError) as error:
         raise DatasetError(
             f"No images could be read from the folder {folder}: expected image files or Parquet files "
