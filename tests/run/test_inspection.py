@@ -15,6 +15,7 @@ import hf_affscore as ha
 from hf_affscore.assets import DEMO_DATASET, DEMO_MODEL
 from hf_affscore.cli import main
 from hf_affscore.errors import InputError, ModelError, NoActivationError
+from hf_affscore.run.collect import DEFAULT_BATCH_SIZE
 
 
 def test_it_lists_what_analyze_scores() -> None:
@@ -65,7 +66,7 @@ def test_a_module_is_run_where_it_is_and_given_back() -> None:
     # He et al. give 1.8 G multiply-adds for this network.
     assert found.cost.flops_per_image == pytest.approx(2 * 1.8e9, rel=0.03)
     assert found.cost.weights_bytes == 4 * 11_689_512
-    assert found.cost.pass_bytes == 4 * 4 * 16 * 64 * 112 * 112
+    assert found.cost.pass_bytes == 4 * 4 * DEFAULT_BATCH_SIZE * 64 * 112 * 112
 
 
 class Sizes(nn.Module):
