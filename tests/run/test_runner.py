@@ -138,14 +138,14 @@ def interrupt_at(number, monkeypatch):
 
 def test_finished_batches_and_layers_are_not_done_again(cache, monkeypatch):
     whole = ha.analyze(DEMO_MODEL, DEMO_DATASET, num_samples=64, batch_size=16, cache=False)
-    calls = interrupt_at(3, monkeypatch)
+    calls = interrupt_at(4, monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         ha.analyze(DEMO_MODEL, DEMO_DATASET, num_samples=64, batch_size=16)
     (entry,) = cache_entries()
     assert not entry.finished
     assert len(list((cache / entry.key).glob("batch-*.npz"))) == 2
     resumed = ha.analyze(DEMO_MODEL, DEMO_DATASET, num_samples=64, batch_size=16)
-    assert next(calls) == 6  # 2 done, 1 died, 2 more of 4 batches
+    assert next(calls) == 7  # 2 batches done (the first in two pieces), 1 died, 2 more of 4
     assert resumed.rows == whole.rows
     assert cache_entries()[0].finished
     assert not list((cache / entry.key).glob("batch-*"))
@@ -232,7 +232,7 @@ def test_groups_are_taken_up_after_an_interruption(cache, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         ha.analyze(DEMO_MODEL, DEMO_DATASET, **options)
     assert ha.analyze(DEMO_MODEL, DEMO_DATASET, **options).rows == whole.rows
-    assert next(calls) < 15 + 20
+    assert next(calls) < 15 + 30  # all would be 8 groups of 4 batches, the first of each in two pieces
 
 
 def test_rows_past_the_memory_limit_go_to_a_file_and_give_the_same_numbers(cache):
@@ -284,7 +284,7 @@ def test_a_batch_that_does_not_fit_is_halved_and_nothing_is_lost_or_repeated(mon
     monkeypatch.setattr(nn.Conv2d, "forward", small)
     halved = ha.analyze(model, data, num_samples=50, batch_size=16)
     assert sum(sizes) == 50
-    assert max(sizes) == 4
+    assert max(sizes) == 3  # 15 (the first batch leaves one for later), then 7, then 3
     np.testing.assert_allclose(halved.scores, whole.scores, atol=1e-5)
     assert halved.metadata["dataset"]["num_samples"] == 50
 
