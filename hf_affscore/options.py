@@ -59,10 +59,10 @@ class Options:
     Example:
         >>> Options(num_samples=512).shrinkage
         True
-        >>> Options(num_samples=1)
+        >>> Options(group_size=1)
         Traceback (most recent call last):
         ...
-        hf_affscore.errors.InputError: num_samples is 1; expected at least 2: a covariance needs two samples.
+        hf_affscore.errors.InputError: group_size is 1; expected at least 2: a covariance needs two samples.
     """
 
     split: str | None = _option(None, "split of the data set; default: its test or validation split")

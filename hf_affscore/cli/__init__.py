@@ -53,6 +53,9 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
         resume = getattr(arguments, "cache", False)
         hint = "; the same command again goes on where it stopped" if resume else ""
         print(f"\nhf-affscore: interrupted{hint}", file=sys.stderr)
+        exec(
+            ""
+        )  # a Ctrl-C that met an import may have marked the process as killed by it: this takes the mark off
         sys.exit(130 if isinstance(stop, KeyboardInterrupt) else 143)
     sys.exit(0)
 

@@ -372,7 +372,7 @@ def test_what_a_model_caches_can_still_be_trained_with():
 
 
 def test_random_weights_need_a_checkpoint_by_name():
-    with pytest.raises(InputError, match="a module is analysed as it is"):
+    with pytest.raises(InputError, match="which is analysed as it is"):
         ha.analyze(Small(), "noise", random_weights=True, num_samples=4)
 
 
@@ -467,9 +467,9 @@ def test_an_option_that_cannot_apply_is_refused(option):
 
 
 def test_a_folder_has_no_revision():
-    with pytest.raises(InputError, match="revision 'main' cannot apply: .*digits-resnet is a local folder"):
+    with pytest.raises(InputError, match=r"revision 'main' cannot apply: .*digits-resnet is a local folder"):
         ha.analyze(DEMO_MODEL, DEMO_DATASET, revision="main")
-    with pytest.raises(InputError, match="revision 'main' cannot apply: .*digits is a local folder"):
+    with pytest.raises(InputError, match=r"revision 'main' cannot apply: .*digits is a local folder"):
         ha.analyze(DEMO_MODEL, DEMO_DATASET, dataset_revision="main")
 
 
@@ -520,10 +520,8 @@ def test_a_processor_of_transformers_that_gives_a_list(small, monkeypatch):
 @pytest.mark.filterwarnings("ignore:The module has no image processor")
 def test_only_the_middle_of_a_strip_is_resized():
     transform = ImageNetTransform(32)
-    strip = Image.fromarray(np.random.default_rng(0).integers(0, 255, (3, 100), dtype=np.uint8)).convert(
-        "RGB"
-    )
-    assert torch.allclose(transform(strip), transform.transform(strip), atol=1e-5)
+    wide = Image.fromarray(np.random.default_rng(0).integers(0, 255, (3, 48, 3), dtype=np.uint8))
+    assert torch.equal(transform(wide), transform.transform(wide))
     assert transform(Image.new("RGB", (1, 200_000))).shape == (3, 32, 32)
 
 
