@@ -37,7 +37,8 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     """
     _prepare_stdout()
     arguments = parser().parse_args(argv)
-    _show_warnings_as_sentences(quiet=getattr(arguments, "quiet", False))
+    is_main = os.environ.get("RANK", "0") == "0"  # as torchrun and accelerate number processes; one speaks
+    _show_warnings_as_sentences(quiet=getattr(arguments, "quiet", False) or not is_main)
     signal.signal(signal.SIGTERM, _terminate)
     try:
         arguments.run(arguments)
