@@ -17,7 +17,8 @@ OPENING = """# The command line
 <!-- Written by `python -m docs.command_line`. -->
 
 Data goes to stdout, progress and messages to stderr. Exit codes: 0 done, 1 failed with a message,
-2 wrong usage, 130 interrupted, 143 terminated. `python -m hf_affscore` is the same command.
+2 wrong usage, 130 interrupted, 141 the output was closed (`| head`), 143 terminated.
+`python -m hf_affscore` is the same command.
 """
 
 

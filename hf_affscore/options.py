@@ -59,10 +59,10 @@ class Options:
     Example:
         >>> Options(num_samples=512).shrinkage
         True
-        >>> Options(num_samples=1)
+        >>> Options(group_size=1)
         Traceback (most recent call last):
         ...
-        hf_affscore.errors.InputError: num_samples is 1; expected at least 2: a covariance needs two samples.
+        hf_affscore.errors.InputError: group_size is 1; expected at least 2: a covariance needs two samples.
     """
 
     split: str | None = _option(None, "split of the data set; default: its test or validation split")
@@ -125,9 +125,11 @@ class Options:
             expect(name, fine, f"{wanted}.")
         at_least_two = "at least 2: a covariance needs two samples."
         samples = self.group_size if self.num_samples == "all" else self.num_samples
-        expect("num_samples", isinstance(samples, int) and samples >= 2, at_least_two)
+        expect("num_samples", isinstance(samples, int) and samples >= 2, f"'all', or {at_least_two}")
         expect("group_size", self.group_size >= 2, at_least_two)
         expect("max_images", self.max_images is None or self.max_images >= 2, at_least_two)
+        one_place = self.device is None or (self.device_map is None)
+        expect("device", one_place, "None beside device_map, which says where the model goes.")
         expect("memory_limit", self.memory_limit >= 0, "a number of gigabytes, or 0.")
         expect("seed", self.seed >= 0, "0 or more.")
         expect("batch_size", self.batch_size is None or self.batch_size >= 1, "a positive number, or None.")
@@ -144,6 +146,17 @@ class Options:
             expect(name, fine, "a list of patterns.")
         expect("pooling", self.pooling in get_args(Pooling), f"one of {', '.join(get_args(Pooling))}.")
         expect("dtype", self.dtype in get_args(DType), f"one of {', '.join(get_args(DType))}.")
+
+    def refuse(self, names: Sequence[str], why: str) -> None:
+        """Say that options cannot apply to what was passed, where they were given.
+
+        Raises:
+            InputError: One of them has another value than its default.
+        """
+        for name in names:
+            value = getattr(self, name)
+            if value != type(self).__dataclass_fields__[name].default:
+                raise InputError(f"{name} is {value!r}, which cannot apply: {why}. Leave it out.")
 
     def recorded(self) -> dict[str, Any]:
         """The options that can change a number, by name, in types that JSON has."""

@@ -162,3 +162,32 @@ def test_the_folder_of_a_picture_is_made(capsys, tmp_path):
     code, _, _ = run(capsys, "analyze", *SHORT, "--plot", str(picture))
     assert code == 0
     assert picture.exists()
+
+
+LISTING = [sys.executable, "-m", "hf_affscore", "cache", "ls"]
+
+
+@pytest.mark.parametrize(
+    ("redirection", "code", "said"),
+    [
+        ("| true; exit ${PIPESTATUS[0]}", 141, ""),
+        (">&-", 0, ""),
+        (">/dev/full", 1, "hf-affscore: error: the output could not be written: "),
+    ],
+)
+def test_output_that_nobody_takes(redirection, code, said, tmp_path):
+    """Nothing like a traceback, whatever became of the other end."""
+    (tmp_path / "0123456789abcdef").mkdir()
+    command = f"(sleep 0.3; {' '.join(LISTING)}) {redirection}"
+    environment = {**os.environ, "HF_AFFSCORE_CACHE": str(tmp_path)}
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, env=environment)
+    assert done.returncode == code
+    assert done.stderr.startswith(said)
+    assert done.stderr.count("\n") == bool(said)
+
+
+def test_characters_that_a_terminal_lacks_do_not_stop_the_output(tmp_path):
+    environment = {**os.environ, "HF_AFFSCORE_CACHE": str(tmp_path), "PYTHONIOENCODING": "ascii"}
+    code = "from hf_affscore.cli import _prepare_stdout; _prepare_stdout(); print('\\u2500x')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    assert done.stdout == "?x\n"

@@ -36,7 +36,9 @@ def test_the_command_line_has_exactly_the_options_and_their_defaults():
 @pytest.mark.parametrize(
     ("changed", "sentence"),
     [
-        ({"num_samples": 1}, "num_samples is 1; expected at least 2"),
+        ({"num_samples": 1}, "num_samples is 1; expected 'all', or at least 2"),
+        ({"num_samples": "ALL"}, "num_samples is 'ALL'; expected 'all', or at least 2"),
+        ({"device": "cpu", "device_map": "auto"}, "device is 'cpu'; expected None beside device_map"),
         ({"batch_size": 0}, "batch_size is 0; expected a positive number"),
         ({"regularization": -1.0}, "regularization is -1.0; expected a finite number"),
         ({"regularization": float("nan")}, "regularization is nan"),

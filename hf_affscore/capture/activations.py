@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Literal, TypeVar, cast
 
@@ -86,10 +86,12 @@ class Activation:
     Attributes:
         name: Class name (``"ReLU"``) or function name (``"relu"``).
         role: ``"activation"`` and ``"gate"`` are scored, the others are reported with a reason.
+        is_relu: The output is certain to be max(input, 0): torch's own ReLU, not one derived from it.
     """
 
     name: str
     role: Role
+    is_relu: bool = field(default=False, repr=False)
 
 
 _registered: dict[Callable[..., Any], Activation] = {}
@@ -156,12 +158,13 @@ def of_module(module: nn.Module) -> Activation | None:
         True
     """
     name = type(module).__name__
+    is_relu = type(module) is nn.ReLU and "forward" not in vars(module)  # accelerate sets one, for example
     for base in type(module).__mro__:
         if base in _registered:
-            return Activation(name, "activation")
+            return Activation(name, "activation", is_relu)
         for role, homes in MODULES.items():
             if base.__name__ in homes.get(base.__module__, ()):
-                return Activation(name, role)
+                return Activation(name, role, is_relu)
     return None
 
 
@@ -181,7 +184,7 @@ def of_function(function: Callable[..., Any]) -> Activation | None:
 def _functions() -> dict[Callable[..., Any], Activation]:
     """Every form of every function in the table."""
     return {
-        form: Activation(name, role)
+        form: Activation(name, role, is_relu=name == "relu")
         for role, names in FUNCTIONS.items()
         for name in names
         for form in forms(name, f"{name}_", *ALIASES.get(name, ()))

@@ -165,7 +165,7 @@ class Capture(Generic[T]):
         number = self._counts[path, activation.name]
         self._counts[path, activation.name] += 1
         tensor = _first_tensor((*args, *kwargs.values()))
-        site = Site(path, activation.name, number, kind)
+        site = Site(path, activation.name, number, kind, is_relu=activation.is_relu)
         if tensor is not None:
             axis, folded = self._layout.channel_axis(tensor), self._layout.folded_from(tensor)
             site = replace(site, channel_axis=axis, folded_from=folded)

@@ -10,7 +10,7 @@ import tempfile
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import IO, TYPE_CHECKING, Any, TypeAlias
+from typing import IO, TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,20 @@ BATCHES = 64
 
 #: Input and output of one site in one batch.
 Pair: TypeAlias = tuple[Summary, Summary]
+
+
+class FirstSeen(NamedTuple):
+    """The earliest call of a site: sorted, the execution order.
+
+    Attributes:
+        start: Position of the first image of its batch.
+        number: Which call of that batch it was.
+        width: Number of its features.
+    """
+
+    start: int
+    number: int
+    width: int
 
 
 @dataclass(frozen=True)
@@ -69,19 +83,20 @@ class Features:
         self._file: IO[bytes] | None = None
         self._sites: dict[Site, dict[int, Pair]] = {}
         self._shelves: defaultdict[Site, _Shelf] = defaultdict(_Shelf)
-        self._first: dict[Site, tuple[int, int]] = {}
+        self._first: dict[Site, FirstSeen] = {}
 
     def add(self, start: int, calls: Iterable[tuple[Site, Summary, Summary]]) -> None:
         """Keep what one forward pass gave; ``start`` is the position of its first image."""
         self.num_batches += 1
         for number, (site, pre, post) in enumerate(calls):
-            self._first[site] = min(self._first.get(site, (start, number)), (start, number))
+            first = FirstSeen(start, number, pre.rows.shape[1])
+            self._first[site] = min(self._first.get(site, first), first)
             kept = self._stored(site, pre), self._stored(site, post)
             self._sites.setdefault(site, {})[start] = kept
 
     @property
-    def first_seen(self) -> dict[Site, tuple[int, int]]:
-        """Every site with the earliest batch that had it and its place there: sorted, the execution order."""
+    def first_seen(self) -> dict[Site, FirstSeen]:
+        """Every site with its earliest call in the batches of this process."""
         return dict(self._first)
 
     def take(self, site: Site) -> dict[int, Pair]:

@@ -7,6 +7,8 @@ imported before a command runs.
 from __future__ import annotations
 
 import argparse
+import io
+import os
 import signal
 import sys
 import warnings
@@ -30,15 +32,24 @@ class _Terminated(BaseException):
 def main(argv: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit.
 
-    0: done. 1: failed, with a message. 2: wrong usage. 130: interrupted (Ctrl-C). 143: terminated (SIGTERM).
+    0: done. 1: failed, with a message. 2: wrong usage. 130: interrupted (Ctrl-C). 141: whoever read the output has
+    closed it (``| head``). 143: terminated (SIGTERM).
     """
+    _prepare_stdout()
     arguments = parser().parse_args(argv)
-    _show_warnings_as_sentences(quiet=getattr(arguments, "quiet", False))
+    is_main = os.environ.get("RANK", "0") == "0"  # as torchrun and accelerate number processes; one speaks
+    _show_warnings_as_sentences(quiet=getattr(arguments, "quiet", False) or not is_main)
     signal.signal(signal.SIGTERM, _terminate)
     try:
         arguments.run(arguments)
+        sys.stdout.flush()
     except AffscoreError as error:
         sys.exit(f"hf-affscore: error: {error}")
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python writes again on exit
+        if isinstance(error, BrokenPipeError):
+            sys.exit(141)
+        sys.exit(f"hf-affscore: error: the output could not be written: {error}")
     except (KeyboardInterrupt, _Terminated) as stop:
         resume = getattr(arguments, "cache", False)
         hint = "; the same command again goes on where it stopped" if resume else ""
@@ -70,6 +81,14 @@ def parser() -> argparse.ArgumentParser:
     ):
         add(commands)
     return root
+
+
+def _prepare_stdout() -> None:
+    """Let output go nowhere where stdout was closed, and let no character stop it that the terminal lacks."""
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  # for as long as the process lives
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
 
 
 def _terminate(number: int, frame: FrameType | None) -> NoReturn:

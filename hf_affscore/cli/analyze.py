@@ -110,7 +110,7 @@ def _run_analyze(arguments: argparse.Namespace) -> None:
     from hf_affscore.run.analyze import analyze
 
     signature = analyze(arguments.models[0], arguments.dataset, **options)
-    if not _is_main():
+    if not _goes_on_alone():
         return
     if arguments.push_to_hub and not arguments.output:
         arguments.output = _folder_for(signature)  # a push can fail; the analysis must not go with it
@@ -127,7 +127,7 @@ def _run_many(arguments: argparse.Namespace, options: dict[str, Any]) -> None:
     if arguments.plot:
         raise ModelError("--plot is for one model; with several, --output FOLDER saves a picture of each.")
     outcomes = analyze_many(arguments.models, arguments.dataset, **options)
-    if not _is_main():
+    if not _goes_on_alone():
         return
     made = [outcome.signature for outcome in outcomes if outcome.signature is not None]
     if arguments.output or arguments.push_to_hub:
@@ -214,11 +214,13 @@ def _check_outputs(arguments: argparse.Namespace) -> None:
             raise InputError(f"{path} cannot be made: {there} {kind}. Choose another place for the results.")
 
 
-def _is_main() -> bool:
-    """Whether this is the process that writes and prints."""
+def _goes_on_alone() -> bool:
+    """Part from the processes that shared the analysis; whether this is the one that prints and writes."""
     from hf_affscore.run.world import World
 
-    return World.current().is_main
+    world = World.current()
+    world.leave()
+    return world.is_main
 
 
 def _folder_for(signature: Signature) -> Path:

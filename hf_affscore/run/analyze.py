@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from hf_affscore.errors import AffscoreError
+from hf_affscore.errors import AffscoreError, InputError
 from hf_affscore.options import DType, Options, Pooling
 from hf_affscore.run.runner import run
 from hf_affscore.signature import Signature
@@ -167,7 +167,7 @@ def analyze_many(
         One outcome per model, in order.
 
     Raises:
-        InputError: An option is out of range.
+        InputError: An option is out of range, or ``models`` is a single model.
         TypeError: An option is misspelt.
 
     Example:
@@ -176,6 +176,8 @@ def analyze_many(
         >>> len(done.signature.rows), failed.error.split(":")[0]
         (19, "Model 'no/such/model' is neither a local folder nor a Hub id (expected 'user/name'). Check the path.")
     """
+    if isinstance(models, str | Path) or not isinstance(models, Iterable) or hasattr(models, "forward"):
+        raise InputError(f"models is {str(models)[:100]!r}; expected a list of models. Put it into brackets.")
     processor = options.pop("processor", None)
     asked = Options(**options)
     outcomes = []

@@ -116,7 +116,8 @@ class Collector:
         self._world = world
         self._journal = journal
         self._progress = progress
-        self._items: Iterator[Item] = enumerate(itertools.islice(stream.resumed(), options.max_images))
+        self._encoded = stream.resumed()
+        self._items: Iterator[Item] = enumerate(itertools.islice(self._encoded, options.max_images))
         self._taken = 0
         self._fits = sys.maxsize  # images that fit into one forward pass, as far as is known
 
@@ -159,6 +160,7 @@ class Collector:
     def close(self) -> None:
         """Let go of the stream, which may hold many encoded images; there will be no further group."""
         self._items = iter(())
+        self._stream.leave(self._encoded)
 
     def _sparsity_range(self, size: int) -> int:
         """How many of the next images to draw those from that sparsity is measured on.

@@ -6,8 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-#: Images of a forward pass that memory is stated for, the default of ``analyze``.
-BATCH_SIZE = 16
+from hf_affscore.run.collect import DEFAULT_BATCH_SIZE
 
 #: Seconds to score one layer, measured with shrinkage on two cores of an AMD EPYC: assignment of 2,048 rows,
 #: and two eigendecompositions per cubed feature.
@@ -23,7 +22,7 @@ class Cost:
         num_samples: Images that this is for.
         weights_bytes: The weights, in float32.
         rows_bytes: Pooled rows of all sites, in float32.
-        pass_bytes: A forward pass of 16 images: four times the largest activation.
+        pass_bytes: A forward pass of as many images as a CPU takes by default: four times the largest activation.
         flops_per_image: Floating point operations of convolutions, matrix products and attention.
         forward_seconds: All images, at the rate of a 3 x 3 convolution measured just now on the CPU; networks
             of small or depthwise convolutions take several times as long.
@@ -59,14 +58,14 @@ def estimate(
     Example:
         >>> cost = estimate(num_samples=2048, parameters=10, widths=[64, 8], largest=100, flops_per_image=0)
         >>> cost.weights_bytes, cost.rows_bytes, cost.pass_bytes
-        (40, 1179648, 25600)
+        (40, 1179648, 12800)
     """
     assignment = SECONDS_PER_ASSIGNMENT * (num_samples / 2048) ** 2
     return Cost(
         num_samples=num_samples,
         weights_bytes=4 * parameters,
         rows_bytes=2 * 4 * num_samples * sum(widths),
-        pass_bytes=4 * 4 * BATCH_SIZE * largest,
+        pass_bytes=4 * 4 * DEFAULT_BATCH_SIZE * largest,
         flops_per_image=flops_per_image,
         forward_seconds=num_samples * flops_per_image / _flops_per_second() if flops_per_image else 0.0,
         score_seconds=sum(

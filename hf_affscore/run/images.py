@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import itertools
 import re
+import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,7 @@ import httpx2
 import numpy as np
 import pyarrow
 
-from hf_affscore.errors import DatasetError, InputError
+from hf_affscore.errors import AffscoreError, DatasetError, InputError
 from hf_affscore.hub import failures_named
 from hf_affscore.options import Options
 from hf_affscore.run.decoding import Undecodable as Undecodable  # what ImageStream.decode raises
@@ -58,17 +59,12 @@ class ImageStream:
     decode: Callable[[Any], Decoded]
     metadata: dict[str, Any]
 
-    def resumed(self) -> Iterator[Any]:
+    def resumed(self) -> Generator[Any]:
         """The items; where a data set's connection drops, it is opened again at the item it had come to.
 
         Raises:
-            DatasetError: It dropped :data:`RETRIES` times in a row.
+            DatasetError: It dropped :data:`RETRIES` times in a row, or failed in another way.
         """
-        import datasets
-
-        if not isinstance(self.items, datasets.IterableDataset):
-            yield from self.items
-            return
         given, failures = 0, 0
         while True:
             try:
@@ -76,8 +72,10 @@ class ImageStream:
                     yield item
                     given, failures = given + 1, 0
                 return
+            except AffscoreError:
+                raise
             except (OSError, httpx2.HTTPError) as error:
-                failures += 1
+                failures += 1 if self._streams else RETRIES + 1  # what is no stream cannot be opened again
                 if failures > RETRIES:
                     raise DatasetError(
                         f"Reading the data set failed {failures} times in a row after {given} images: {error}. "
@@ -88,6 +86,27 @@ class ImageStream:
                 raise DatasetError(
                     f"The data set holds a damaged file, after {given} images: {error}. Repair or remove it."
                 ) from error
+            except Exception as error:  # an iterable may be anybody's code
+                raise DatasetError(
+                    f"The data set failed after {given} images: {type(error).__name__}: {error}. "
+                    "Expected one that can be iterated over; repair it, or take fewer images."
+                ) from error
+
+    @property
+    def _streams(self) -> bool:
+        import datasets
+
+        return isinstance(self.items, datasets.IterableDataset)
+
+    def leave(self, items: Generator[Any]) -> None:
+        """Stop reading what :meth:`resumed` gave; ``datasets`` then waits five seconds for Arrow's threads.
+
+        It may do so beside the scoring.
+        """
+        if self._streams:
+            threading.Thread(target=items.close).start()
+        else:
+            items.close()
 
 
 def locate_images(dataset: str | Path, options: Options) -> Source:
@@ -119,9 +138,11 @@ def open_images(
     import datasets
 
     if isinstance(dataset, Source):
-        if dataset.name == "noise":
+        if dataset.location == "noise":
+            options.refuse(("split", "dataset_config", "image_column", "dataset_revision"), "noise has none")
             return _noise(noise_shape(), options)
         return _local(dataset, options) if dataset.commit is None else _on_the_hub(dataset, options)
+    options.refuse(("dataset_config", "dataset_revision"), "the data set is passed as an object")
     if isinstance(dataset, datasets.DatasetDict | datasets.IterableDatasetDict):
         return _from_datasets(_choose_split(dict(dataset), options, "The data set"), {"id": None}, options)
     if isinstance(dataset, datasets.Dataset | datasets.IterableDataset):
@@ -132,6 +153,7 @@ def open_images(
             )
         return _from_datasets(dataset, {"id": getattr(dataset.info, "dataset_name", None)}, options)
     if isinstance(dataset, Iterable) and not isinstance(dataset, bytes | dict):
+        options.refuse(("split", "image_column"), f"a {type(dataset).__name__} of images has none")
         return _from_iterable(dataset, options)
     raise InputError(
         f"dataset is a {type(dataset).__name__}; expected a Hub id, a local folder, a datasets.Dataset, an "
@@ -206,7 +228,7 @@ def _local(source: Source, options: Options) -> ImageStream:
     except (ValueError, OSError, RuntimeError, datasets.exceptions.DatasetGenerationError) as error:
         raise DatasetError(
             f"No images could be read from the folder {folder}: expected image files or Parquet files "
-            f"({str(error).splitlines()[0]})"
+            f"({str(error).splitlines()[0]}){_pattern_hint(folder)}"
         ) from error
     where = {"id": source.name, "config": options.dataset_config, "revision": None}
     chosen = _choose_split(splits, options, f"The folder {folder}")
@@ -216,6 +238,11 @@ def _local(source: Source, options: Options) -> ImageStream:
         raise DatasetError(
             f"The folder {folder} holds a damaged file: {error}. Repair or remove it."
         ) from error
+
+
+def _pattern_hint(folder: Path) -> str:
+    odd = sorted(set("[]*?\n") & set(str(folder)))
+    return f". Its name holds {odd}, which datasets reads as a pattern: rename it." if odd else ""
 
 
 def _choose_split(splits: dict[str, Any], options: Options, what: str) -> Any:

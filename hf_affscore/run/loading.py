@@ -34,6 +34,13 @@ AUTO_CLASSES = (
 )
 
 
+#: Options that say how a checkpoint is loaded, and mean nothing to a module.
+_OF_CHECKPOINTS = (
+    *("dtype", "random_weights", "device", "device_map"),
+    *("attn_implementation", "revision", "trust_remote_code"),
+)
+
+
 @dataclass(frozen=True)
 class Checkpoint:
     """A model that is ready to run, and how images become its inputs.
@@ -65,8 +72,11 @@ class Checkpoint:
             )
         batch = {"pixel_values": stack(images)} if ready == {True} else self._preprocessed(list(images))
         # Not the first parameter whatever it is: images must not be rounded to a quantised model's integers.
-        floating = (p for p in self.module.parameters() if p.dtype.is_floating_point and p.dtype.itemsize > 1)
-        anywhere = next(self.module.parameters(), torch.empty(0))
+        here = [
+            p for p in self.module.parameters() if not p.is_meta
+        ]  # offloaded ones come when they are used
+        floating = (p for p in here if p.dtype.is_floating_point and p.dtype.itemsize > 1)
+        anywhere = next(iter(here), torch.empty(0))
         parameter = next(floating, torch.empty(0, device=anywhere.device))
         return {
             name: value.to(parameter.device, parameter.dtype if value.is_floating_point() else value.dtype)
@@ -145,7 +155,7 @@ def _from_source(source: Source, processor: Any, options: Options) -> Checkpoint
     }
     try:
         with failures_named("model", source.name, options.revision):
-            module = _load_module(source, at, options)
+            module, missing = _load_module(source, at, options)
             if processor is None:
                 processor = AutoImageProcessor.from_pretrained(source.location, **at)
         if options.device_map is None:
@@ -165,11 +175,14 @@ def _from_source(source: Source, processor: Any, options: Options) -> Checkpoint
         **describe(module),
         "accuracy": None if options.random_weights else _accuracy(source, options),
     }
+    if missing:
+        metadata["missing_weights"] = {"number": len(missing), "first": missing[:20]}
+        warn_of_missing_weights(metadata)
     return Checkpoint(module.eval(), preprocess, metadata, preprocessing)
 
 
-def _load_module(source: Source, at: dict[str, Any], options: Options) -> nn.Module:
-    """The network with its weights, or with weights drawn by the seed."""
+def _load_module(source: Source, at: dict[str, Any], options: Options) -> tuple[nn.Module, list[str]]:
+    """The network with its weights, or with weights drawn by the seed; and the names of those it lacks."""
     import torch
     from transformers import AutoConfig
 
@@ -178,25 +191,30 @@ def _load_module(source: Source, at: dict[str, Any], options: Options) -> nn.Mod
     loader = model_class(config)
     dtype = options.dtype if options.dtype == "auto" else getattr(torch, options.dtype)
     if options.random_weights:
+        options.refuse(("device_map",), "random weights are drawn on one device")
         with torch.random.fork_rng():
             torch.manual_seed(options.seed)
             construct = getattr(loader, "from_config", None) or loader._from_config
             drawn: nn.Module = construct(config, **({} if dtype == "auto" else {"dtype": dtype}))
-            return drawn
+            return drawn, []
     place = {"device_map": options.device_map} if options.device_map else {}
     module: nn.Module
     module, report = loader.from_pretrained(
         source.location, config=config, dtype=dtype, output_loading_info=True, **at, **attention, **place
     )
-    missing = sorted(report["missing_keys"])
-    if missing:
+    return module, sorted(report["missing_keys"])
+
+
+def warn_of_missing_weights(metadata: dict[str, Any]) -> None:
+    """Say which weights a checkpoint lacks, where it lacks any; ``metadata`` is the model's in a signature."""
+    lacks = metadata.get("missing_weights")
+    if lacks:
         warnings.warn(
-            f"{source.name} lacks {len(missing)} weights, which were drawn at random: "
-            f"{', '.join(missing[:5])}. Scores of what comes after them are not the checkpoint's.",
+            f"{metadata['id']} lacks {lacks['number']} weights, which were drawn at random: "
+            f"{', '.join(lacks['first'][:5])}. Scores of what comes after them are not the checkpoint's.",
             AffscoreWarning,
             stacklevel=2,
         )
-    return module
 
 
 def model_class(config: Any) -> Any:
@@ -225,9 +243,11 @@ def model_class(config: Any) -> Any:
 
 
 def _from_module(module: nn.Module, processor: Any, options: Options) -> Checkpoint:
-    if options.random_weights:
-        raise InputError(
-            "random_weights is for a checkpoint by name; a module is analysed as it is. Leave it out."
+    options.refuse(_OF_CHECKPOINTS, "the model is passed as a module, which is analysed as it is")
+    if any(parameter.is_meta for parameter in module.parameters()) and not hasattr(module, "_hf_hook"):
+        raise ModelError(
+            f"{type(module).__name__} has weights on the meta device, which hold no values; expected a module "
+            "that can run. Load its weights first."
         )
     if processor is None:
         processor = default_processor(module)
@@ -243,7 +263,8 @@ def _device(options: Options) -> torch.device:
     if not options.device:
         return torch.device(PartialState().device)
     try:
-        return torch.empty(0, device=options.device).device
+        torch.empty(1, device=options.device).item()
+        return torch.device(options.device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(

@@ -8,12 +8,16 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hf_affscore.errors import AffscoreWarning, InputError
-from hf_affscore.run.image_side import image_shape
+from hf_affscore.run.image_side import PIXELS, image_shape
 
 if TYPE_CHECKING:
     import torch
     from PIL.Image import Image
     from torch import nn
+
+
+#: How many times longer than wide an image may be before only its middle is resized; the crop keeps less of it.
+EXTREME = 16
 
 
 def default_processor(module: nn.Module) -> Callable[[Image], torch.Tensor]:
@@ -57,10 +61,20 @@ class ImageNetTransform:
                 AffscoreWarning,
                 stacklevel=2,
             )
-        return self.transform(image)
+        return self.transform(_centre(image))
 
     def __repr__(self) -> str:
         return f"ImageNet evaluation transform at {self.size} x {self.size}"
+
+
+def _centre(image: Image) -> Image:
+    """The middle of an image of extreme shape: resized whole, a strip of 1 x 5000 pixels would take gigabytes."""
+    width, height = image.size
+    longest = EXTREME * min(width, height)
+    if max(width, height) <= longest:
+        return image
+    left, top = max(0, (width - longest) // 2), max(0, (height - longest) // 2)
+    return image.crop((left, top, min(width, left + longest), min(height, top + longest)))
 
 
 def _to_unit_range(pixels: torch.Tensor) -> torch.Tensor:
@@ -71,13 +85,17 @@ def preprocessing_of(
     processor: Any,
 ) -> tuple[Callable[[list[Image]], dict[str, torch.Tensor]], dict[str, Any]]:
     """A function from a list of images to model inputs, and the description of what it does."""
+    import torch
     from transformers.image_processing_base import ImageProcessingMixin
 
     if isinstance(processor, ImageProcessingMixin):
         call: Callable[..., Any] = processor  # type: ignore[assignment]  # its subclasses are callable
 
         def process(images: list[Image]) -> dict[str, torch.Tensor]:
-            return dict(call(images=images, return_tensors="pt"))
+            made = dict(call(images=images, return_tensors="pt"))
+            if isinstance(made.get(PIXELS), list):
+                made[PIXELS] = stack(made[PIXELS])
+            return {name: value for name, value in made.items() if isinstance(value, torch.Tensor)}
 
         settings = json.loads(json.dumps(processor.to_dict(), default=str))  # as it will be read back
         backend = getattr(processor, "backend", None) or type(processor).__module__.rpartition("_")[2]
@@ -85,7 +103,7 @@ def preprocessing_of(
     if callable(processor):
 
         def transform(images: list[Image]) -> dict[str, torch.Tensor]:
-            return {"pixel_values": stack([processor(image) for image in images])}
+            return {PIXELS: stack([processor(image) for image in images])}
 
         return transform, {
             "class": type(processor).__name__,
@@ -106,12 +124,14 @@ def stack(images: Sequence[Any]) -> torch.Tensor:
     """
     import torch
 
-    shapes = sorted({tuple(getattr(image, "shape", ())) for image in images})
-    if (
-        not all(isinstance(image, torch.Tensor) for image in images)
-        or len(shapes) != 1
-        or len(shapes[0]) != 3
-    ):
+    others = sorted({type(image).__name__ for image in images if not isinstance(image, torch.Tensor)})
+    if others:
+        raise InputError(
+            f"The images of one batch became {', '.join(others)}; expected torch tensors of shape (3, H, W). "
+            "Pass a processor that gives those."
+        )
+    shapes = sorted({tuple(image.shape) for image in images})
+    if len(shapes) != 1 or len(shapes[0]) != 3:
         raise InputError(
             f"The images of one batch became tensors of shapes {shapes}; expected one (3, H, W). "
             "Pass a processor that resizes to a fixed size, or batch_size=1."

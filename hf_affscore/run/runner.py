@@ -27,7 +27,7 @@ from hf_affscore.options import Options
 from hf_affscore.run.collect import Collector, Group, batch_size, evaluating
 from hf_affscore.run.images import ImageStream, locate_images, open_images
 from hf_affscore.run.journal import Journal
-from hf_affscore.run.loading import Checkpoint, load_checkpoint, locate_model
+from hf_affscore.run.loading import Checkpoint, load_checkpoint, locate_model, warn_of_missing_weights
 from hf_affscore.run.memory import freed_memory_kept
 from hf_affscore.run.progress import bar, library_bars
 from hf_affscore.run.scoring import Scorer, Scores, Scoring, from_json, over_groups, to_json
@@ -73,11 +73,13 @@ def run(
                 signature = signature_of(checkpoint, stream, options, world, journal)
                 if world.is_main:
                     journal.finish(signature)
-            elif options.progress:
-                print(
-                    "Analysed before: the result comes from the cache. --no-cache makes it again.",
-                    file=sys.stderr,
-                )
+            else:
+                warn_of_missing_weights(signature.metadata["model"])
+                if options.progress:
+                    print(
+                        "Analysed before: the result comes from the cache. --no-cache makes it again.",
+                        file=sys.stderr,
+                    )
     _warn_about_images(signature, options)
     return signature
 

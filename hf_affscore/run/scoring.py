@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from hf_affscore.capture.features import Pair, SiteFeatures, defect
+from hf_affscore.capture.features import FirstSeen, Pair, SiteFeatures, defect
 from hf_affscore.capture.sites import Site
 from hf_affscore.options import Options
 from hf_affscore.run.collect import Group
@@ -49,18 +49,20 @@ class Scorer:
     def start(self, group: Group, number: int) -> Scoring:
         """Exchange the rows of a group between the processes and begin to score them."""
         seen = self._world.gather(group.features.first_seen)
-        order = sorted(_earliest(seen).items(), key=lambda item: item[1])
-        own = sum(self._world.owns(place) for place in range(len(order)))
+        sites = sorted(_earliest(seen).items(), key=lambda item: item[1])
+        # Wide layers take longest: begun first, none is left over when the others are done.
+        order = sorted(range(len(sites)), key=lambda place: -sites[place][1].width)
+        own = sum(self._world.owns(turn) for turn in range(len(order)))
         if self._progress is None:
             self._progress = bar(own, "Scores", "layer", enabled=self._options.progress)
         elif self._progress.total is not None:
             self._progress.total += own
         work: list[Future[tuple[int, Site, Columns]]] = []
-        for place, (site, _) in enumerate(order):
-            batches: dict[int, Pair] = {}
+        for turn, place in enumerate(order):
+            site, batches = sites[place][0], dict[int, Pair]()
             for part in self._world.gather(group.features.take(site)):
                 batches |= part
-            if self._world.owns(place):
+            if self._world.owns(turn):
                 work.append(
                     self._threads.submit(self._score, number, place, site, batches, group.num_batches)
                 )
@@ -168,11 +170,11 @@ def from_json(document: list[Any]) -> Scores:
     return [(Site(**site), columns) for site, columns in document]
 
 
-def _earliest(seen: Iterable[Mapping[Site, tuple[int, int]]]) -> dict[Site, tuple[int, int]]:
-    earliest: dict[Site, tuple[int, int]] = {}
+def _earliest(seen: Iterable[Mapping[Site, FirstSeen]]) -> dict[Site, FirstSeen]:
+    earliest: dict[Site, FirstSeen] = {}
     for sites in seen:
-        for site, place in sites.items():
-            earliest[site] = min(earliest.get(site, place), place)
+        for site, first in sites.items():
+            earliest[site] = min(earliest.get(site, first), first)
     return earliest
 
 

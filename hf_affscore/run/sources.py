@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from hf_affscore.errors import DatasetError, ModelError
+from hf_affscore.errors import DatasetError, InputError, ModelError
 from hf_affscore.hub import Kind, pin
 
 
@@ -32,6 +32,7 @@ def locate(kind: Kind, name: str, *, revision: str | None, token: str | bool | N
 
     Raises:
         ModelError, DatasetError: There is no such folder, repository or revision, or no access to it.
+        InputError: A revision of a folder is asked for.
     """
     error_class = ModelError if kind == "model" else DatasetError
     try:
@@ -42,6 +43,10 @@ def locate(kind: Kind, name: str, *, revision: str | None, token: str | bool | N
             f"{name[:100]!r} is neither a folder that can be looked at nor a Hub id: {str(error)[:100]}. Check it."
         ) from error
     if is_folder:
+        if revision is not None:
+            raise InputError(
+                f"The revision {revision!r} cannot apply: {name} is a local folder, which has none. Leave it out."
+            )
         checksum = model_checksum(path) if kind == "model" else dataset_checksum(path)
         return Source(path.resolve().name, str(path), None, checksum)
     if exists:

@@ -49,3 +49,10 @@ class World:
 
         gathered: list[T] = gather_object([value])
         return gathered
+
+    def leave(self) -> None:
+        """Part from the others, when all is done: threads of the transport may abort a process that just ends."""
+        if self.size > 1:
+            from accelerate import PartialState
+
+            PartialState().destroy_process_group()

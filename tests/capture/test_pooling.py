@@ -196,8 +196,9 @@ def test_near_zero_share_agrees_with_torch(dtype: torch.dtype, memory_format: to
     x[0, 0, 0, :4] = torch.tensor([1e-3, -1e-3, torch.nan, torch.inf])
     x = x.to(dtype).to(memory_format=memory_format)
     for image in (*x, x[1, :, ::2, 3:], x[0, 0, 0, 0]):  # over several blocks, strided, a single entry
-        expected = (image.to(torch.promote_types(dtype, torch.float32)).abs() <= 1e-3).double().mean()
-        assert near_zero_share(image) == pytest.approx(float(expected), abs=1e-15)
+        image = image.to(torch.promote_types(dtype, torch.float32))
+        expected = [float((tensor.abs() <= 1e-3).double().mean()) for tensor in (image, image.relu())]
+        assert near_zero_share(image) == pytest.approx(expected, abs=1e-15)
 
 
 def test_sparsity_of_a_subset_and_its_error() -> None:

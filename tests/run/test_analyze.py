@@ -2,6 +2,7 @@
 
 import copy
 import shutil
+import threading
 import warnings
 import weakref
 
@@ -12,6 +13,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn import functional as F  # noqa: N812
+from transformers import AutoImageProcessor
 
 import hf_affscore as ha
 from hf_affscore.assets import DEMO_DATASET, DEMO_MODEL
@@ -20,6 +22,7 @@ from hf_affscore.capture.features import Features, SiteFeatures
 from hf_affscore.capture.summary import Summary
 from hf_affscore.errors import AffscoreWarning, DatasetError, InputError, ModelError, NoActivationError
 from hf_affscore.run.decoding import to_rgb
+from hf_affscore.run.preprocessing import ImageNetTransform
 
 
 class Small(nn.Module):
@@ -369,7 +372,7 @@ def test_what_a_model_caches_can_still_be_trained_with():
 
 
 def test_random_weights_need_a_checkpoint_by_name():
-    with pytest.raises(InputError, match="a module is analysed as it is"):
+    with pytest.raises(InputError, match="which is analysed as it is"):
         ha.analyze(Small(), "noise", random_weights=True, num_samples=4)
 
 
@@ -400,8 +403,12 @@ def test_weights_that_the_checkpoint_lacks_are_named(tmp_path):
     lost = next(name for name in weights if name.endswith("convolution.weight"))
     del weights[lost]
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-    with pytest.warns(AffscoreWarning, match=f"partial lacks 1 weights, which were drawn at random: {lost}"):
-        ha.analyze(folder, DEMO_DATASET, num_samples=4)
+    for _ in range(2):  # also when it comes from the cache
+        with pytest.warns(
+            AffscoreWarning, match=f"partial lacks 1 weights, which were drawn at random: {lost}"
+        ):
+            sig = ha.analyze(folder, DEMO_DATASET, num_samples=4)
+    assert sig.metadata["model"]["missing_weights"] == {"number": 1, "first": [lost]}
 
 
 def test_batches_that_are_prepared_ahead_for_an_accelerator_give_the_same_bits(monkeypatch):
@@ -443,3 +450,84 @@ def test_a_first_axis_that_happens_to_be_as_long_as_the_batch():
         (skipped,) = signature.skipped
         assert skipped.activation == "gelu"
         assert "shape (8, 5) has no row per image" in skipped.reason
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        *({"dtype": "bfloat16"}, {"device": "cpu"}, {"device_map": "auto"}, {"revision": "main"}),
+        *({"attn_implementation": "eager"}, {"trust_remote_code": True}),
+        *({"split": "test"}, {"dataset_config": "x"}, {"image_column": "x"}, {"dataset_revision": "x"}),
+    ],
+)
+def test_an_option_that_cannot_apply_is_refused(option):
+    (name,) = option
+    with pytest.raises(InputError, match=f"^{name} is .*, which cannot apply: .* Leave it out"):
+        ha.analyze(Small(), images(4), num_samples=4, **option)
+
+
+def test_a_folder_has_no_revision():
+    with pytest.raises(InputError, match=r"revision 'main' cannot apply: .*digits-resnet is a local folder"):
+        ha.analyze(DEMO_MODEL, DEMO_DATASET, revision="main")
+    with pytest.raises(InputError, match=r"revision 'main' cannot apply: .*digits is a local folder"):
+        ha.analyze(DEMO_MODEL, DEMO_DATASET, dataset_revision="main")
+
+
+def test_one_model_is_not_many(small):
+    for model in (str(DEMO_MODEL), DEMO_MODEL, nn.Sequential(small)):
+        with pytest.raises(InputError, match="expected a list of models"):
+            ha.analyze_many(model, "noise")
+
+
+def test_a_model_without_values_says_so(small):
+    with pytest.raises(ModelError, match="weights on the meta device"):
+        ha.analyze(small.to("meta"), images(4), num_samples=4)
+
+
+def test_a_data_set_that_fails_is_a_sentence(small):
+    def broken():
+        yield from images(3)
+        raise ZeroDivisionError("here")
+
+    with pytest.raises(DatasetError, match="failed after 3 images: ZeroDivisionError: here"):
+        ha.analyze(small, broken(), num_samples=4)
+
+
+@pytest.mark.parametrize(
+    ("made", "named"), [([1.0], "list"), (np.zeros((3, 9, 9)), "ndarray"), (None, "NoneType")]
+)
+def test_a_processor_that_gives_no_tensor(small, made, named):
+    pictures = [Image.new("RGB", (9, 9))] * 4
+    with pytest.raises(InputError, match=f"became {named}; expected torch tensors"):
+        ha.analyze(small, pictures, processor=lambda image: made, num_samples=4)
+
+
+def test_a_processor_of_transformers_that_gives_a_list(small, monkeypatch):
+    processor = AutoImageProcessor.from_pretrained(DEMO_MODEL)
+    pictures = [Image.new("L", (9, 9), 20 * number) for number in range(8)]
+    whole = ha.analyze(small, pictures, processor=processor, num_samples=8).scores
+
+    def listing(self, images, **kwargs):
+        made = real(self, images=images, **kwargs)
+        return {"pixel_values": list(made["pixel_values"]), "target_sizes": [(9, 9)]}
+
+    real = type(processor).__call__
+    monkeypatch.setattr(type(processor), "__call__", listing)
+    listed = ha.analyze(small, pictures, processor=processor, num_samples=8).scores
+    assert listed.tolist() == whole.tolist()
+
+
+@pytest.mark.filterwarnings("ignore:The module has no image processor")
+def test_only_the_middle_of_a_strip_is_resized():
+    transform = ImageNetTransform(32)
+    wide = Image.fromarray(np.random.default_rng(0).integers(0, 255, (3, 48, 3), dtype=np.uint8))
+    assert torch.equal(transform(wide), transform.transform(wide))
+    assert transform(Image.new("RGB", (1, 200_000))).shape == (3, 32, 32)
+
+
+def test_scoring_does_not_wait_for_a_stream_that_is_left(monkeypatch):
+    left = []
+    monkeypatch.setattr("datasets.config.SLEEP_TIME_ON_THREADS_SHUTDOWN", 0.5)
+    monkeypatch.setattr("time.sleep", lambda seconds: left.append((seconds, threading.current_thread())))
+    ha.analyze(DEMO_MODEL, DEMO_DATASET, num_samples=4, cache=False)
+    assert [thread for seconds, thread in left if seconds == 0.5] != [threading.main_thread()]

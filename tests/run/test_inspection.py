@@ -15,6 +15,7 @@ import hf_affscore as ha
 from hf_affscore.assets import DEMO_DATASET, DEMO_MODEL
 from hf_affscore.cli import main
 from hf_affscore.errors import InputError, ModelError, NoActivationError
+from hf_affscore.run.collect import DEFAULT_BATCH_SIZE
 
 
 def test_it_lists_what_analyze_scores() -> None:
@@ -65,13 +66,13 @@ def test_a_module_is_run_where_it_is_and_given_back() -> None:
     # He et al. give 1.8 G multiply-adds for this network.
     assert found.cost.flops_per_image == pytest.approx(2 * 1.8e9, rel=0.03)
     assert found.cost.weights_bytes == 4 * 11_689_512
-    assert found.cost.pass_bytes == 4 * 4 * 16 * 64 * 112 * 112
+    assert found.cost.pass_bytes == 4 * 4 * DEFAULT_BATCH_SIZE * 64 * 112 * 112
 
 
 class Sizes(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = F.relu(x.view(len(x), 10))
-        return x.reshape(-1, 5).tanh()
+        return x.reshape(-1, 5).flip(0).tanh()  # rows that are no image's
 
 
 def test_inputs_of_another_size_and_pooling() -> None:

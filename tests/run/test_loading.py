@@ -69,7 +69,7 @@ def test_a_timm_module_brings_its_own_transform():
 
 def test_a_module_is_neither_moved_nor_converted():
     module = torch.nn.Linear(3, 3).double()
-    checkpoint = load(module, dtype="bfloat16")
+    checkpoint = load(module)
     assert checkpoint.module is module
     assert module.weight.dtype == torch.float64
     assert checkpoint.inputs([torch.zeros(3, 4, 4)])["pixel_values"].dtype == torch.float64

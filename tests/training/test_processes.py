@@ -53,6 +53,7 @@ found = {
     "logged": [entry["step"] for entry in watched.state.log_history if "affinity/mean" in entry],
 }
 (folder / f"rank-{rank}.json").write_text(json.dumps(found))
+torch.distributed.destroy_process_group()  # gloo's threads may abort a process that just ends
 """
 
 
