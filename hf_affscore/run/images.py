@@ -99,9 +99,10 @@ class ImageStream:
         return isinstance(self.items, datasets.IterableDataset)
 
     def leave(self, items: Generator[Any]) -> None:
-        """Stop reading what :meth:`resumed` gave; ``datasets`` then waits five seconds for Arrow's threads.
+        """Stop reading what :meth:`resumed` gave.
 
-        It may do so beside the scoring.
+        A Parquet stream that somebody opened with ``datasets`` waits five seconds for Arrow's threads then; it
+        may do so beside the scoring.
         """
         if self._streams:
             threading.Thread(target=items.close).start()

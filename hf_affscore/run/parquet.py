@@ -17,7 +17,7 @@ ROWS = 16
 READ_AHEAD = 1 << 20
 
 
-class BoundedParquet(Parquet):
+class BoundedParquet(Parquet):  # type: ignore[misc]  # datasets has no types
     """The Parquet reader of ``datasets``, with the same rows in the same order, which does not run ahead.
 
     The original reads in threads that nothing holds back: of a file with photographs in it, all is decoded
@@ -35,14 +35,17 @@ class BoundedParquet(Parquet):
                 xopen(path, "rb", download_config=access) as raw,
                 pyarrow.parquet.ParquetFile(raw, buffer_size=READ_AHEAD, pre_buffer=False) as file,
             ):
-                batches = file.iter_batches(ROWS, row_groups=row_groups, use_threads=False)
+                batches = file.iter_batches(ROWS, row_groups, self.config.columns, use_threads=False)
                 for index, batch in enumerate(batches):
                     yield Key(number, index), self._cast_table(pyarrow.Table.from_batches([batch]))
 
 
 def open_streaming(path: str, name: str | None, **where: Any) -> Any:
-    """``datasets.load_dataset(path, name, streaming=True, **where)``, its Parquet files read within bounds."""
+    """``datasets.load_dataset(path, name, streaming=True, **where)``, its Parquet files read within bounds.
+
+    A configuration that filters rows, in the data set's own README, is left to the original reader.
+    """
     builder = datasets.load_dataset_builder(path, name, **where)
-    if isinstance(builder, Parquet):
+    if isinstance(builder, Parquet) and builder.config.filters is None:
         builder.__class__ = BoundedParquet
     return builder.as_streaming_dataset()

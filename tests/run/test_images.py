@@ -2,12 +2,15 @@
 
 import io
 import tarfile
+import time
 from pathlib import Path
 
 import datasets
 import numpy as np
+import pyarrow
 import pytest
 import torch
+import yaml
 from PIL import Image
 
 from hf_affscore.errors import DatasetError, InputError
@@ -72,6 +75,59 @@ def test_a_folder_of_parquet_streams(encoded, tmp_path):
     assert values(stream) == list(range(40))
     assert stream.metadata["split"] == "validation"
     assert isinstance(stream.items, datasets.IterableDataset)
+
+
+@pytest.fixture
+def photographs(tmp_path):
+    """Two Parquet files of one row group each, 16 MB of what cannot be compressed in the first."""
+    noise = np.random.default_rng(0)
+    columns = {"label": [], "image": []}
+    for value in range(300):
+        picture = {"bytes": noise.bytes(64_000), "path": f"{value}.jpg"}
+        columns["image"].append(picture)
+        columns["label"].append(value)
+    features = datasets.Features({"label": datasets.Value("int64"), "image": datasets.Image()})
+    whole = datasets.Dataset.from_dict(columns, features=features)
+    whole.select(range(256)).to_parquet(tmp_path / "train-0.parquet", batch_size=256)
+    whole.select(range(256, 300)).to_parquet(tmp_path / "train-1.parquet", batch_size=256)
+    return tmp_path
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_parquet_gives_what_datasets_gives(photographs, shuffle):
+    theirs = datasets.load_dataset(str(photographs), streaming=True)["train"]
+    theirs = theirs.cast_column("image", datasets.Image(decode=False))
+    if shuffle:
+        theirs = theirs.shuffle(seed=3, buffer_size=256)
+    ours = opened(photographs, shuffle=shuffle, seed=3)
+    assert [item["image"] for item in ours.items] == [item["image"] for item in theirs]
+
+
+def test_parquet_is_read_a_few_rows_at_a_time(photographs):
+    items = iter(opened(photographs).items)
+    before = pyarrow.total_allocated_bytes()
+    held = []
+    for _ in range(200):
+        next(items)
+        held.append(pyarrow.total_allocated_bytes() - before)
+    assert max(held) < 6e6  # the row group has 16 MB
+
+
+def test_a_stream_of_parquet_ends_at_once(photographs):
+    stream = opened(photographs)
+    items = stream.resumed()
+    next(items)
+    start = time.perf_counter()
+    items.close()
+    assert time.perf_counter() - start < 2  # datasets would sleep for five
+
+
+def test_a_configuration_that_filters_rows_is_obeyed(photographs):
+    config = {"config_name": "default", "data_files": "*.parquet", "columns": ["image", "label"]}
+    card = yaml.safe_dump({"configs": [{**config, "filters": [["label", ">", 297]]}]})
+    (photographs / "README.md").write_text(f"---\n{card}---\n", encoding="utf-8")
+    paths = [item["image"]["path"] for item in opened(photographs).items]
+    assert paths == ["298.jpg", "299.jpg"]
 
 
 @pytest.fixture
