@@ -142,8 +142,18 @@ class Solution:
         return 1 - math.sqrt(cost / (2 * self.total)) if self.total > 0 else 1.0
 
 
-def solve(layer: Layer, *, shrinkage: bool, regularization: Regularization) -> Solution:
-    """Map and coupling of rows that have passed :func:`~hf_affscore.score.arrays.defect`."""
+def solve(
+    layer: Layer, *, shrinkage: bool, regularization: Regularization, like: Solution | None = None
+) -> Solution:
+    """Map and coupling of rows that have passed :func:`~hf_affscore.score.arrays.defect`.
+
+    Args:
+        layer: The rows.
+        shrinkage: See :func:`affinity_score`, as for ``regularization``.
+        regularization: Of both covariances.
+        like: The same layer solved with other covariances, if there is one: its prices save time.
+    """
+    prices = None if like is None else like.coupling.prices
     pre = Gaussian.fit(layer.pre, shrinkage=shrinkage, regularization=regularization)
     post = Gaussian.fit(layer.post, shrinkage=shrinkage, regularization=regularization)
     total = post.total_variance
@@ -157,10 +167,11 @@ def solve(layer: Layer, *, shrinkage: bool, regularization: Regularization) -> S
     source, target = pre.sample.centred, post.sample.centred
     for transport in pre.affine_maps_to(post):
         mapped = to_host(source @ transport.matrix)
-        coupling = optimal_coupling(mapped, to_host(target))
+        coupling = optimal_coupling(mapped, to_host(target), prices)
         solution = Solution(source, target, transport, mapped, coupling, total)
         if rounding(solution) <= NEGLIGIBLE:
             break
+        prices = coupling.prices
     return replace(solution, flag="constant input") if layer.pre.total == 0 else solution
 
 

@@ -83,7 +83,7 @@ def score_layer(
         ]
         record = dict(zip(SCORES, scores, strict=True))
         if shrinkage:
-            shrunk = solve(layer, shrinkage=True, regularization=regularization)
+            shrunk = solve(layer, shrinkage=True, regularization=regularization, like=solution)
             record |= dict(zip(SHRUNK, [shrunk.score], strict=True))
         if num_groups > 1:
             record |= dict(zip(GROUPS, _over_groups(layer, num_groups, regularization), strict=True))

@@ -57,13 +57,17 @@ def _explained_at_full_rank(layer: Layer) -> Array | None:
 
     With M.T M the inverse of the products of ``pre``, ``1 / |M|^2`` is a lower bound of their least eigenvalue,
     and their Frobenius norm an upper bound of the largest. A quarter of the time of an eigendecomposition.
+    Constant features, which explain nothing, do not stand in the way.
     """
     if layer.pre.wide or layer.pre.frobenius == 0:
         return None
-    root = inverse_root(layer.pre.product)
+    product, cross, varies = layer.pre.product, layer.cross, layer.pre.squares > 0
+    if not varies.all():
+        product, cross = product[varies][:, varies], cross[varies]
+    root = inverse_root(product)
     if root is None or not 1 / float((root**2).sum()) > TOLERANCE**2 * layer.pre.frobenius:
         return None
-    return ((root @ layer.cross) ** 2).sum(axis=0)
+    return ((root @ cross) ** 2).sum(axis=0)
 
 
 def _explained(layer: Layer) -> Array:

@@ -10,7 +10,7 @@ Euclidean distances. In one dimension the sorted samples belong together. Otherw
 2. Else a few steps of Sinkhorn's iteration, still in float32, give rough prices. Subtracting prices changes
    all assignments by the same amount, and scipy's solver, which starts from prices of zero, then meets few
    conflicts: narrow, saturated layers take a third to a fifth of its time. Bad prices cost time, never
-   exactness.
+   exactness, so those of a similar pair of samples are a good start.
 
 Float32 has a narrow range, so rows far from 1 are first brought near it by a power of two, which changes no
 digit. The cost is summed in float64 from the coupling itself.
@@ -19,7 +19,7 @@ digit. The cost is summed in float64 from the coupling itself.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -58,20 +58,23 @@ class Coupling:
             else to the few percent that Sinkhorn's prices are good for.
         cost: The mean squared distance between partners.
         identity_cost: The same for the pairing that the rows came in.
+        prices: Sinkhorn's prices of the targets, shape ``(n,)``; None where there was no need of them.
     """
 
     partner: Rows
     shares: Rows
     cost: float
     identity_cost: float
+    prices: Rows | None = None
 
 
-def optimal_coupling(source: Rows, target: Rows) -> Coupling:
+def optimal_coupling(source: Rows, target: Rows, prices: Rows | None = None) -> Coupling:
     """Couple each row of ``source`` with one of ``target`` at the least mean squared distance.
 
     Args:
         source: Shape ``(n, d)``, float64, in main memory.
         target: Shape ``(n, d)``.
+        prices: Those of a coupling of nearly the same samples, if there is one. They save time.
 
     Example:
         >>> optimal_coupling(np.array([[0.0], [1.0]]), np.array([[3.0], [0.0]])).partner
@@ -81,10 +84,16 @@ def optimal_coupling(source: Rows, target: Rows) -> Coupling:
         return _sorted_coupling(source[:, 0], target[:, 0])
     unit = _unit(source, target)
     if unit == 1:
-        return _coupling(source, target)
-    found = _coupling(source / unit, target / unit)
+        return _coupling(source, target, prices)
     square = unit**2
-    return Coupling(found.partner, found.shares * square, found.cost * square, found.identity_cost * square)
+    found = _coupling(source / unit, target / unit, None if prices is None else prices / square)
+    return Coupling(
+        partner=found.partner,
+        shares=found.shares * square,
+        cost=found.cost * square,
+        identity_cost=found.identity_cost * square,
+        prices=None if found.prices is None else found.prices * square,
+    )
 
 
 def _unit(source: Rows, target: Rows) -> float:
@@ -94,31 +103,34 @@ def _unit(source: Rows, target: Rows) -> float:
     return 1.0 if abs(exponent) <= MODERATE else math.ldexp(1.0, exponent)
 
 
-def _coupling(source: Rows, target: Rows) -> Coupling:
+def _coupling(source: Rows, target: Rows, prices: Rows | None) -> Coupling:
     """The same for two features or more, with entries that float32 can square."""
     n, d = source.shape
     own = _squared_lengths(source - target)
     identity = Coupling(np.arange(n), own, *[float(own.mean())] * 2)
-    contested = n**2
+    contested, distances, found = n**2, None, None
     if d >= WIDE:
         leading = int(d * LEADING)
         contested = _contested(_lower_bounds(source, target, leading), leading + 1, own, source, target)
-    prices: Rows = np.zeros(n)
     if contested > FEW * n:
-        rough = _distances(source, target, np.float32)
-        contested = _contested(rough, d, own, source, target)
+        # Where bounds did not do, the solver is likely to be needed, and with it distances in float64.
+        distances = _distances(source, target, np.float64 if d >= WIDE else np.float32)
+        contested = _contested(distances, d, own, source, target)
         if contested > FEW * n:
-            prices = _prices(rough)
-        del rough
+            found = _prices(distances.astype(np.float32, copy=False), prices)
     if contested == 0:
         return identity
-    distances = _distances(source, target, prices=prices)
+    if distances is None or distances.dtype != np.float64:
+        distances = _distances(source, target)
+    if found is not None:
+        distances -= found
     partner = linear_sum_assignment(distances)[1]
     cost = coupling_cost(source, target[partner])
     # The solver's choice among nearly equal couplings rests on rounded distances.
     if cost >= identity.cost:
-        return identity
-    return Coupling(partner, distances.min(axis=1) + prices, cost, identity.cost)
+        return replace(identity, prices=found)
+    shares = distances.min(axis=1) + (0.0 if found is None else found)
+    return Coupling(partner, shares, cost, identity.cost, found)
 
 
 def _sorted_coupling(source: Rows, target: Rows) -> Coupling:
@@ -148,17 +160,17 @@ def _squared_lengths(rows: Rows) -> Rows:
     return lengths
 
 
-def _distances(source: Rows, target: Rows, dtype: type = np.float64, prices: Rows | float = 0.0) -> Rows:
-    """Squared distances between all rows, less the prices of the targets.
+def _distances(source: Rows, target: Rows, dtype: type = np.float64) -> Rows:
+    """Squared distances between all rows.
 
-    Expanded into one product of matrices, ``(x, |x|^2, 1) . (-2 y, 1, |y|^2 - price)``: fit for choosing
-    partners, not for their distance.
+    Expanded into one product of matrices, ``(x, |x|^2, 1) . (-2 y, 1, |y|^2)``: fit for choosing partners, not
+    for their distance.
     """
     n, d = source.shape
     left, right = np.ones((2, n, d + 2), dtype=dtype)
     left[:, :d], right[:, :d] = source, target
     right[:, :d] *= -2
-    left[:, d], right[:, d + 1] = _squared_lengths(source), _squared_lengths(target) - prices
+    left[:, d], right[:, d + 1] = _squared_lengths(source), _squared_lengths(target)
     distances: Rows = left @ right.T
     return distances
 
@@ -189,7 +201,7 @@ def _contested(rough: Rows, width: int, own: Rows, source: Rows, target: Rows) -
     and all others are looked at again.
 
     Args:
-        rough: Squared distances, or lower bounds of them, in float32, shape ``(n, n)``.
+        rough: Squared distances, or lower bounds of them, in float32 or better, shape ``(n, n)``.
         width: Number of features that they were made from.
         own: The squared distance of each pair in the identity coupling, float64.
         source: Shape ``(n, d)``, float64.
@@ -244,14 +256,19 @@ def _exact(source: Rows, target: Rows, rows: Rows, columns: Rows) -> Rows:
     return np.concatenate([np.empty(0), *distances])
 
 
-def _prices(rough: Rows) -> Rows:
-    """Prices of the targets at which each is wanted about equally: Sinkhorn's potentials, roughly."""
+def _prices(rough: Rows, start: Rows | None) -> Rows:
+    """Prices of the targets at which each is wanted about equally: Sinkhorn's potentials, roughly.
+
+    Args:
+        rough: Squared distances in float32, shape ``(n, n)``.
+        start: Prices that should be near; only the finest smoothing is needed then.
+    """
     n = len(rough)
     scale = np.trace(rough) / n
-    prices: Rows = np.zeros(n, dtype=np.float32)
+    prices: Rows = np.zeros(n, dtype=np.float32) if start is None else start.astype(np.float32)
     kernel = np.empty_like(rough)
     with np.errstate(all="ignore"):
-        for smoothing, steps in SMOOTHING:
+        for smoothing, steps in SMOOTHING if start is None else SMOOTHING[-1:]:
             width = np.float32(smoothing * scale)
             np.subtract(rough, prices, out=kernel)
             kernel -= kernel.min(axis=1)[:, None]
@@ -264,4 +281,4 @@ def _prices(rough: Rows) -> Rows:
             if not np.isfinite(step).all():
                 break
             prices = step
-    return prices
+    return prices.astype(np.float64)

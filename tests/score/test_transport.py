@@ -29,7 +29,7 @@ KINDS = ["unrelated", "near", "saturated", "duplicates", "far from zero", "equal
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize(("n", "d"), [(2, 2), (60, 1), (300, 3), (200, 40)])
+@pytest.mark.parametrize(("n", "d"), [(2, 2), (60, 1), (300, 3), (200, 40), (100, 300)])
 def test_cost_is_scipys_and_pots(kind, n, d):
     source, target = clouds(kind, n, d)
     coupling = optimal_coupling(source, target)
@@ -79,8 +79,10 @@ def test_a_swap_too_small_for_float32_is_seen(seed):
 def test_bad_prices_cost_time_but_not_exactness(monkeypatch):
     source, target = clouds("saturated", 150, 4)
     expected = coupling_cost(source, target[optimal_coupling(source, target).partner])
-    noise = np.random.default_rng(1).normal(size=150).astype(np.float32)
-    monkeypatch.setattr(transport, "_prices", lambda rough: noise)
+    noise = np.random.default_rng(1).normal(size=150)
+    partner = optimal_coupling(source, target, noise).partner  # refined, then taken
+    assert coupling_cost(source, target[partner]) == pytest.approx(expected, rel=1e-13)
+    monkeypatch.setattr(transport, "_prices", lambda rough, start: noise)
     partner = optimal_coupling(source, target).partner
     assert coupling_cost(source, target[partner]) == pytest.approx(expected, rel=1e-13)
 
@@ -103,3 +105,15 @@ def test_a_power_of_two_changes_no_bit_of_coupling_or_shares(exponent):
     )
     np.testing.assert_array_equal(scaled.partner, plain.partner)
     np.testing.assert_array_equal(scaled.shares, plain.shares * 4.0**exponent)
+
+
+@pytest.mark.parametrize("kind", ["saturated", "unrelated"])
+@pytest.mark.parametrize("d", [4, 300])
+@pytest.mark.parametrize("exponent", [0, 90])
+def test_prices_of_a_similar_pair_change_no_partner(kind, d, exponent):
+    source, target = (rows * 2.0**exponent for rows in clouds(kind, 200, d))
+    first = optimal_coupling(source, target)
+    assert first.prices is not None
+    source = source * 1.01
+    again, cold = optimal_coupling(source, target, first.prices), optimal_coupling(source, target)
+    np.testing.assert_array_equal(again.partner, cold.partner)
