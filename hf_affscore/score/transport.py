@@ -58,7 +58,7 @@ class Coupling:
             else to the few percent that Sinkhorn's prices are good for.
         cost: The mean squared distance between partners.
         identity_cost: The same for the pairing that the rows came in.
-        prices: Sinkhorn's prices of the targets, shape ``(n,)``; None where there was no need of them.
+        prices: What the solver subtracted for each target, shape ``(n,)``; None where it was not needed.
     """
 
     partner: Rows
@@ -107,30 +107,30 @@ def _coupling(source: Rows, target: Rows, prices: Rows | None) -> Coupling:
     """The same for two features or more, with entries that float32 can square."""
     n, d = source.shape
     own = _squared_lengths(source - target)
-    identity = Coupling(np.arange(n), own, *[float(own.mean())] * 2)
-    contested, distances, found = n**2, None, None
+    identity = Coupling(np.arange(n), own, cost=float(own.mean()), identity_cost=float(own.mean()))
+    contested, distances = math.inf, None
     if d >= WIDE:
         leading = int(d * LEADING)
-        contested = _contested(_lower_bounds(source, target, leading), leading + 1, own, source, target)
+        bounds = _lower_bounds(source, target, leading)
+        contested, found = _contested(bounds, leading + 1, own, source, target)
+        del bounds
     if contested > FEW * n:
         # Where bounds did not do, the solver is likely to be needed, and with it distances in float64.
         distances = _distances(source, target, np.float64 if d >= WIDE else np.float32)
-        contested = _contested(distances, d, own, source, target)
+        contested, found = _contested(distances, d, own, source, target)
         if contested > FEW * n:
             found = _prices(distances.astype(np.float32, copy=False), prices)
     if contested == 0:
         return identity
     if distances is None or distances.dtype != np.float64:
         distances = _distances(source, target)
-    if found is not None:
-        distances -= found
+    distances -= found
     partner = linear_sum_assignment(distances)[1]
     cost = coupling_cost(source, target[partner])
     # The solver's choice among nearly equal couplings rests on rounded distances.
     if cost >= identity.cost:
         return replace(identity, prices=found)
-    shares = distances.min(axis=1) + (0.0 if found is None else found)
-    return Coupling(partner, shares, cost, identity.cost, found)
+    return Coupling(partner, distances.min(axis=1) + found, cost, identity.cost, found)
 
 
 def _sorted_coupling(source: Rows, target: Rows) -> Coupling:
@@ -191,14 +191,15 @@ def _lower_bounds(source: Rows, target: Rows, leading: int) -> Rows:
     return _distances(shortened(source), shortened(target), np.float32)
 
 
-def _contested(rough: Rows, width: int, own: Rows, source: Rows, target: Rows) -> int:
-    """How many pairs stand in the way of the identity coupling; 0 where it is shown to be optimal.
+def _contested(rough: Rows, width: int, own: Rows, source: Rows, target: Rows) -> tuple[int, Rows]:
+    """How many pairs stand in the way of the identity coupling, 0 where it is shown to be optimal; and prices.
 
     It is optimal if at some prices no row prefers another partner.
 
     Row i would change to partner j if ``c_ij + price_i - price_j < c_ii``. Pairs for which float32 cannot
     rule that out are computed exactly, prices are lowered until these pairs are content (Bellman and Ford),
-    and all others are looked at again.
+    and all others are looked at again. Where that has no end, one step of it still makes prices at which the
+    solver meets fewer conflicts than at none.
 
     Args:
         rough: Squared distances, or lower bounds of them, in float32 or better, shape ``(n, n)``.
@@ -212,27 +213,29 @@ def _contested(rough: Rows, width: int, own: Rows, source: Rows, target: Rows) -
     # A bound of the rounding error of width + 2 products in float32, whose sizes add up to twice the largest.
     doubt = 2 * (width + 16) * 2.0**-24 * largest
     content = -1e-14 * own.mean()
-    prices = own / 2
+    prices = better = own / 2
     known, gains = np.empty(0, dtype=np.intp), np.empty(0)
     for _ in range(ROUNDS):
         candidates = _tempted(rough, prices.astype(np.float32), (own - prices + doubt).astype(np.float32))
         if len(candidates) > PAIRS * n:
-            return len(candidates)
+            return len(candidates), better
         new = np.setdiff1d(candidates, known, assume_unique=True)
         known = np.concatenate([known, new])
         rows, columns = np.divmod(known, n)
         found = _exact(source, target, *np.divmod(new, n)) - own[new // n]
         gains = np.concatenate([gains, found])
         if (gains + prices[rows] - prices[columns] >= content).all():
-            return 0
-        for _ in range(SWEEPS):
-            before = prices.copy()
-            np.minimum.at(prices, columns, prices[rows] + gains)
+            return 0, prices
+        for sweep in range(SWEEPS):
+            before = prices
+            prices = before.copy()
+            np.minimum.at(prices, columns, before[rows] + gains)
+            better = prices if sweep == 0 else better
             if (before - prices).max() <= -content:
                 break
         else:
             break
-    return len(known)
+    return len(known), better
 
 
 def _tempted(rough: Rows, prices: Rows, limits: Rows) -> Rows:
