@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 DEFAULT_BATCH_SIZE, DEFAULT_BATCH_SIZE_ON_ACCELERATORS = 8, 64
 
 #: How often free memory goes back to the system: what a forward pass frees, the next one takes up at no cost.
-BATCHES_BETWEEN_RETURNS = 8
+BATCHES_BETWEEN_RETURNS = 16
 
 Item = tuple[int, Any]  # position in the stream, encoded image
 

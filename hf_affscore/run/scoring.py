@@ -69,7 +69,7 @@ class Scorer:
         return Scoring(work, self._world)
 
     def _score(
-        self, number: int, place: int, site: Site, batches: Mapping[int, Pair], num_batches: int
+        self, number: int, place: int, site: Site, batches: dict[int, Pair], num_batches: int
     ) -> tuple[int, Site, Columns]:
         """One site, in one thread; from the journal where an interrupted run had it."""
         columns = self._journal.load_layer(number, place)
@@ -81,11 +81,12 @@ class Scorer:
             self._progress.update()
         return place, site, columns
 
-    def _columns(self, batches: Mapping[int, Pair], num_batches: int) -> Columns:
+    def _columns(self, batches: dict[int, Pair], num_batches: int) -> Columns:
         reason = defect(batches, num_batches)
         if reason is not None:
             return {"skipped": reason}
         layer = SiteFeatures.join(batches)
+        batches.clear()  # the rows, twice in memory otherwise
         numbers = score_layer(
             layer.pre,
             layer.post,

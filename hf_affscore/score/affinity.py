@@ -143,7 +143,7 @@ class Solution:
 
 
 def solve(
-    layer: Layer, *, shrinkage: bool, regularization: Regularization, like: Solution | None = None
+    layer: Layer, *, shrinkage: bool, regularization: Regularization, prices: Rows | None = None
 ) -> Solution:
     """Map and coupling of rows that have passed :func:`~hf_affscore.score.arrays.defect`.
 
@@ -151,9 +151,8 @@ def solve(
         layer: The rows.
         shrinkage: See :func:`affinity_score`, as for ``regularization``.
         regularization: Of both covariances.
-        like: The same layer solved with other covariances, if there is one: its prices save time.
+        prices: Those of the same layer's coupling with other covariances, if there is one: they save time.
     """
-    prices = None if like is None else like.coupling.prices
     pre = Gaussian.fit(layer.pre, shrinkage=shrinkage, regularization=regularization)
     post = Gaussian.fit(layer.post, shrinkage=shrinkage, regularization=regularization)
     total = post.total_variance
@@ -172,6 +171,7 @@ def solve(
         if rounding(solution) <= NEGLIGIBLE:
             break
         prices = coupling.prices
+        del mapped, coupling  # the next map takes as much memory again
     return replace(solution, flag="constant input") if layer.pre.total == 0 else solution
 
 

@@ -144,7 +144,7 @@ def triangular_factor(matrix: Array) -> Array:
 def symmetric_pencil(first: Array, second: Array) -> tuple[Array, Array] | None:
     """The w, ascending, and V with ``V.T @ first @ V == diag(w)`` and ``V @ V.T == second``.
 
-    None where rounding leaves ``second`` not positive definite.
+    None where rounding leaves ``second`` not positive definite. Both may be overwritten.
     """
     if not is_torch(first):
         return lapack.symmetric_pencil(first, second)

@@ -139,19 +139,21 @@ class Gaussian:
         """
         basis, spectrum = found.basis, found.spectrum
         coordinates = self.sample.centred @ basis
-        product = self.weight * (coordinates.T @ coordinates) + self.ridge * (basis.T @ basis)
-        unit = identity(basis)
-        sums = spectrum[:, None] + spectrum
+        product = self.weight * (coordinates.T @ coordinates)
+        del coordinates
+        product += self.ridge * (basis.T @ basis)
         inner = namespace(basis).diag(1 / spectrum)
-        misfit = product / (spectrum[:, None] * spectrum) - unit
+        misfit = product / (spectrum[:, None] * spectrum)
         for _ in range(STEPS):
+            misfit[diagonal(misfit)] -= 1
             worst = float(abs(misfit).max())
             if not worst <= LOST:
                 return None
-            inner = inner - misfit / sums
+            misfit /= spectrum[:, None] + spectrum
+            inner -= misfit
             if worst <= SETTLED:
                 return LinearMap(basis, spectrum, inner)
-            misfit = inner @ product @ inner - unit
+            misfit = inner @ product @ inner
         return None
 
     def _map_from_roots(self, other: Gaussian) -> LinearMap:

@@ -24,8 +24,8 @@ def symmetric_pencil(first: Matrix, second: Matrix) -> tuple[Matrix, Matrix] | N
     two thirds of the time of a Cholesky factor, two products and an eigendecomposition by numpy.
 
     Args:
-        first: Symmetric, shape ``(d, d)``.
-        second: Symmetric and positive definite.
+        first: Symmetric, shape ``(d, d)``, contiguous. It becomes V: matrices of wide layers are large.
+        second: Symmetric and positive definite, contiguous; overwritten.
 
     Returns:
         w of shape ``(d,)`` and V of shape ``(d, d)``; None where ``second`` is not positive definite to
@@ -38,14 +38,13 @@ def symmetric_pencil(first: Matrix, second: Matrix) -> tuple[Matrix, Matrix] | N
                [0., 2.]]))
     """
     d = len(first)
-    vectors, factor = np.array(first, order="C"), np.array(second, order="C")
     values = np.empty(d)
     work, integers = np.empty(1 + 6 * d + 2 * d * d), np.empty(3 + 5 * d, dtype=np.intc)
     failed = _call(
         "dsygvd",
-        *(3, b"V", b"L", d, vectors, d, factor, d, values, work, len(work), integers, len(integers)),
+        *(3, b"V", b"L", d, first, d, second, d, values, work, len(work), integers, len(integers)),
     )
-    return None if failed else (values, vectors.T)
+    return None if failed else (values, first.T)
 
 
 def inverse_of_lower(factor: Matrix) -> Matrix:

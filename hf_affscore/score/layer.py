@@ -82,13 +82,15 @@ def score_layer(
             solution.identity_coupling_score,
         ]
         record = dict(zip(SCORES, scores, strict=True))
+        flag, prices = solution.flag, solution.coupling.prices
+        del solution  # as large as the layer itself
         if shrinkage:
-            shrunk = solve(layer, shrinkage=True, regularization=regularization, like=solution)
+            shrunk = solve(layer, shrinkage=True, regularization=regularization, prices=prices)
             record |= dict(zip(SHRUNK, [shrunk.score], strict=True))
         if num_groups > 1:
             record |= dict(zip(GROUPS, _over_groups(layer, num_groups, regularization), strict=True))
         record |= {name: function(layer) for name, function in STATISTICS.items()}
-    return {**record, "interval_reason": trust.flag, "reason": solution.flag}
+    return {**record, "interval_reason": trust.flag, "reason": flag}
 
 
 def _over_groups(layer: Layer, num_groups: int, regularization: Regularization) -> tuple[float, float]:
