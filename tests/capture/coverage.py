@@ -219,7 +219,7 @@ def examined(library: str, log: Path, processes: int) -> Iterator[Result]:
     missing = [a for a in architectures if (a.library, a.name) not in known]
     _waiting[:] = missing  # before the fork: builders, made on the spot, need not travel to the processes
     with multiprocessing.get_context("fork").Pool(processes) as pool, log.open("a", encoding="utf-8") as file:
-        for result in pool.imap(_examine_waiting, range(len(missing))):
+        for result in pool.imap_unordered(_examine_waiting, range(len(missing))):
             known[result.library, result.name] = result
             print(json.dumps(vars(result)), file=file, flush=True)
             print(result, file=sys.stderr, flush=True)

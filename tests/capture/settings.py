@@ -53,6 +53,9 @@ _PP_LCNET = {
     ],
 }
 
+#: On an image without corners every pixel is one, and attention between all of them takes half an hour.
+_FEW_KEYPOINTS = {"keypoint_detector_config": {"model_type": "superpoint", "max_keypoints": 64}}
+
 #: What a default configuration leaves out, as published checkpoints set it.
 SETTINGS: dict[str, dict[str, Any]] = {
     "AyaVision": {"vision_config": {**_SO400M, "patch_size": 14, "image_size": 364}},
@@ -64,6 +67,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "deepstack_layer_map": [[-19, 9], [-13, 6], [-7, 3], [-1, 0]],
         "downsample_rate": "4/8",
     },
+    "LightGlue": _FEW_KEYPOINTS,
+    "SuperGlue": _FEW_KEYPOINTS,
     "LwDetrForObjectDetection": {"projector_scale_factors": [1.0], "num_feature_levels": 1},
     "LwDetrModel": {"projector_scale_factors": [1.0], "num_feature_levels": 1},
     "PerceiverForImageClassificationFourier": {"d_model": 261, "num_cross_attention_heads": 1},

@@ -1,5 +1,6 @@
 """Any number of processes, any interruption, any length: the same signature."""
 
+import io
 import itertools
 import json
 import os
@@ -419,3 +420,18 @@ def test_a_checkpoint_is_spread_and_rounded_as_asked():
     rounded = ha.analyze(DEMO_MODEL, DEMO_DATASET, num_samples=32, dtype="bfloat16")
     assert rounded.metadata["model"]["dtype"] == "bfloat16"
     np.testing.assert_allclose(rounded.scores, plain.scores, atol=0.1)
+
+
+def test_a_clock_that_goes_backwards_changes_the_progress_line_only(cache, monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    plain = ha.analyze(DEMO_MODEL, "noise", num_samples=64, cache=False, progress=False)
+    minutes = itertools.count()
+    monkeypatch.setattr("tqdm.std.time", lambda: 1e9 - 60 * next(minutes))
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    shown = ha.analyze(DEMO_MODEL, "noise", num_samples=64)
+    assert "64" in sys.stderr.getvalue()
+    assert next(minutes) > 2
+    assert shown.rows == plain.rows
