@@ -225,6 +225,7 @@ INPUTS: dict[str, Inputs] = {
     "Glm5NextVision": _packed("hidden_states"),
     "GlmImageVision": _packed(),
     "GlmOcrVision": _packed("hidden_states"),
+    "HYV4VLVision": _packed(),
     "HunYuanVLVision": _packed(),
     "HyperCLOVAXVisionV2Model": _packed(),
     "Inkling2Vision": _tiles,
