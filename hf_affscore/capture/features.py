@@ -6,10 +6,11 @@ any process, or from the journal of an interrupted run, and the rows still come 
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -69,6 +70,22 @@ class SiteFeatures:
         )
 
 
+class _InFile(NamedTuple):
+    """A summary whose rows are in the temporary file.
+
+    Attributes:
+        offset: Of their first byte.
+        shape: ``(n, d)``.
+        dtype: float32 or float64.
+        near_zero: See :class:`~hf_affscore.capture.summary.Summary`.
+    """
+
+    offset: int
+    shape: tuple[int, ...]
+    dtype: np.dtype[np.floating]
+    near_zero: npt.NDArray[np.float64]
+
+
 class Features:
     """What one process has collected.
 
@@ -81,7 +98,7 @@ class Features:
         self.num_batches = 0
         self._memory = memory_limit
         self._file: IO[bytes] | None = None
-        self._sites: dict[Site, dict[int, Pair]] = {}
+        self._sites: dict[Site, dict[int, tuple[Summary | _InFile, Summary | _InFile]]] = {}
         self._shelves: defaultdict[Site, _Shelf] = defaultdict(_Shelf)
         self._first: dict[Site, FirstSeen] = {}
 
@@ -100,9 +117,22 @@ class Features:
         return dict(self._first)
 
     def take(self, site: Site) -> dict[int, Pair]:
-        """The batches of one site; the store forgets them."""
+        """The batches of one site; the store forgets them.
+
+        Rows in the file stay there until they are looked at: they are views of one mapping for the whole site,
+        since a mapping of each batch would need as many open files.
+        """
         self._shelves.pop(site, None)
-        return self._sites.pop(site, {})
+        file: Any = None if self._file is None else np.memmap(self._file, dtype=np.uint8, mode="r")
+
+        def summary(side: Summary | _InFile) -> Summary:
+            if isinstance(side, Summary):
+                return side
+            rows = np.frombuffer(file, side.dtype, math.prod(side.shape), side.offset).reshape(side.shape)
+            return Summary(rows, side.near_zero)
+
+        kept = self._sites.pop(site, {})
+        return {start: (summary(pre), summary(post)) for start, (pre, post) in kept.items()}
 
     def close(self) -> None:
         """Let go of the temporary file."""
@@ -111,21 +141,20 @@ class Features:
         if self._file is not None:
             self._file.close()
 
-    def _stored(self, site: Site, summary: Summary) -> Summary:
-        """The summary, its rows in memory or, past the limit, in the file."""
+    def _stored(self, site: Site, summary: Summary) -> Summary | _InFile:
+        """The summary with its rows in memory or, past the limit, in the file."""
         shelf = self._shelves[site]
-        summary = replace(summary, near_zero=shelf.keep(summary.near_zero))
+        near_zero = shelf.keep(summary.near_zero)
         self._memory -= summary.rows.nbytes
         if self._memory >= 0:
-            return replace(summary, rows=shelf.keep(summary.rows))
+            return Summary(shelf.keep(summary.rows), near_zero)
         if self._file is None:
             self._file = tempfile.TemporaryFile(prefix="hf-affscore-")  # noqa: SIM115 - closed by close()
+        rows = np.ascontiguousarray(summary.rows)
         offset = self._file.seek(0, 2)
-        self._file.write(np.ascontiguousarray(summary.rows).tobytes())
+        self._file.write(rows.tobytes())
         self._file.flush()
-        rows = summary.rows
-        mapped: Any = np.memmap(self._file, dtype=rows.dtype, mode="r", offset=offset, shape=rows.shape)
-        return replace(summary, rows=mapped)
+        return _InFile(offset, rows.shape, rows.dtype, near_zero)
 
 
 class _Shelf:
