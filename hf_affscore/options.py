@@ -101,7 +101,7 @@ class Options:
         None, "access token for the Hub; default: the one you logged in with", recorded=False
     )
     memory_limit: float = _option(
-        4.0, "rows beyond this go to a temporary file", metavar="GIGABYTES", recorded=False
+        0.1, "rows beyond this go to a temporary file", metavar="GIGABYTES", recorded=False
     )
     cache: bool = _option(
         True, "take up an interrupted analysis, and give a finished one at once", recorded=False

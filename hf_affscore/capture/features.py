@@ -91,7 +91,8 @@ class Features:
 
     Args:
         memory_limit: Bytes of rows to keep in memory; what comes after goes to a temporary file without a
-            name, which the system removes when the process ends, however it ends.
+            name, which the system removes when the process ends, however it ends. Where there is no room for
+            it, memory has to do.
     """
 
     def __init__(self, memory_limit: float = float("inf")) -> None:
@@ -123,7 +124,10 @@ class Features:
         since a mapping of each batch would need as many open files.
         """
         self._shelves.pop(site, None)
-        file: Any = None if self._file is None else np.memmap(self._file, dtype=np.uint8, mode="r")
+        kept = self._sites.pop(site, {})
+        file: Any = self._file
+        if any(isinstance(side, _InFile) for pair in kept.values() for side in pair):
+            file = np.memmap(file, dtype=np.uint8, mode="r")
 
         def summary(side: Summary | _InFile) -> Summary:
             if isinstance(side, Summary):
@@ -131,7 +135,6 @@ class Features:
             rows = np.frombuffer(file, side.dtype, math.prod(side.shape), side.offset).reshape(side.shape)
             return Summary(rows, side.near_zero)
 
-        kept = self._sites.pop(site, {})
         return {start: (summary(pre), summary(post)) for start, (pre, post) in kept.items()}
 
     def close(self) -> None:
@@ -148,12 +151,17 @@ class Features:
         self._memory -= summary.rows.nbytes
         if self._memory >= 0:
             return Summary(shelf.keep(summary.rows), near_zero)
-        if self._file is None:
-            self._file = tempfile.TemporaryFile(prefix="hf-affscore-")  # noqa: SIM115 - closed by close()
         rows = np.ascontiguousarray(summary.rows)
-        offset = self._file.seek(0, 2)
-        self._file.write(rows.tobytes())
-        self._file.flush()
+        try:
+            if self._file is None:
+                self._file = tempfile.TemporaryFile(prefix="hf-affscore-", buffering=0)  # noqa: SIM115
+            offset = self._file.seek(0, 2)
+            whole = self._file.write(rows.tobytes()) == rows.nbytes
+        except OSError:
+            whole = False
+        if not whole:  # no room: what is in memory already shows that it can be had
+            self._memory = math.inf
+            return Summary(shelf.keep(rows), near_zero)
         return _InFile(offset, rows.shape, rows.dtype, near_zero)
 
 

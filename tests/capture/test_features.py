@@ -1,6 +1,7 @@
 """Rows kept batch by batch, in memory and in a file, come back as they were."""
 
 import os
+import resource
 
 import numpy as np
 import pytest
@@ -54,3 +55,19 @@ def test_a_long_run_needs_no_more_open_files_than_a_short_one():
     del taken
     features.close()
     assert open_files() == before
+
+
+@pytest.mark.parametrize("written", [0, 1_000])
+def test_a_full_disk_leaves_the_rows_in_memory(written):
+    features = Features(0)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (written, before[1]))  # as a disk that fills up
+    try:
+        for start in range(20):
+            features.add(start, batch(start, np.float32))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    taken = features.take(SITES[1])
+    for start in range(20):
+        np.testing.assert_array_equal(taken[start][1].rows, batch(start, np.float32)[1][2].rows)
+    features.close()
