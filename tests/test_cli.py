@@ -191,3 +191,19 @@ def test_characters_that_a_terminal_lacks_do_not_stop_the_output(tmp_path):
     code = "from hf_affscore.cli import _prepare_stdout; _prepare_stdout(); print('\\u2500x')"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
     assert done.stdout == "?x\n"
+
+
+def test_an_interrupted_command_has_its_exit_code_whatever_happens_while_python_ends():
+    code = (
+        "import os, signal, sys\n"
+        "from types import SimpleNamespace\n"
+        "from hf_affscore import cli\n"
+        "def run(arguments): raise KeyboardInterrupt\n"
+        "class Late:\n"
+        "    def __del__(self, kill=os.kill, pid=os.getpid()): kill(pid, 2)\n"
+        "late = Late()\n"
+        "cli.parser = lambda: SimpleNamespace(parse_args=lambda argv: SimpleNamespace(run=run))\n"
+        "cli.main([])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "\nhf-affscore: interrupted\n")
