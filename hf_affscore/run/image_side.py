@@ -44,10 +44,11 @@ class ImageSide:
 
     def __call__(self, inputs: dict[str, torch.Tensor]) -> Any:
         """Run on a batch of inputs by name, of which those that it does not take are left out."""
-        if not self.by_name:
-            return self.run(inputs[PIXELS])
         accepted = _parameters(getattr(self.run, "forward", self.run))
         named = {name: value for name, value in inputs.items() if name in accepted}
+        if not self.by_name and PIXELS in inputs:
+            named.pop(PIXELS, None)
+            return self.run(inputs[PIXELS], **named)
         return self.run(**(named or inputs))  # one that names none of them passes on them all, as PEFT's does
 
 

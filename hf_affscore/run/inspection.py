@@ -201,10 +201,15 @@ def _batch(model: nn.Module, inputs: Any, like: torch.Tensor) -> dict[str, torch
     if inputs is None:
         inputs = torch.zeros(BATCH_SIZE, *image_shape(model), device=like.device, dtype=like.dtype)
     named = dict(inputs) if isinstance(inputs, Mapping) else {PIXELS: inputs}
-    wrong = [name for name, value in named.items() if not isinstance(value, torch.Tensor) or value.ndim == 0]
-    if wrong or not named:
+    usable = {
+        name: isinstance(name, str) and isinstance(value, torch.Tensor) and value.ndim > 0 and len(value) > 0
+        for name, value in named.items()
+    }
+    if not named or not all(usable.values()):
+        wrong = ", ".join(str(name) for name, fits in usable.items() if not fits)
         raise InputError(
-            f"inputs {', '.join(wrong) or '{}'}: expected a batch of pixels, or a dict of tensors."
+            f"inputs {wrong or '{}'}: expected a batch of pixels, or a dict of tensors by the names that the model "
+            "gives them, with an image at least."
         )
     return {name: value.to(like.device) for name, value in named.items()}
 

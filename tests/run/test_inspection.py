@@ -110,6 +110,25 @@ def test_what_cannot_be_inspected(model: object, error: type[Exception], sentenc
         ha.inspect(nn.ReLU(), inputs={"pixel_values": 3})
 
 
+class Masked(nn.Module):
+    def forward(self, image: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
+        return torch.relu(image) if mask is None else torch.relu(image * mask).sigmoid()
+
+
+def test_inputs_of_a_module_go_by_its_own_names() -> None:
+    image = torch.zeros(2, 3, 8, 8)
+    for inputs in (image, {"image": image}, {"pixel_values": image}):
+        assert [row.activation for row in ha.inspect(Masked(), inputs=inputs).rows] == ["relu"]
+    for name in ("image", "pixel_values"):
+        inspection = ha.inspect(Masked(), inputs={name: image, "mask": image})
+        assert [row.activation for row in inspection.rows] == ["relu", "sigmoid"]
+    with pytest.raises(ModelError, match="unexpected keyword argument 'nope'"):
+        ha.inspect(Masked(), inputs={"nope": image})
+    for bad in ({3: image}, torch.zeros(0, 3, 8, 8), {}):
+        with pytest.raises(InputError, match="expected a batch of pixels"):
+            ha.inspect(Masked(), inputs=bad)
+
+
 def test_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
     def run(*more: str) -> str:
         with pytest.raises(SystemExit) as done:
