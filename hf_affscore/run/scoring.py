@@ -52,17 +52,18 @@ class Scorer:
         sites = sorted(_earliest(seen).items(), key=lambda item: item[1])
         # Wide layers take longest: begun first, none is left over when the others are done.
         order = sorted(range(len(sites)), key=lambda place: -sites[place][1].width)
-        own = sum(self._world.owns(turn) for turn in range(len(order)))
+        owners = dealt([sites[place][1].width for place in order], self._world.size)
+        own = owners.count(self._world.rank)
         if self._progress is None:
             self._progress = bar(own, "Scores", "layer", enabled=self._options.progress)
         elif self._progress.total is not None:
             self._progress.total += own
         work: list[Future[tuple[int, Site, Columns]]] = []
-        for turn, place in enumerate(order):
+        for place, owner in zip(order, owners, strict=True):
             site, batches = sites[place][0], dict[int, Pair]()
             for part in self._world.gather(group.features.take(site)):
                 batches |= part
-            if self._world.owns(turn):
+            if owner == self._world.rank:
                 work.append(
                     self._threads.submit(self._score, number, place, site, batches, group.num_batches)
                 )
@@ -177,6 +178,23 @@ def _earliest(seen: Iterable[Mapping[Site, FirstSeen]]) -> dict[Site, FirstSeen]
         for site, first in sites.items():
             earliest[site] = min(earliest.get(site, first), first)
     return earliest
+
+
+def dealt(widths: Iterable[int], processes: int) -> list[int]:
+    """The process that scores each layer: whichever has least to do so far.
+
+    A layer takes about as long as its width squared, and a narrow one as long as one of 300 features.
+
+    Example:
+        >>> dealt([1280, 960, 960, 32, 32], 2)
+        [0, 1, 1, 0, 0]
+    """
+    loads = [0] * processes
+    owners = []
+    for width in widths:
+        owners.append(loads.index(min(loads)))
+        loads[owners[-1]] += width**2 + 300**2
+    return owners
 
 
 def _threads() -> int:

@@ -38,7 +38,7 @@ class World:
         return self.rank == 0
 
     def owns(self, number: int) -> bool:
-        """Whether a batch or a layer with this number is this process's work: they are dealt out in turn."""
+        """Whether the batch with this number is this process's work: they are dealt out in turn."""
         return number % self.size == self.rank
 
     def gather(self, value: T) -> list[T]:
