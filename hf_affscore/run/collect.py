@@ -11,13 +11,13 @@ import itertools
 import sys
 from collections.abc import Iterator, Sized
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from hf_affscore.capture import Capture, Selection
 from hf_affscore.capture.features import Features
-from hf_affscore.capture.sites import Site
+from hf_affscore.capture.sites import Site, SkippedCall
 from hf_affscore.capture.summary import Summarize, Summary
 from hf_affscore.errors import AffscoreError, ModelError
 from hf_affscore.options import Options
@@ -240,9 +240,10 @@ class Collector:
                 self._fits = len(positions) // 2
                 continue
             done += len(positions)
+        calls, uneven = _joined(pieces)
         batch = Batch(
-            calls=_joined(pieces),
-            skipped=list(itertools.chain.from_iterable(piece.skipped for piece in pieces)),
+            calls=calls,
+            skipped=[*itertools.chain.from_iterable(piece.skipped for piece in pieces), *uneven],
             num_images=count,
             undecodable=prepared.undecodable,
         )
@@ -277,21 +278,25 @@ class Collector:
         self._progress.update(images)
 
 
-def _joined(pieces: list[Capture[Summary]]) -> list[tuple[Site, Summary, Summary]]:
+def _joined(pieces: list[Capture[Summary]]) -> tuple[list[tuple[Site, Summary, Summary]], list[SkippedCall]]:
     """The calls of a batch that went through the model in pieces, as if it had gone in one.
 
-    A call that some pieces lack stays out; the batch then counts as without it.
+    A call that some pieces lack stays out; the batch then counts as without it. So does one whose pieces differ
+    in width, which is said.
     """
     if not pieces:
-        return []
+        return [], []
     first, *others = ({call.site: (call.pre, call.post) for call in piece.calls} for piece in pieces)
-    joined = []
+    joined, uneven = [], []
     for site, pair in first.items():
         pairs = [pair, *(other[site] for other in others if site in other)]
-        if len(pairs) == len(pieces):
+        widths = sorted({pre.rows.shape[1] for pre, _ in pairs} | {post.rows.shape[1] for _, post in pairs})
+        if len({(pre.rows.shape[1], post.rows.shape[1]) for pre, post in pairs}) > 1:
+            uneven.append(SkippedCall(site, f"its pooled width differs between batches: {widths}"))
+        elif len(pairs) == len(pieces):
             pre, post = (Summary.concatenate(side) for side in zip(*pairs, strict=True))
             joined.append((site, pre, post))
-    return joined
+    return joined, uneven
 
 
 def batch_size(options: Options, module: nn.Module) -> int:
@@ -307,17 +312,24 @@ def on_cpu(module: nn.Module) -> bool:
 
 @contextmanager
 def evaluating(module: nn.Module) -> Iterator[None]:
-    """Evaluation mode without gradients; every module gets its own training flag back.
+    """Evaluation mode without gradients or autocast; every module gets its own training flag back.
 
-    Only the flags are set: a module's own ``eval()`` may do more, such as adding an adapter into weights.
+    Only the flags are set: a module's own ``eval()`` may do more, such as adding an adapter into weights. The
+    precision is that of the weights, also inside an autocast region.
     """
     import torch
 
     training = [part for part in module.modules() if part.training]
     for part in training:
         part.training = False
+    kinds = {"cpu", *(parameter.device.type for parameter in module.parameters())}
     try:
-        with torch.no_grad():  # not inference_mode: what a module caches must stay fit for training
+        with (
+            torch.no_grad(),
+            ExitStack() as regions,
+        ):  # not inference_mode: what is cached must stay trainable
+            for kind in filter(torch.amp.is_autocast_available, kinds):
+                regions.enter_context(torch.autocast(kind, enabled=False))
             yield
     finally:
         for part in training:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from hf_affscore.capture import Capture, Selection, Site, SkippedCall, by_image, looked_for, pool
-from hf_affscore.errors import InputError, ModelError, NoActivationError
+from hf_affscore.errors import AffscoreError, InputError, ModelError, NoActivationError
 from hf_affscore.hub import failures_named
 from hf_affscore.options import Options, Pooling
 from hf_affscore.run.collect import evaluating
@@ -153,7 +153,9 @@ def _configuration(model: Any, options: Options) -> tuple[Any, str]:
                 token=options.token,
                 trust_remote_code=options.trust_remote_code,
             )
-    except (OSError, ValueError, KeyError, ImportError) as error:
+    except AffscoreError:
+        raise
+    except Exception as error:  # a configuration may hold anything
         raise ModelError(f"The configuration of {str(model)!r} could not be read: {error}") from error
     return config, str(model)
 
@@ -182,15 +184,13 @@ def _build(config: Any, device: str, options: Options) -> nn.Module:
 
     loader = model_class(config)
     try:
-        with torch.device(device):
+        with torch.device(device), torch.random.fork_rng(devices=[]):
             if hasattr(loader, "from_config"):
                 model = loader.from_config(config, trust_remote_code=options.trust_remote_code)
             else:
                 model = loader(config)
-    except (TypeError, ValueError, ImportError, RuntimeError, AttributeError) as error:
-        raise ModelError(
-            f"{type(config).__name__} does not build a model: {str(error).splitlines()[0]}"
-        ) from error
+    except Exception as error:  # a configuration may hold anything
+        raise ModelError(f"{type(config).__name__} does not build a model: {_said(error)}") from error
     return model.eval()  # type: ignore[no-any-return]
 
 
@@ -199,19 +199,33 @@ def _batch(model: nn.Module, inputs: Any, like: torch.Tensor) -> dict[str, torch
     import torch
 
     if inputs is None:
-        inputs = torch.zeros(BATCH_SIZE, *image_shape(model), device=like.device, dtype=like.dtype)
+        shape = image_shape(model)
+        if min(shape) < 1:
+            raise ModelError(
+                f"The model says it takes images of {shape}; expected channels, height and width."
+            )
+        inputs = torch.zeros(BATCH_SIZE, *shape, device=like.device, dtype=like.dtype)
     named = dict(inputs) if isinstance(inputs, Mapping) else {PIXELS: inputs}
     usable = {
-        name: isinstance(name, str) and isinstance(value, torch.Tensor) and value.ndim > 0 and len(value) > 0
+        name: isinstance(name, str)
+        and isinstance(value, torch.Tensor)
+        and value.ndim > 0
+        and len(value) > 0
+        and (like.is_meta or not value.is_meta)
         for name, value in named.items()
     }
     if not named or not all(usable.values()):
         wrong = ", ".join(str(name) for name, fits in usable.items() if not fits)
         raise InputError(
             f"inputs {wrong or '{}'}: expected a batch of pixels, or a dict of tensors by the names that the model "
-            "gives them, with an image at least."
+            "gives them, with an image at least, and with values where the model has weights."
         )
     return {name: value.to(like.device) for name, value in named.items()}
+
+
+def _said(error: Exception) -> str:
+    """The first line of what an error says, with its type where that is all there is."""
+    return f"{type(error).__name__}: {error}".splitlines()[0]
 
 
 def _run(model: nn.Module, name: str, batch: dict[str, torch.Tensor], options: Options) -> Inspection:
@@ -234,10 +248,12 @@ def _run(model: nn.Module, name: str, batch: dict[str, torch.Tensor], options: O
             Capture(model, width, selection) as seen,
         ):
             side(batch)
-    except (RuntimeError, TypeError, ValueError, IndexError, NotImplementedError, AttributeError) as error:
+    except AffscoreError:
+        raise
+    except Exception as error:  # a model may raise anything
         shapes = ", ".join(f"{key} {tuple(value.shape)}" for key, value in batch.items())
         raise (_NeedsValues if device == "meta" else ModelError)(
-            f"{type(model).__name__} failed on {shapes}: {error}. Pass inputs= of a size that fits."
+            f"{type(model).__name__} failed on {shapes}: {_said(error)}. Pass inputs= of a size that fits."
         ) from error
     selection.check_all_matched()
     rows, skipped = _records(seen, size)

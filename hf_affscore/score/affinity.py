@@ -29,6 +29,7 @@ Source: Bouniot et al., CVPR 2025, arXiv 2310.11439, equation 6. Everything is c
 from __future__ import annotations
 
 import math
+import numbers
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -156,7 +157,7 @@ def solve(
     pre = Gaussian.fit(layer.pre, shrinkage=shrinkage, regularization=regularization)
     post = Gaussian.fit(layer.post, shrinkage=shrinkage, regularization=regularization)
     total = post.total_variance
-    ridge = 0.0 if regularization == "relative" else regularization
+    ridge = 0.0 if regularization == "relative" else float(regularization)
     if total <= 2 * ridge * layer.post.shape[1]:
         source, target = pre.sample.centred, post.sample.centred
         mapped = to_host(source * 0)
@@ -194,8 +195,9 @@ def check_regularization(regularization: Regularization) -> None:
     """Raise InputError unless it is a finite number of at least 0, or ``"relative"``."""
     if regularization == "relative":
         return
-    number = isinstance(regularization, int | float) and not isinstance(regularization, bool)
-    if not number or not 0 <= regularization < LARGEST:
+    given: Any = regularization  # perhaps a number of numpy's
+    number = isinstance(given, numbers.Real) and not isinstance(given, bool)
+    if not number or not 0 <= given < LARGEST:
         raise InputError(
             f"regularization is {regularization!r}; expected a finite number of at least 0, or 'relative'."
         )

@@ -74,7 +74,7 @@ class Gaussian:
         if regularization == "relative":
             ridge += RELATIVE_RIDGE * (weight * sample.total / d + ridge)
         else:
-            ridge += regularization
+            ridge += float(regularization)
         return cls(sample, weight, ridge)
 
     @property

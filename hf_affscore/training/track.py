@@ -6,7 +6,7 @@ import os
 import random
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -256,21 +256,21 @@ def _not_writable(folder: Path, reason: str) -> SignatureError:
 
 @contextmanager
 def _without_autocast(module: nn.Module) -> Iterator[None]:
-    """The network in the precision of its weights, inside an autocast region and inside Accelerate's too.
+    """The network in the precision of its weights, also where mixed precision is asked for.
 
-    Where mixed precision is asked for, Accelerate replaces ``forward`` by one that opens a region of its own,
-    and keeps the original beside it.
+    Accelerate then replaces ``forward`` by one that opens an autocast region of its own, and keeps the original
+    beside it.
     """
-    kinds = {"cpu", *(parameter.device.type for parameter in module.parameters())}
     attributes: dict[str, Any] = vars(module)
     forward, original = attributes.get("forward"), attributes.get("_original_forward")
-    with ExitStack() as stack:
-        for kind in filter(torch.amp.is_autocast_available, kinds):
-            stack.enter_context(torch.autocast(kind, enabled=False))
-        if forward is not None and original is not None:
-            attributes["forward"] = original
-            stack.callback(attributes.update, {"forward": forward})
+    if forward is None or original is None:
         yield
+        return
+    attributes["forward"] = original
+    try:
+        yield
+    finally:
+        attributes["forward"] = forward
 
 
 @contextmanager

@@ -531,3 +531,27 @@ def test_scoring_does_not_wait_for_a_stream_that_is_left(monkeypatch):
     monkeypatch.setattr("time.sleep", lambda seconds: left.append((seconds, threading.current_thread())))
     ha.analyze(DEMO_MODEL, DEMO_DATASET, num_samples=4, cache=False)
     assert [thread for seconds, thread in left if seconds == 0.5] != [threading.main_thread()]
+
+
+def test_a_width_that_changes_from_pass_to_pass_is_skipped_with_its_reason():
+    class Uneven(nn.Module):
+        passes = 0
+
+        def forward(self, x):
+            self.passes += 1
+            return torch.tanh(x), torch.relu(x[:, : 2 + self.passes % 2])
+
+    images = torch.randn(24, 3, 8, 8)
+    sig = ha.analyze(Uneven(), images, num_samples=24, batch_size=8, cache=False)
+    assert [row.activation for row in sig.rows] == ["tanh"]
+    assert [(row.activation, row.reason) for row in sig.skipped] == [
+        ("relu", "its pooled width differs between batches: [2, 3]")
+    ]
+
+
+def test_an_autocast_region_around_it_does_not_change_the_scores():
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())
+    images = torch.randn(24, 3, 8, 8)
+    plain = ha.analyze(model, images, num_samples=24, cache=False)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert ha.analyze(model, images, num_samples=24, cache=False).rows == plain.rows

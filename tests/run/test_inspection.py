@@ -129,6 +129,43 @@ def test_inputs_of_a_module_go_by_its_own_names() -> None:
             ha.inspect(Masked(), inputs=bad)
 
 
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"model_type": "resnet", "hidden_act": "nope"},
+        {"model_type": "vit", "patch_size": 0},
+        {"model_type": "vit", "image_size": -5, "num_hidden_layers": 1},
+        {"model_type": "vit", "image_size": "big"},
+        None,
+    ],
+    ids=str,
+)
+def test_a_configuration_that_builds_nothing_is_a_sentence(config: object, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ModelError, match=r"does not build|could not be read|takes images of"):
+        ha.inspect(tmp_path)
+
+
+def test_random_numbers_are_left_as_they_were() -> None:
+    torch.manual_seed(0)
+    expected = torch.rand(3)
+    for model in (nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()), transformers.ResNetConfig()):
+        torch.manual_seed(0)
+        ha.inspect(model)
+        assert torch.equal(torch.rand(3), expected)
+
+
+def test_whatever_a_model_raises_is_a_sentence() -> None:
+    class Failing(nn.Module):
+        def forward(self, x: torch.Tensor) -> float:
+            return 1 / 0
+
+    with pytest.raises(ModelError, match="Failing failed on .*: ZeroDivisionError: division by zero"):
+        ha.inspect(Failing())
+    with pytest.raises(InputError, match="with values where the model has weights"):
+        ha.inspect(nn.Sequential(nn.Conv2d(3, 4, 3)), inputs=torch.zeros(2, 3, 8, 8, device="meta"))
+
+
 def test_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
     def run(*more: str) -> str:
         with pytest.raises(SystemExit) as done:

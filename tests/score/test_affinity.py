@@ -156,3 +156,9 @@ def test_what_cannot_be_read_as_rows_is_refused_in_a_sentence(unfit):
 def test_lazily_negated_tensors_are_read():
     lazy = torch.complex(torch.zeros(9), torch.arange(9.0)).conj().imag
     assert affinity_score(lazy, torch.arange(9.0)) == affinity_score(-torch.arange(9.0), torch.arange(9.0))
+
+
+def test_a_ridge_may_be_a_number_of_numpy():
+    x, ridge = np.arange(9.0), np.float32(1e-6)
+    one, other = (affinity_score(x, x**2, regularization=number) for number in (ridge, float(ridge)))
+    assert one == other
