@@ -33,6 +33,8 @@ import numbers
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from hf_affscore.errors import InputError
 from hf_affscore.score.arrays import LARGEST, Array, as_row_pair, defect, from_host, to_host
 from hf_affscore.score.gaussian import Gaussian, LinearMap, Regularization, compress
@@ -195,7 +197,7 @@ def check_regularization(regularization: Regularization) -> None:
     """Raise InputError unless it is a finite number of at least 0, or ``"relative"``."""
     if regularization == "relative":
         return
-    given: Any = regularization  # perhaps a number of numpy's
+    given: Any = regularization.item() if isinstance(regularization, np.generic) else regularization
     number = isinstance(given, numbers.Real) and not isinstance(given, bool)
     if not number or not 0 <= given < LARGEST:
         raise InputError(

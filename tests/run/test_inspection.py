@@ -160,7 +160,7 @@ def test_whatever_a_model_raises_is_a_sentence() -> None:
         def forward(self, x: torch.Tensor) -> float:
             return 1 / 0
 
-    with pytest.raises(ModelError, match="Failing failed on .*: ZeroDivisionError: division by zero"):
+    with pytest.raises(ModelError, match=r"Failing failed on .*: ZeroDivisionError: division by zero"):
         ha.inspect(Failing())
     with pytest.raises(InputError, match="with values where the model has weights"):
         ha.inspect(nn.Sequential(nn.Conv2d(3, 4, 3)), inputs=torch.zeros(2, 3, 8, 8, device="meta"))
