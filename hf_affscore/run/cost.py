@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from hf_affscore.options import Options
 from hf_affscore.run.collect import DEFAULT_BATCH_SIZE
 
 #: Seconds to score one layer, measured with shrinkage on two cores of an AMD EPYC: assignment of 2,048 rows,
@@ -21,7 +22,7 @@ class Cost:
     Attributes:
         num_samples: Images that this is for.
         weights_bytes: The weights, in float32.
-        rows_bytes: Pooled rows of all sites, in float32.
+        rows_bytes: Pooled rows of all sites, in float32; beyond the memory limit they lie in a file.
         pass_bytes: A forward pass of as many images as a CPU takes by default: four times the largest activation.
         flops_per_image: Floating point operations of convolutions, matrix products and attention.
         forward_seconds: All images, at the rate of a 3 x 3 convolution measured just now on the CPU; networks
@@ -39,8 +40,8 @@ class Cost:
 
     @property
     def memory_bytes(self) -> int:
-        """Weights, rows and a forward pass together."""
-        return self.weights_bytes + self.rows_bytes + self.pass_bytes
+        """Weights, a forward pass, and the rows that are kept in memory by default."""
+        return self.weights_bytes + self.pass_bytes + min(self.rows_bytes, int(Options().memory_limit * 1e9))
 
 
 def estimate(
