@@ -77,7 +77,9 @@ def test_two_processes(tmp_path):
     network = Network()
     network.load_state_dict(torch.load(tmp_path / "weights.pt", weights_only=True))
     alone = ha.track(network, sample(), num_samples=20, batch_size=4)()
-    assert first["last"] == first["tracked"] == alone.scores.tolist()
+    assert first["last"] == first["tracked"]
+    # This process may have another number of threads, and other roundings in float32.
+    assert first["last"] == pytest.approx(alone.scores.tolist(), abs=1e-6)
     assert first["error"].startswith("At step 0: Network failed on a batch")
     assert "cannot be saved" in first["unsaved"]
     assert len(list((tmp_path / "watched" / "affinity").iterdir())) == 4
