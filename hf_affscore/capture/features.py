@@ -16,13 +16,11 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from hf_affscore.capture.shelf import Shelf
 from hf_affscore.capture.summary import Summary, sparsity
 
 if TYPE_CHECKING:
     from hf_affscore.capture.sites import Site
-
-#: Batches that a block of memory has room for.
-BATCHES = 64
 
 #: Input and output of one site in one batch.
 Pair: TypeAlias = tuple[Summary, Summary]
@@ -100,7 +98,7 @@ class Features:
         self._memory = memory_limit
         self._file: IO[bytes] | None = None
         self._sites: dict[Site, dict[int, tuple[Summary | _InFile, Summary | _InFile]]] = {}
-        self._shelves: defaultdict[Site, _Shelf] = defaultdict(_Shelf)
+        self._shelves: defaultdict[Site, Shelf] = defaultdict(Shelf)
         self._first: dict[Site, FirstSeen] = {}
 
     def add(self, start: int, calls: Iterable[tuple[Site, Summary, Summary]]) -> None:
@@ -163,27 +161,6 @@ class Features:
             self._memory = math.inf
             return Summary(shelf.keep(rows), near_zero)
         return _InFile(offset, rows.shape, rows.dtype, near_zero)
-
-
-class _Shelf:
-    """The arrays of one site side by side, in blocks with room for many batches.
-
-    Left where they were made, between activations that are freed, small arrays would cut the heap into gaps
-    that no activation fits into again: the process would grow by the size of the activations with every few
-    batches.
-    """
-
-    def __init__(self) -> None:
-        self._free = np.empty(0, dtype=np.uint8)
-
-    def keep(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """A copy of ``array``, on the shelf."""
-        if array.nbytes > self._free.nbytes:
-            self._free = np.empty(BATCHES * array.nbytes, dtype=np.uint8)
-        place, self._free = self._free[: array.nbytes], self._free[array.nbytes :]
-        kept = place.view(array.dtype).reshape(array.shape)
-        kept[...] = array
-        return kept
 
 
 def defect(batches: Mapping[int, Pair], num_batches: int) -> str | None:

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from hf_affscore.capture.pooling import by_image, pool
+from hf_affscore.capture.shelf import Shelf
 from hf_affscore.capture.sites import Site
 from hf_affscore.options import Pooling
 
@@ -74,12 +75,14 @@ class Summarize:
         drawn = np.random.default_rng(seed).choice(num_samples, count, replace=False)
         self._measured = frozenset(drawn.tolist())
         self._images: Sequence[int] = ()
+        self._shelf = Shelf()
         self._draws: Tensor | None = None
         self._of_outputs: dict[Site, npt.NDArray[np.float64]] = {}  # shares known before the output is there
 
     def start(self, images: Sequence[int]) -> None:
         """Say which images are coming, by their number in the stream; what is drawn depends on that alone."""
         self._images = images
+        self._shelf = Shelf()
         self._of_outputs.clear()  # of calls that failed
         if self._pooling in ("positions", "tokens"):
             draws = [np.random.default_rng([self._seed, image]).random() for image in images]
@@ -93,7 +96,7 @@ class Summarize:
         """
         tensor, axis = by_image(tensor, len(self._images), site)
         rows = pool(tensor, self._pooling, len(self._images), channel_axis=axis, draws=self._draws)
-        return Summary(rows.cpu().numpy(), self._near_zero(tensor, site))
+        return Summary(self._shelf.keep(rows.cpu().numpy()), self._near_zero(tensor, site))
 
     def _near_zero(self, tensor: Tensor, site: Site) -> npt.NDArray[np.float64]:
         if site in self._of_outputs:
