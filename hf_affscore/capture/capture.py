@@ -25,8 +25,8 @@ from __future__ import annotations
 import sys
 import threading
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable
-from contextlib import ExitStack
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
@@ -51,10 +51,11 @@ class Capture(Generic[T]):
     """Context manager that summarises every activation call of the forward pass inside it.
 
     Args:
-        model: The model that will run. Not changed.
+        model: The model that will run, not changed; or :class:`Watched`, for many passes.
         summarize: Called with the input and then with the output of every activation, and its site. It must
             not keep the tensor itself, which the model may go on to overwrite. It may raise :class:`Skip`.
-        selection: Which calls are scored; every activation outside attention, unless said otherwise.
+        selection: Which calls are scored; every activation outside attention, unless said otherwise. That of
+            a :class:`Watched` is its own.
 
     Attributes:
         calls: What was captured, in execution order.
@@ -74,15 +75,15 @@ class Capture(Generic[T]):
 
     def __init__(
         self,
-        model: nn.Module,
+        model: nn.Module | Watched,
         summarize: Callable[[Tensor, Site], T],
         selection: Selection | None = None,
     ) -> None:
         self.calls: list[Call[T]] = []
         self.skipped: list[SkippedCall] = []
-        self._model = model
+        self._watched = model if isinstance(model, Watched) else Watched(model, selection)
         self._summarize = summarize
-        self._selection = selection or Selection()
+        self._selection = self._watched.selection
         self._layout = Layout()
         self._counts: Counter[tuple[str, str]] = Counter()
         self._running: list[_Frame[T]] = [_Frame(ROOT)]  # modules, outermost first
@@ -92,7 +93,6 @@ class Capture(Generic[T]):
         self._thread = threading.get_ident()
 
     def __enter__(self) -> Self:
-        _refuse_unwatchable(self._model)
         if getattr(_capturing, "on", False):
             raise InputError(
                 "Expected one capture at a time; this thread is inside another. Leave that first."
@@ -101,11 +101,7 @@ class Capture(Generic[T]):
         with ExitStack() as undo:
             _capturing.on = True
             undo.callback(setattr, _capturing, "on", False)
-            for path, module in self._model.named_modules():
-                before, after = self._hooks(path or ROOT, module)
-                undo.callback(module.register_forward_pre_hook(before, with_kwargs=True).remove)
-                # First in line, to see the module's own output; on errors too, to know where we are.
-                undo.callback(module.register_forward_hook(after, prepend=True, always_call=True).remove)
+            undo.enter_context(self._watched.by(self))
             if "torch._dynamo" in sys.modules:  # then something may be compiled
                 undo.enter_context(_uncompiled)
             undo.enter_context(_Functions(self))
@@ -121,41 +117,23 @@ class Capture(Generic[T]):
     ) -> None:
         self._undo.close()
 
-    def _hooks(self, path: str, module: nn.Module) -> tuple[Callable[..., None], Callable[..., None]]:
-        """What runs before and after a module; neither changes its input or output.
+    def _module_begins(self, module: _Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        frame: _Frame[T] = _Frame(module.path)
+        self._running.append(frame)
+        if self._composite is not None or module.activation is None:
+            return
+        frame.begun = self._begin(module.activation, "module", args, kwargs)
+        if not module.as_a_whole:
+            self._composite = frame
+            self._unwatched.enter_context(torch._C.DisableTorchFunction())
 
-        Calls from other threads, which may share the model, are none of this capture's business.
-        """
-        activation = of_module(module)
-        whole = activation is None and self._selection.is_asked_for(module, path)
-
-        def before(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            if threading.get_ident() != self._thread:
-                return
-            frame: _Frame[T] = _Frame(path)
-            self._running.append(frame)
-            if self._composite is not None:
-                return
-            if activation is not None:
-                dim = {"dim": module.dim} if activation.role == "gate" else {}
-                frame.begun = self._begin(activation, "module", args, {**kwargs, **dim})
-                self._composite = frame
-                self._unwatched.enter_context(torch._C.DisableTorchFunction())
-            elif whole:
-                asked = Activation(type(module).__name__, "activation")
-                frame.begun = self._begin(asked, "module", args, kwargs)
-
-        def after(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-            if threading.get_ident() != self._thread:
-                return
-            frame = self._running.pop()
-            if frame is self._composite:
-                self._composite = None
-                self._unwatched.close()
-            if frame.begun is not None:
-                self._end(frame.begun, output)
-
-        return before, after
+    def _module_ends(self, output: Any) -> None:
+        frame = self._running.pop()
+        if frame is self._composite:
+            self._composite = None
+            self._unwatched.close()
+        if frame.begun is not None:
+            self._end(frame.begun, output)
 
     def _begin(
         self, activation: Activation, kind: Kind, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -212,6 +190,95 @@ class Capture(Generic[T]):
             begun.reason = str(skip)
 
 
+class Watched:
+    """A model with hooks on its modules, which report to the capture that is on, if there is one.
+
+    A capture of a model puts them on and takes them off again; as a context around many captures they stay,
+    which saves that work in every pass. They change neither inputs nor outputs.
+
+    Args:
+        model: The model.
+        selection: Which calls are scored.
+
+    Raises:
+        ModelError: On entering; the model is scripted, or spreads over several threads.
+
+    Example:
+        >>> model = nn.Sequential(nn.Linear(4, 2), nn.ReLU())
+        >>> with Watched(model) as watched:
+        ...     for _ in range(2):
+        ...         with Capture(watched, lambda tensor, site: tuple(tensor.shape)) as seen:
+        ...             output = model(torch.ones(3, 4))
+        ...         print(seen.calls[0].post)
+        (3, 2)
+        (3, 2)
+    """
+
+    def __init__(self, model: nn.Module, selection: Selection | None = None) -> None:
+        self.selection = selection or Selection()
+        self._model = model
+        self._capture: Capture[Any] | None = None
+        self._hooks = ExitStack()
+        self._stays = False
+
+    def __enter__(self) -> Self:
+        self._hooks = self._hooked()
+        self._stays = True
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stays = False
+        self._hooks.close()
+
+    @contextmanager
+    def by(self, capture: Capture[Any]) -> Iterator[None]:
+        """Report to ``capture``; hooked up for that alone, unless hooked up already."""
+        with nullcontext() if self._stays else self._hooked():
+            self._capture = capture
+            try:
+                yield
+            finally:
+                self._capture = None
+
+    def _hooked(self) -> ExitStack:
+        """Hooks on all modules, which go with what is returned."""
+        _refuse_unwatchable(self._model)
+        with ExitStack() as undo:
+            for path, module in self._model.named_modules():
+                before, after = self._reporting(self._known(path or ROOT, module))
+                undo.callback(module.register_forward_pre_hook(before, with_kwargs=True).remove)
+                # First in line, to see the module's own output; on errors too, to know where we are.
+                undo.callback(module.register_forward_hook(after, prepend=True, always_call=True).remove)
+            return undo.pop_all()
+
+    def _known(self, path: str, module: nn.Module) -> _Module:
+        activation = of_module(module)
+        if activation is not None or not self.selection.is_asked_for(module, path):
+            return _Module(path, activation)
+        return _Module(path, Activation(type(module).__name__, "activation"), as_a_whole=True)
+
+    def _reporting(self, known: _Module) -> tuple[Callable[..., None], Callable[..., None]]:
+        """What runs before and after a module.
+
+        Calls from other threads, which may share the model, are none of the capture's business.
+        """
+
+        def before(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            capture = self._capture
+            if capture is None or threading.get_ident() != capture._thread:
+                return
+            if known.activation is not None and known.activation.role == "gate":
+                kwargs = {**kwargs, "dim": module.dim}
+            capture._module_begins(known, args, kwargs)
+
+        def after(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+            capture = self._capture
+            if capture is not None and threading.get_ident() == capture._thread:
+                capture._module_ends(output)
+
+        return before, after
+
+
 class _Uncompiled:
     """Context in which compiled code runs uncompiled: torch's stance is one for all threads, so they share it.
 
@@ -237,6 +304,15 @@ class _Uncompiled:
 
 
 _uncompiled = _Uncompiled()
+
+
+@dataclass(frozen=True)
+class _Module:
+    """What is known of a module before it runs: the activation that it is, or is to be treated as."""
+
+    path: str
+    activation: Activation | None
+    as_a_whole: bool = False
 
 
 @dataclass

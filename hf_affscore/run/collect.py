@@ -15,7 +15,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from hf_affscore.capture import Capture, Selection
+from hf_affscore.capture import Capture, Selection, Watched
 from hf_affscore.capture.features import Features
 from hf_affscore.capture.sites import Site, SkippedCall
 from hf_affscore.capture.summary import Summarize, Summary
@@ -110,6 +110,7 @@ class Collector:
         progress: tqdm[Any],
     ) -> None:
         self.selection = Selection(options.include, options.exclude)
+        self._watched = Watched(checkpoint.module, self.selection)
         self._checkpoint = checkpoint
         self._stream = stream
         self._options = options
@@ -139,13 +140,14 @@ class Collector:
         while group.complete and group.num_samples < size:
             wanted, before = size - group.num_samples, self._taken
             batches = []
-            for prepared in self._prepared(self._own_chunks(wanted, numbers)):
-                batch = prepared.finished or self._run(prepared, first, summarize)
-                group.add(prepared.start, batch)
-                batches.append((batch.num_images, batch.undecodable))
-                if len(batches) % BATCHES_BETWEEN_RETURNS == 0:
-                    give_memory_back()
-                self._show(batch.num_images)
+            with self._watched:
+                for prepared in self._prepared(self._own_chunks(wanted, numbers)):
+                    batch = prepared.finished or self._run(prepared, first, summarize)
+                    group.add(prepared.start, batch)
+                    batches.append((batch.num_images, batch.undecodable))
+                    if len(batches) % BATCHES_BETWEEN_RETURNS == 0:
+                        give_memory_back()
+                    self._show(batch.num_images)
             everybody = list(itertools.chain.from_iterable(self._world.gather(batches)))
             group.num_samples += sum(images for images, _ in everybody)
             group.num_batches += sum(images > 0 for images, _ in everybody)
@@ -252,7 +254,7 @@ class Collector:
 
     def _forward(self, inputs: dict[str, torch.Tensor], summarize: Summarize) -> Capture[Summary]:
         try:
-            with Capture(self._checkpoint.module, summarize, self.selection) as seen:
+            with Capture(self._watched, summarize) as seen:
                 self._checkpoint.forward(inputs)
         except AffscoreError:
             raise

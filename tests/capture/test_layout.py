@@ -67,8 +67,9 @@ def rows_of(function) -> Tensor:
     x = torch.rand(IMAGES, WINDOWS, 5, 6, generator=torch.Generator().manual_seed(0)) + torch.arange(
         3.0
     ).view(3, 1, 1, 1)
-    with Capture(Model(function), rows) as seen:
-        seen._model(x)
+    model = Model(function)
+    with Capture(model, rows) as seen:
+        model(x)
     return seen.calls[0].post
 
 

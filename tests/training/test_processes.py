@@ -11,7 +11,7 @@ import pytest
 from tests.processes import torchrun
 
 SCRIPT = """
-import json, sys
+import json, os, sys
 from pathlib import Path
 
 import torch
@@ -51,7 +51,8 @@ found = {
     "logged": [entry["step"] for entry in watched.state.log_history if "affinity/mean" in entry],
 }
 (folder / f"rank-{rank}.json").write_text(json.dumps(found))
-torch.distributed.destroy_process_group()  # gloo's threads may abort a process that just ends
+torch.distributed.destroy_process_group()
+os._exit(0)  # gloo's threads may abort a process that takes itself apart, even now
 """
 
 ALONE = """
