@@ -244,6 +244,6 @@ def ledoit_wolf(sample: Sample) -> tuple[float, float]:
     target = sample.total / (n * d)
     squared = (sample.frobenius / n) ** 2
     distance = squared - d * target**2
-    fourth = float(((sample.centred**2).sum(axis=1) ** 2).sum())
+    fourth = float((sample.lengths**2).sum())
     spread = fourth / n**2 - squared / n
     return (min(max(spread / distance, 0.0), 1.0) if distance > 0 else 0.0), target

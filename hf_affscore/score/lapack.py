@@ -1,7 +1,7 @@
-"""Two routines of LAPACK in float64, called so that other threads run meanwhile.
+"""Three routines of LAPACK in float64, called so that other threads run meanwhile.
 
-Both are in scipy.linalg, but its wrappers keep the interpreter's lock while they work, and threads that score a
-layer each would wait for one another. numpy's let go of it, yet have neither routine. ctypes lets go of it too,
+All are in scipy.linalg, but its wrappers keep the interpreter's lock while they work, and threads that score a
+layer each would wait for one another. numpy's let go of it, yet have none of them. ctypes lets go of it too,
 and scipy gives out the addresses for such use (:class:`scipy.LowLevelCallable`).
 """
 
@@ -62,6 +62,31 @@ def inverse_of_lower(factor: Matrix) -> Matrix:
     return inverse
 
 
+def pivots(matrix: Matrix, tolerance: float) -> Matrix:
+    """Which rows of a symmetric positive semi-definite matrix all others depend on.
+
+    Cholesky's factorisation takes the row with the largest remaining variance next, until none is left with
+    more than ``tolerance``: ``d k^2`` operations for k rows.
+
+    Args:
+        matrix: Shape ``(d, d)``.
+        tolerance: Variance that counts as none, positive.
+
+    Returns:
+        Their indices, shape ``(k,)``.
+
+    Example:
+        >>> pivots(np.array([[1.0, 2.0], [2.0, 4.0]]), 1e-9)
+        array([1])
+    """
+    d = len(matrix)
+    factor = np.array(matrix, order="C")
+    order, rank, work = np.empty(d, dtype=np.intc), np.zeros(1, dtype=np.intc), np.empty(2 * d)
+    _call("dpstrf", b"L", d, factor, d, order, rank, np.array([tolerance]), work)
+    chosen: Matrix = order[: rank[0]].astype(np.intp) - 1
+    return chosen
+
+
 def _call(name: str, *arguments: int | bytes | Matrix) -> int:
     """Call a routine, all of whose arguments are addresses; its last, INFO, is 0 where all went well."""
     info = ctypes.c_int()
@@ -88,4 +113,4 @@ def _routine(name: str) -> Any:
     return ctypes.CFUNCTYPE(None)(address)
 
 
-_ROUTINES = {name: _routine(name) for name in ("dsygvd", "dtrtri")}
+_ROUTINES = {name: _routine(name) for name in ("dpstrf", "dsygvd", "dtrtri")}

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
-from hf_affscore.score.arrays import Array, doubled, namespace
+from hf_affscore.score.arrays import Array, diagonal, doubled, namespace
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +46,16 @@ class Sample:
     @cached_property
     def squares(self) -> Array:
         """Sum of squares of every centred feature, shape ``(d,)``."""
+        if not self.wide:
+            return self.product[diagonal(self.product)]
         return namespace(self.rows).einsum("ij,ij->j", self.centred, self.centred)
+
+    @cached_property
+    def lengths(self) -> Array:
+        """Squared length of every centred row, shape ``(n,)``."""
+        if self.wide:
+            return self.product[diagonal(self.product)]
+        return namespace(self.rows).einsum("ij,ij->i", self.centred, self.centred)
 
     @cached_property
     def total(self) -> float:

@@ -198,8 +198,8 @@ def _contested(rough: Rows, width: int, own: Rows, source: Rows, target: Rows) -
 
     Row i would change to partner j if ``c_ij + price_i - price_j < c_ii``. Pairs for which float32 cannot
     rule that out are computed exactly, prices are lowered until these pairs are content (Bellman and Ford),
-    and all others are looked at again. Where that has no end, one step of it still makes prices at which the
-    solver meets fewer conflicts than at none.
+    and the rows whose own price fell are looked at again; no others can have more to gain than before. Where
+    that has no end, one step of it still makes prices at which the solver meets fewer conflicts than at none.
 
     Args:
         rough: Squared distances, or lower bounds of them, in float32 or better, shape ``(n, n)``.
@@ -215,17 +215,20 @@ def _contested(rough: Rows, width: int, own: Rows, source: Rows, target: Rows) -
     content = -1e-14 * own.mean()
     prices = better = own / 2
     known, gains = np.empty(0, dtype=np.intp), np.empty(0)
+    lowered = np.arange(n)
     for _ in range(ROUNDS):
-        candidates = _tempted(rough, prices.astype(np.float32), (own - prices + doubt).astype(np.float32))
-        if len(candidates) > PAIRS * n:
-            return len(candidates), better
+        limits = (own - prices + doubt).astype(np.float32)
+        candidates = _tempted(rough, prices.astype(np.float32), limits, lowered)
         new = np.setdiff1d(candidates, known, assume_unique=True)
         known = np.concatenate([known, new])
+        if len(known) > PAIRS * n:
+            return len(known), better
         rows, columns = np.divmod(known, n)
         found = _exact(source, target, *np.divmod(new, n)) - own[new // n]
         gains = np.concatenate([gains, found])
         if (gains + prices[rows] - prices[columns] >= content).all():
             return 0, prices
+        looked_at = prices
         for sweep in range(SWEEPS):
             before = prices
             prices = before.copy()
@@ -235,18 +238,27 @@ def _contested(rough: Rows, width: int, own: Rows, source: Rows, target: Rows) -
                 break
         else:
             break
+        lowered = np.flatnonzero(prices < looked_at)
     return len(known), better
 
 
-def _tempted(rough: Rows, prices: Rows, limits: Rows) -> Rows:
-    """Flat indices of the pairs with ``rough - prices`` below the row's limit, but for its own partner."""
+def _tempted(rough: Rows, prices: Rows, limits: Rows, among: Rows) -> Rows:
+    """Flat indices of the pairs with ``rough - prices`` below the row's limit, but for its own partner.
+
+    Args:
+        rough: Shape ``(n, n)``.
+        prices: Shape ``(n,)``.
+        limits: Shape ``(n,)``.
+        among: The rows to look at, ascending.
+    """
     n = len(rough)
     step = max(1, BLOCK // n)
-    starts = range(0, n, step)
-    blocks = [
-        np.flatnonzero(rough[i : i + step] - prices < limits[i : i + step, None]) + i * n for i in starts
-    ]
-    pairs = np.concatenate(blocks)
+    found = [np.empty(0, dtype=np.intp)]
+    for start in range(0, len(among), step):
+        rows = among[start : start + step]
+        places = np.flatnonzero(rough[rows] - prices < limits[rows, None])
+        found.append(rows[places // n] * n + places % n)
+    pairs = np.concatenate(found)
     others: Rows = pairs[pairs % (n + 1) != 0]
     return others
 

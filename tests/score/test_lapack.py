@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.linalg
 
-from hf_affscore.score.lapack import inverse_of_lower, symmetric_pencil
+from hf_affscore.score.lapack import inverse_of_lower, pivots, symmetric_pencil
 
 
 def positive(d, seed):
@@ -29,6 +29,15 @@ def test_the_inverse_is_lapacks(d):
     factor = np.linalg.cholesky(positive(d, 2))
     expected, _ = scipy.linalg.lapack.dtrtri(factor.T)
     np.testing.assert_array_equal(inverse_of_lower(factor), expected.T)
+
+
+def test_pivots_are_lapacks():
+    rows = np.random.default_rng(3).normal(size=(9, 5)) @ np.random.default_rng(4).normal(size=(5, 40))
+    product = rows.T @ rows
+    _, order, rank, _ = scipy.linalg.lapack.dpstrf(product, tol=1e-9)
+    assert rank == 5
+    np.testing.assert_array_equal(pivots(product, 1e-9), order[:rank] - 1)
+    assert len(pivots(np.zeros((3, 3)), 1e-9)) == 0
 
 
 def test_what_has_no_answer():

@@ -7,7 +7,7 @@ import pytest
 from sklearn.covariance import LedoitWolf
 from sklearn.linear_model import LinearRegression
 
-from hf_affscore.score import STATISTICS
+from hf_affscore.score import STATISTICS, statistics
 from hf_affscore.score.gaussian import Gaussian, ledoit_wolf
 from hf_affscore.score.sample import Layer, Sample
 from hf_affscore.score.statistics import histograms
@@ -43,6 +43,34 @@ def test_r2_with_dependent_and_nearly_dependent_features():
     assert np.linalg.matrix_rank(noisy - noisy.mean(0)) == 9
     assert statistic("r2", noisy, y) == pytest.approx(expected, abs=1e-9)
     assert LinearRegression().fit(noisy, y).score(noisy, y) == pytest.approx(expected, abs=1e-9)
+
+
+def bottleneck(spectrum, d=300, n=700):
+    """Features after a linear layer that widens a narrow one, rounded to float32."""
+    rng = np.random.default_rng(6)
+    narrow = rng.normal(size=(n, len(spectrum))) * spectrum
+    wide = narrow @ np.linalg.qr(rng.normal(size=(d, len(spectrum)))).Q.T + rng.normal(size=d)
+    return wide.astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("spectrum", "low"),
+    [
+        (np.linspace(0.5, 2, 40), True),
+        (np.logspace(0, -3, 40), True),
+        (np.logspace(0, -9, 60), False),  # no gap between what counts and what does not
+        (np.linspace(0.5, 2, 200), False),
+    ],
+)
+def test_r2_after_a_bottleneck_is_that_of_an_eigendecomposition(monkeypatch, spectrum, low):
+    x = bottleneck(spectrum)
+    y = np.maximum(x, 0)
+    sample = Layer(Sample(x), Sample(y))
+    assert (statistics._explained_at_low_rank(sample) is not None) == low
+    found = statistic("r2", x, y)
+    monkeypatch.setattr(statistics, "_explained_at_low_rank", lambda layer: None)
+    monkeypatch.setattr(statistics, "_explained_at_full_rank", lambda layer: None)
+    assert found == pytest.approx(statistic("r2", x, y), abs=1e-12)
 
 
 def test_r2_counts_a_constant_feature_as_explained():
@@ -85,6 +113,19 @@ def test_histograms_are_numpys_also_on_the_edges_of_bins(d):
     on_edges = [rng.integers(0, d + 1, (200, d)) * 0.1, rng.integers(0, d + 1, (200, d)) / d + 0.3]
     rows = np.concatenate([rng.normal(size=(50, d)), np.ones((2, d)), *on_edges])
     np.testing.assert_array_equal(histograms(rows), [np.histogram(row, d)[0] for row in rows])
+
+
+@pytest.mark.parametrize(
+    "rows", [[[1e6, 1e6 + 1e-9, 1e6]], [[1.0, 1 + 2**-48, 1 + 2**-49, 1.0]], [[-3e16, 5e16]]]
+)
+def test_histograms_are_numpys_where_rounding_reaches_across_bins(rows):
+    rows = np.array(rows)
+    np.testing.assert_array_equal(histograms(rows), [np.histogram(row, len(row))[0] for row in rows])
+
+
+def test_a_constant_row_too_large_for_a_bin_around_it_lies_in_one():
+    assert (np.sort(histograms(np.full((2, 3), 1e17))) == [0, 0, 3]).all()
+    assert histograms(np.full((2, 1), 1e17)).tolist() == [[1], [1]]
 
 
 def test_entropy_of_a_uniform_histogram_is_twice_log_d():

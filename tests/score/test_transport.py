@@ -77,6 +77,17 @@ def test_a_swap_too_small_for_float32_is_seen(seed):
     assert list(optimal_coupling(source, target).partner[:2]) == [1, 0]
 
 
+@pytest.mark.parametrize("seed", [153, 192, 419, 603])
+def test_a_cycle_is_followed_beyond_the_first_who_gains(seed):
+    source, target = np.random.default_rng(seed).normal(size=(2, 3, 2))
+    distances = ((source[:, None] - target) ** 2).sum(axis=2)
+    own = np.diag(distances)
+    assert (distances < (own[:, None] + own) / 2).sum() == 1  # at the first prices a single pair would change
+    assert (linear_sum_assignment(distances)[1] != np.arange(3)).all()
+    contested, _ = transport._contested(distances, 2, own, source, target)
+    assert contested > 0
+
+
 def test_bad_prices_cost_time_but_not_exactness(monkeypatch):
     source, target = clouds("saturated", 150, 4)
     expected = coupling_cost(source, target[optimal_coupling(source, target).partner])
