@@ -106,25 +106,27 @@ def _unit(source: Rows, target: Rows) -> float:
 def _coupling(source: Rows, target: Rows, prices: Rows | None) -> Coupling:
     """The same for two features or more, with entries that float32 can square."""
     n, d = source.shape
+    lengths = _squared_lengths(source), _squared_lengths(target)
     own = _squared_lengths(source - target)
     identity = Coupling(np.arange(n), own, cost=float(own.mean()), identity_cost=float(own.mean()))
     contested, distances = math.inf, None
     if d >= WIDE:
         leading = int(d * LEADING)
-        bounds = _lower_bounds(source, target, leading)
-        contested, found = _contested(bounds, leading + 1, own, source, target)
+        bounds = _lower_bounds(source, target, lengths, leading)
+        contested, found = _contested(bounds, _doubt(leading + 1, lengths), own, source, target)
         del bounds
     if contested > FEW * n:
         # Where bounds did not do, the solver is likely to be needed, and with it distances in float64.
-        distances = _distances(source, target, np.float64 if d >= WIDE else np.float32)
-        contested, found = _contested(distances, d, own, source, target)
+        distances = _distances(source, target, lengths, np.float64 if d >= WIDE else np.float32)
+        contested, found = _contested(distances, _doubt(d, lengths), own, source, target)
         if contested > FEW * n:
             found = _prices(distances.astype(np.float32, copy=False), prices)
     if contested == 0:
         return identity
     if distances is None or distances.dtype != np.float64:
-        distances = _distances(source, target)
-    distances -= found
+        distances = _distances(source, target, (lengths[0], lengths[1] - found))
+    else:
+        distances -= found
     partner = linear_sum_assignment(distances)[1]
     cost = coupling_cost(source, target[partner])
     # The solver's choice among nearly equal couplings rests on rounded distances.
@@ -160,22 +162,22 @@ def _squared_lengths(rows: Rows) -> Rows:
     return lengths
 
 
-def _distances(source: Rows, target: Rows, dtype: type = np.float64) -> Rows:
-    """Squared distances between all rows.
+def _distances(source: Rows, target: Rows, lengths: tuple[Rows, Rows], dtype: type = np.float64) -> Rows:
+    """Squared distances between all rows, given their squared lengths.
 
     Expanded into one product of matrices, ``(x, |x|^2, 1) . (-2 y, 1, |y|^2)``: fit for choosing partners, not
-    for their distance.
+    for their distance. A target's squared length less its price gives distances less prices.
     """
     n, d = source.shape
-    left, right = np.ones((2, n, d + 2), dtype=dtype)
-    left[:, :d], right[:, :d] = source, target
-    right[:, :d] *= -2
-    left[:, d], right[:, d + 1] = _squared_lengths(source), _squared_lengths(target)
+    left, right = np.empty((2, n, d + 2), dtype=dtype)
+    left[:, :d], left[:, d], left[:, d + 1] = source, lengths[0], 1
+    np.multiply(target, -2, out=right[:, :d], casting="same_kind")
+    right[:, d], right[:, d + 1] = 1, lengths[1]
     distances: Rows = left @ right.T
     return distances
 
 
-def _lower_bounds(source: Rows, target: Rows, leading: int) -> Rows:
+def _lower_bounds(source: Rows, target: Rows, lengths: tuple[Rows, Rows], leading: int) -> Rows:
     """Bounds of the squared distances, in float32, in a fraction of the time.
 
     The ``leading`` features that vary most count in full; of the others only their norms do, which no distance
@@ -183,15 +185,20 @@ def _lower_bounds(source: Rows, target: Rows, leading: int) -> Rows:
     """
     features = np.argsort(-np.einsum("ij,ij->j", target, target), kind="stable")[:leading]
 
-    def shortened(rows: Rows) -> Rows:
+    def shortened(rows: Rows, length: Rows) -> Rows:
         first = rows[:, features]
-        rest = _squared_lengths(rows) - _squared_lengths(first)
+        rest = length - _squared_lengths(first)
         return np.column_stack([first, np.sqrt(np.maximum(rest, 0))])
 
-    return _distances(shortened(source), shortened(target), np.float32)
+    return _distances(shortened(source, lengths[0]), shortened(target, lengths[1]), lengths, np.float32)
 
 
-def _contested(rough: Rows, width: int, own: Rows, source: Rows, target: Rows) -> tuple[int, Rows]:
+def _doubt(width: int, lengths: tuple[Rows, Rows]) -> float:
+    """A bound of the error of ``width + 2`` products in float32, whose sizes add up to twice the largest."""
+    return float(2 * (width + 16) * 2.0**-24 * (lengths[0].max() + lengths[1].max()))
+
+
+def _contested(rough: Rows, doubt: float, own: Rows, source: Rows, target: Rows) -> tuple[int, Rows]:
     """How many pairs stand in the way of the identity coupling, 0 where it is shown to be optimal; and prices.
 
     It is optimal if at some prices no row prefers another partner.
@@ -203,15 +210,12 @@ def _contested(rough: Rows, width: int, own: Rows, source: Rows, target: Rows) -
 
     Args:
         rough: Squared distances, or lower bounds of them, in float32 or better, shape ``(n, n)``.
-        width: Number of features that they were made from.
+        doubt: How far those may be off.
         own: The squared distance of each pair in the identity coupling, float64.
         source: Shape ``(n, d)``, float64.
         target: Shape ``(n, d)``.
     """
     n = len(own)
-    largest = _squared_lengths(source).max() + _squared_lengths(target).max()
-    # A bound of the rounding error of width + 2 products in float32, whose sizes add up to twice the largest.
-    doubt = 2 * (width + 16) * 2.0**-24 * largest
     content = -1e-14 * own.mean()
     prices = better = own / 2
     known, gains = np.empty(0, dtype=np.intp), np.empty(0)
@@ -256,7 +260,8 @@ def _tempted(rough: Rows, prices: Rows, limits: Rows, among: Rows) -> Rows:
     found = [np.empty(0, dtype=np.intp)]
     for start in range(0, len(among), step):
         rows = among[start : start + step]
-        places = np.flatnonzero(rough[rows] - prices < limits[rows, None])
+        block = rough[start : start + step] if len(among) == n else rough[rows]
+        places = np.flatnonzero(block - prices < limits[rows, None])
         found.append(rows[places // n] * n + places % n)
     pairs = np.concatenate(found)
     others: Rows = pairs[pairs % (n + 1) != 0]

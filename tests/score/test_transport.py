@@ -58,7 +58,8 @@ def test_identity_is_certified_only_where_it_is_optimal(kind):
     rough = ((source[:, None] - target) ** 2).sum(axis=2).astype(np.float32)
     partner = linear_sum_assignment(rough)[1]
     optimal = coupling_cost(source, target[partner]) >= own.mean() * (1 - 1e-9)
-    contested, _ = transport._contested(rough, 5, own, source, target)
+    lengths = (source**2).sum(axis=1), (target**2).sum(axis=1)
+    contested, _ = transport._contested(rough, transport._doubt(5, lengths), own, source, target)
     certified = contested == 0
     assert optimal or not certified
     assert certified == (kind == "near")
@@ -84,7 +85,7 @@ def test_a_cycle_is_followed_beyond_the_first_who_gains(seed):
     own = np.diag(distances)
     assert (distances < (own[:, None] + own) / 2).sum() == 1  # at the first prices a single pair would change
     assert (linear_sum_assignment(distances)[1] != np.arange(3)).all()
-    contested, _ = transport._contested(distances, 2, own, source, target)
+    contested, _ = transport._contested(distances, 1e-6, own, source, target)
     assert contested > 0
 
 
