@@ -121,6 +121,7 @@ class Collector:
         self._items: Iterator[Item] = enumerate(itertools.islice(self._encoded, options.max_images))
         self._taken = 0
         self._fits = sys.maxsize  # images that fit into one forward pass, as far as is known
+        self._channels_last = True  # in memory, where a convolution takes three quarters of the time on a CPU
 
     def group(self, size: int) -> Group:
         """The next ``size`` images through the model, or as many as there are.
@@ -237,6 +238,9 @@ class Collector:
             try:
                 pieces.append(self._forward({k: v[piece] for k, v in prepared.inputs.items()}, summarize))
             except (RuntimeError, MemoryError) as error:
+                if self._channels_last and "view size is not compatible" in str(error):
+                    self._channels_last = False
+                    continue
                 if len(positions) == 1 or not should_reduce_batch_size(error):
                     raise self._failure(error, prepared.inputs) from error
                 self._fits = len(positions) // 2
@@ -255,7 +259,7 @@ class Collector:
     def _forward(self, inputs: dict[str, torch.Tensor], summarize: Summarize) -> Capture[Summary]:
         try:
             with Capture(self._watched, summarize) as seen:
-                self._checkpoint.forward(inputs)
+                self._checkpoint.forward({name: self._laid_out(value) for name, value in inputs.items()})
         except AffscoreError:
             raise
         except (RuntimeError, MemoryError):  # perhaps a batch too large: the caller knows
@@ -263,6 +267,13 @@ class Collector:
         except Exception as error:  # a model may raise anything, often AssertionError
             raise self._failure(error, inputs) from error
         return seen
+
+    def _laid_out(self, images: torch.Tensor) -> torch.Tensor:
+        """Images as convolutions like them best, which go by the layout of their input whatever their weights'."""
+        import torch
+
+        like = torch.channels_last if self._channels_last and images.ndim == 4 else torch.contiguous_format
+        return images.contiguous(memory_format=like)
 
     def _failure(self, error: Exception, inputs: dict[str, torch.Tensor]) -> ModelError:
         shapes = ", ".join(f"{name} {tuple(value.shape)}" for name, value in inputs.items())

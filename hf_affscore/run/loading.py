@@ -145,7 +145,6 @@ def load_checkpoint(model: Source | nn.Module, processor: Any, options: Options)
 
 
 def _from_source(source: Source, processor: Any, options: Options) -> Checkpoint:
-    import torch
     from transformers import AutoImageProcessor
 
     at: dict[str, Any] = {
@@ -159,7 +158,7 @@ def _from_source(source: Source, processor: Any, options: Options) -> Checkpoint
             if processor is None:
                 processor = AutoImageProcessor.from_pretrained(source.location, **at)
         if options.device_map is None:
-            module = module.to(_device(options)).to(memory_format=torch.channels_last)
+            module = module.to(_device(options))
     except AffscoreError:
         raise
     except Exception as error:  # damaged files raise anything, SafetensorError for one

@@ -12,6 +12,8 @@ from transformers import (
     Dinov2Model,
     ResNetConfig,
     ResNetForImageClassification,
+    VideoMAEConfig,
+    VideoMAEModel,
     ViTConfig,
     ViTImageProcessor,
     ViTModel,
@@ -38,6 +40,13 @@ def test_a_backbone_without_head_is_loaded_without_a_head(tmp_path):
     assert type(checkpoint.module) is Dinov2Model
     assert checkpoint.input_shape() == (3, 16, 16)
     checkpoint.forward(checkpoint.inputs([Image.new("RGB", (20, 30))]))
+
+
+def test_a_checkpoint_with_weights_of_five_axes_is_loaded(tmp_path):
+    shape = {**TINY_VIT, "num_frames": 2, "tubelet_size": 2}
+    VideoMAEModel(VideoMAEConfig(**shape)).save_pretrained(tmp_path)
+    ViTImageProcessor(size={"height": 16, "width": 16}).save_pretrained(tmp_path)
+    assert type(load(tmp_path).module) is VideoMAEModel
 
 
 def test_the_class_comes_from_the_checkpoint_else_from_the_auto_classes():

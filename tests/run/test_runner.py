@@ -290,6 +290,31 @@ def test_a_batch_that_does_not_fit_is_halved_and_nothing_is_lost_or_repeated(mon
     assert halved.metadata["dataset"]["num_samples"] == 50
 
 
+class Viewed(nn.Module):
+    """As in a tutorial: ``view`` takes no features that lie channels last in memory."""
+
+    def __init__(self):
+        super().__init__()
+        self.features = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())
+        self.head = nn.Sequential(nn.Linear(4 * 36, 5), nn.ReLU())
+
+    def forward(self, images):
+        return self.head(self.features(images).view(len(images), -1))
+
+
+def test_a_model_that_wants_its_features_in_order_gets_them_so():
+    torch.manual_seed(0)
+    model = Viewed()
+    data = list(torch.randn(40, 3, 8, 8))
+    with pytest.raises(RuntimeError, match="view size is not compatible"):
+        model(torch.stack(data).to(memory_format=torch.channels_last))
+    found = ha.analyze(model, data, num_samples=40)
+    assert [row.module for row in found.rows] == ["features.1", "head.1"]
+    pre = model.features[0](torch.stack(data)).mean((2, 3)).detach()
+    post = model.features(torch.stack(data)).mean((2, 3)).detach()
+    assert found.rows[0].affinity_score == pytest.approx(ha.affinity_score(pre, post), abs=1e-5)
+
+
 def test_a_dropped_connection_is_taken_up_at_the_same_image(monkeypatch):
     import datasets
 
