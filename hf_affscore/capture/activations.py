@@ -86,7 +86,7 @@ class Activation:
     Attributes:
         name: Class name (``"ReLU"``) or function name (``"relu"``).
         role: ``"activation"`` and ``"gate"`` are scored, the others are reported with a reason.
-        is_relu: The output is certain to be max(input, 0): torch's own ReLU, not one derived from it.
+        is_relu: The output is certain to be that of a ReLU, up to a ceiling: torch's own, not one derived from it.
     """
 
     name: str
@@ -158,7 +158,9 @@ def of_module(module: nn.Module) -> Activation | None:
         True
     """
     name = type(module).__name__
-    is_relu = type(module) is nn.ReLU and "forward" not in vars(module)  # accelerate sets one, for example
+    is_relu = type(module) in (nn.ReLU, nn.ReLU6) and "forward" not in vars(
+        module
+    )  # accelerate sets one, for example
     for base in type(module).__mro__:
         if base in _registered:
             return Activation(name, "activation", is_relu)
@@ -184,7 +186,7 @@ def of_function(function: Callable[..., Any]) -> Activation | None:
 def _functions() -> dict[Callable[..., Any], Activation]:
     """Every form of every function in the table."""
     return {
-        form: Activation(name, role, is_relu=name == "relu")
+        form: Activation(name, role, is_relu=name in ("relu", "relu6"))
         for role, names in FUNCTIONS.items()
         for name in names
         for form in forms(name, f"{name}_", *ALIASES.get(name, ()))

@@ -23,7 +23,7 @@ class Site:
         kind: ``"module"`` or ``"function"``.
         channel_axis: The axis that holds the channels: 1, or the last (:mod:`hf_affscore.capture.layout`).
         folded_from: The first axis before others were folded into it in order, where that is certain.
-        is_relu: The output is certain to be max(input, 0).
+        is_relu: The output is certain to be max(input, 0), with or without a ceiling.
     """
 
     module: str

@@ -33,13 +33,15 @@ if TYPE_CHECKING:
     from torch import nn
     from tqdm import tqdm
 
+    from hf_affscore.run.decoding import Decoded
+
 #: Images per forward pass where nothing is said. On a CPU more are slower: their activations exceed what the C
 #: library keeps at hand, and fresh memory costs more than the arithmetic (MobileNetV2: 8.5 ms an image in
 #: batches of 8, 15.8 in batches of 16).
 DEFAULT_BATCH_SIZE, DEFAULT_BATCH_SIZE_ON_ACCELERATORS = 8, 64
 
 #: How often free memory goes back to the system: what a forward pass frees, the next one takes up at no cost.
-BATCHES_BETWEEN_RETURNS = 16
+BATCHES_BETWEEN_RETURNS = 64
 
 Item = tuple[int, Any]  # position in the stream, encoded image
 
@@ -194,31 +196,44 @@ class Collector:
 
         On a CPU the model takes all cores itself, and each of its operations would wait for the one that decodes.
         """
-        if on_cpu(self._checkpoint.module):
-            yield from map(self._prepare, chunks)
-            return
-        with ThreadPoolExecutor(max_workers=1) as thread:
-            ahead: Future[_Prepared] | None = None
-            for chunk in chunks:
-                ready, ahead = ahead, thread.submit(self._prepare, chunk)
-                if ready is not None:
-                    yield ready.result()
-            if ahead is not None:
-                yield ahead.result()
+        import torch
 
-    def _prepare(self, chunk: list[Item]) -> _Prepared:
+        with ThreadPoolExecutor(torch.get_num_threads(), "decode") as decoders:
+            if on_cpu(self._checkpoint.module):
+                yield from (self._prepare(chunk, decoders) for chunk in chunks)
+                return
+            with ThreadPoolExecutor(max_workers=1) as thread:
+                ahead: Future[_Prepared] | None = None
+                for chunk in chunks:
+                    ready, ahead = ahead, thread.submit(self._prepare, chunk, decoders)
+                    if ready is not None:
+                        yield ready.result()
+                if ahead is not None:
+                    yield ahead.result()
+
+    def _prepare(self, chunk: list[Item], decoders: ThreadPoolExecutor) -> _Prepared:
         start = chunk[0][0]
         finished = self._journal.load_batch(start)
         if finished is not None:
             return _Prepared(start, [], {}, [], finished)
+        # Files and bytes by several threads; images that are open already may be one and the same.
+        encoded = all(isinstance(item, dict | bytes) for _, item in chunk)
+        read = decoders.map(self._read, chunk) if encoded else map(self._read, chunk)
         images, undecodable = {}, []
-        for position, item in chunk:
-            try:
-                images[position] = self._stream.decode(item)
-            except Undecodable as error:
-                undecodable.append(f"image {position}: {error}")
+        for position, image in read:
+            if isinstance(image, Undecodable):
+                undecodable.append(f"image {position}: {image}")
+            else:
+                images[position] = image
         inputs = self._checkpoint.inputs(list(images.values())) if images else {}
         return _Prepared(start, list(images), inputs, undecodable)
+
+    def _read(self, numbered: Item) -> tuple[int, Decoded | Undecodable]:
+        position, item = numbered
+        try:
+            return position, self._stream.decode(item)
+        except Undecodable as error:
+            return position, error
 
     def _run(self, prepared: _Prepared, first: int, summarize: Summarize) -> Batch:
         """The batch through the model, in as many pieces as memory asks for.

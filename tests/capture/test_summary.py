@@ -45,6 +45,8 @@ RELUS = {
     "method": Calls(Tensor.relu),
     "in-place method": Calls(Tensor.relu_),
     "operator": Calls(torch.ops.aten.relu),
+    "with a ceiling": nn.ReLU6(inplace=True),
+    "functional with a ceiling": Calls(F.relu6),
 }
 LAYOUTS: dict[str, Callable[[Tensor], Tensor]] = {
     "contiguous": lambda x: x,
@@ -102,7 +104,7 @@ def test_counting_on_the_input_gives_the_bits_of_counting_on_the_output(
     assert_same(found, expected)
 
 
-@pytest.mark.parametrize("model", [Leaky(), leaky_forward(), Calls(F.relu6), Calls(F.leaky_relu), nn.ReLU6()])
+@pytest.mark.parametrize("model", [Leaky(), leaky_forward(), Calls(F.leaky_relu), nn.Hardtanh(0, 6)])
 def test_what_only_looks_like_a_relu_is_counted_on_its_output(model: nn.Module) -> None:
     taken, found = summaries(model, values(torch.float32))
     _, expected = summaries(model, values(torch.float32), by_reading_the_output)
@@ -128,7 +130,7 @@ def test_the_output_of_a_relu_is_not_looked_at(monkeypatch: pytest.MonkeyPatch) 
         return near_zero_shares(images)
 
     monkeypatch.setattr(summary, "near_zero_shares", count)
-    for model, expected in ((nn.ReLU(), [3]), (nn.ReLU6(), [3, 3])):
+    for model, expected in ((nn.ReLU(), [3]), (nn.ReLU6(), [3]), (nn.Hardtanh(0, 6), [3, 3])):
         counted.clear()
         summaries(model, values(torch.float32))
         assert counted == expected
