@@ -61,7 +61,7 @@ class Scorer:
         work: list[Future[tuple[int, Site, Columns]]] = []
         for place, owner in zip(order, owners, strict=True):
             site, batches = sites[place][0], dict[int, Pair]()
-            for part in self._world.gather(group.features.take(site)):
+            for part in self._world.gather_at(owner, group.features.take(site)):
                 batches |= part
             if owner == self._world.rank:
                 work.append(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
@@ -49,6 +49,16 @@ class World:
 
         gathered: list[T] = gather_object([value])
         return gathered
+
+    def gather_at(self, rank: int, value: T) -> list[T]:
+        """One value from each process, by rank, in one of them; nothing in the others."""
+        if self.size == 1:
+            return [value]
+        from torch import distributed
+
+        gathered: list[Any] | None = [None] * self.size if self.rank == rank else None
+        distributed.gather_object(value, gathered, dst=rank)
+        return gathered or []
 
     def leave(self) -> None:
         """Part from the others, when all is done: threads of the transport may abort a process that just ends."""
