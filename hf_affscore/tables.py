@@ -47,7 +47,8 @@ def print_signature(signature: Signature) -> None:
 def print_inspection(inspection: Inspection) -> None:
     """Print the calls that would be scored, those that would not, and the expected cost to stdout."""
     console = Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH, highlight=False)
-    table = Table(title=Text(f"{inspection.name}\n"), title_justify="left", box=None, pad_edge=False)
+    _print(console, Text(f"{inspection.name} ({inspection.model_class}), pooling {inspection.pooling!r}\n"))
+    table = Table(box=None, pad_edge=False)
     for name, justify in (("module", "left"), ("activation", "left"), ("shape", "right"), ("width", "right")):
         table.add_column(name, justify=justify, overflow="fold")  # type: ignore[arg-type]
     for row in inspection.rows:
@@ -62,9 +63,10 @@ def print_inspection(inspection: Inspection) -> None:
     _print(
         console,
         f"\n{len(inspection.rows)} activations, {len(inspection.skipped)} not scored. "
-        f"{cost.num_samples} images: about {cost.memory_bytes / 1e9:.1f} GB of memory "
+        f"{cost.num_samples} images: about {cost.memory_bytes / 1e9:.2f} GB of memory "
         f"({cost.weights_bytes / 1e9:.2f} weights, {cost.rows_bytes / 1e9:.2f} rows), roughly "
-        f"{cost.forward_seconds:.0f} s of forward passes on this CPU and {cost.score_seconds:.0f} s of scoring.",
+        f"{math.ceil(cost.forward_seconds)} s of forward passes on this CPU and "
+        f"{math.ceil(cost.score_seconds)} s of scoring.",
     )
 
 

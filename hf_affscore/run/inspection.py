@@ -38,6 +38,8 @@ class Inspection:
 
     Attributes:
         name: Hub id, folder or class.
+        model_class: The class that was built, as ``analyze`` would build it.
+        pooling: How an activation would become one row per image, which is what ``dim`` is the width of.
         rows: The calls that would be scored, in execution order: ``index``, ``module``, ``activation``,
             ``call``, ``kind``, ``shape`` (of one image, as text), ``channel_axis`` and ``dim`` (the pooled width).
         skipped: The calls that would not, with their ``reason``.
@@ -46,6 +48,8 @@ class Inspection:
     """
 
     name: str
+    model_class: str
+    pooling: Pooling
     rows: tuple[Record, ...]
     skipped: tuple[Record, ...]
     cost: Cost
@@ -62,7 +66,12 @@ class Inspection:
         """Everything as one JSON-ready document."""
         cost = {**vars(self.cost), "memory_bytes": self.cost.memory_bytes}
         lists = {"rows": [dict(row) for row in self.rows], "skipped": [dict(row) for row in self.skipped]}
-        return {"name": self.name, "device": self.device, "cost": cost, **lists}
+        names = {"name": self.name, "model_class": self.model_class, "pooling": self.pooling}
+        return {**names, "device": self.device, "cost": cost, **lists}
+
+    def __repr__(self) -> str:
+        counts = f"{len(self.rows)} activations, {len(self.skipped)} not scored"
+        return f"Inspection({self.name!r}, {self.model_class}: {counts})"
 
 
 def inspect(
@@ -99,6 +108,8 @@ def inspect(
     Example:
         >>> from hf_affscore.assets import DEMO_MODEL
         >>> found = inspect(DEMO_MODEL)
+        >>> found.model_class, len(found.rows)
+        ('ResNetForImageClassification', 19)
         >>> found.rows[0].module, found.rows[0].shape, found.rows[0].dim
         ('resnet.embedder.embedder.activation', '8 x 16 x 16', 8)
     """
@@ -268,7 +279,7 @@ def _run(model: nn.Module, name: str, batch: dict[str, torch.Tensor], options: O
         largest=max((math.prod(call.shape) // size for call in seen.calls), default=0),
         flops_per_image=flops.get_total_flops() // size,
     )
-    return Inspection(name, rows, skipped, cost, device)
+    return Inspection(name, type(model).__name__, options.pooling, rows, skipped, cost, device)
 
 
 def _records(seen: Capture[int], batch_size: int) -> tuple[tuple[Record, ...], tuple[Record, ...]]:

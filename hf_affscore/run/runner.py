@@ -77,7 +77,8 @@ def run(
                 warn_of_missing_weights(signature.metadata["model"])
                 if options.progress:
                     print(
-                        "Analysed before: the result comes from the cache. --no-cache makes it again.",
+                        "Analysed before: the result comes from the cache. "
+                        "--no-cache, in Python cache=False, makes it again.",
                         file=sys.stderr,
                     )
     _warn_about_images(signature, options)
