@@ -233,7 +233,10 @@ def _contested(rough: Rows, doubt: float, own: Rows, source: Rows, target: Rows)
         if (gains + prices[rows] - prices[columns] >= content).all():
             return 0, prices
         looked_at = prices
-        for sweep in range(SWEEPS):
+        # Two rows that gain by a swap settle that there are no such prices.
+        _, pair, swapped = np.intersect1d(known, columns * n + rows, assume_unique=True, return_indices=True)
+        hopeless = bool((gains[pair] + gains[swapped] < 2 * content).any())
+        for sweep in range(1 if hopeless else SWEEPS):
             before = prices
             prices = before.copy()
             np.minimum.at(prices, columns, before[rows] + gains)
