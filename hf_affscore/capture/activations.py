@@ -158,9 +158,8 @@ def of_module(module: nn.Module) -> Activation | None:
         True
     """
     name = type(module).__name__
-    is_relu = type(module) in (nn.ReLU, nn.ReLU6) and "forward" not in vars(
-        module
-    )  # accelerate sets one, for example
+    # Not with a forward of its own: accelerate sets one, for example.
+    is_relu = type(module) in (nn.ReLU, nn.ReLU6) and "forward" not in vars(module)
     for base in type(module).__mro__:
         if base in _registered:
             return Activation(name, "activation", is_relu)
