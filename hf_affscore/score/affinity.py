@@ -20,8 +20,8 @@ Degenerate cases, one answer each (paper, and the authors' conventions):
 - Constant output: the map is zero and T(X) = Y; score 1, flagged. It is applied where tr Cov(Y), ridge
   included, is at most twice what the ridge alone gives, as the authors do.
 - Constant input, varying output: T(X) is the mean of Y, so W2 is the spread of Y; score about 1 - sqrt(1/2).
-- A single sample, NaN or infinite entries, values whose fourth powers overflow: no score. :func:`affinity_score`
-  raises; :func:`hf_affscore.score.score_layer` gives nan with its reason.
+- A single sample, NaN or infinite entries, values whose fourth powers float64 cannot hold: no score.
+  :func:`affinity_score` raises; :func:`hf_affscore.score.score_layer` gives nan with its reason.
 
 Source: Bouniot et al., CVPR 2025, arXiv 2310.11439, equation 6. Everything is computed in float64.
 """
@@ -190,7 +190,7 @@ def rounding(solution: Solution) -> float:
     some = slice(None, None, max(1, len(solution.mapped) // SAMPLED))
     residual = solution.mapped[some] - to_host(solution.target)[solution.coupling.partner[some]]
     first, second = solution.transport.rounding(from_host(residual, solution.source))
-    return (first + second / 2) / math.sqrt(2 * cost * solution.total)
+    return (first + second / 2) / math.sqrt(2 * cost) / math.sqrt(solution.total)
 
 
 def check_regularization(regularization: Regularization) -> None:

@@ -20,7 +20,7 @@ from hf_affscore.score import lapack
 #: an operation written for both.
 Array: TypeAlias = Any
 
-#: Fourth powers of larger values, which shrinkage needs, overflow a float64.
+#: Fourth powers of larger values, which shrinkage needs, overflow a float64, and of values below its inverse are 0.
 LARGEST = 1e70
 
 
@@ -91,8 +91,11 @@ def defect(pre: Array, post: Array) -> str | None:
         broken = int((~namespace(rows).isfinite(rows)).sum())
         if broken:
             return f"{name} has {broken} NaN or infinite of {len(rows) * rows.shape[1]} entries"
-        if max(abs(float(rows.min())), abs(float(rows.max()))) > LARGEST:
+        largest = max(abs(float(rows.min())), abs(float(rows.max())))
+        if largest > LARGEST:
             return f"{name} has entries beyond {LARGEST:g}, whose fourth powers float64 cannot hold"
+        if 0 < largest < 1 / LARGEST:
+            return f"{name} has no entry beyond {1 / LARGEST:g}; fourth powers of less are zero in float64"
     return None
 
 

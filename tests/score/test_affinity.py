@@ -91,6 +91,7 @@ def test_constant_input_leaves_the_spread_of_the_output():
         (np.array([[1.0], [np.nan]]), np.ones((2, 1)), "pre has 1 NaN or infinite of 2"),
         (np.ones((2, 1)), np.array([[1.0], [np.inf]]), "post has 1 NaN or infinite of 2"),
         (np.array([1.0, 1e160]), np.ones(2), "beyond 1e"),
+        (np.array([1.0, 2.0]), np.array([0.0, 1e-90]), "no entry beyond 1e-70"),
         (["a", "b"], ["c", "d"], "real numbers"),
         ([[1, 2], [3]], [[1, 2], [3]], "unequal length"),
         (np.ones(3, complex), np.ones(3), "complex"),
@@ -162,3 +163,11 @@ def test_a_ridge_may_be_a_number_of_numpy():
     x, ridge = np.arange(9.0), np.float32(1e-6)
     one, other = (affinity_score(x, x**2, regularization=number) for number in (ridge, float(ridge)))
     assert one == other
+
+
+@pytest.mark.parametrize("regularization", [0.0, "relative"])
+def test_a_spread_whose_square_float64_cannot_hold_is_no_error(regularization):
+    x = np.random.default_rng(0).normal(size=(40, 3))
+    y = np.full_like(x, 1e-69)
+    y[0] += 1e-84
+    assert 0 <= affinity_score(x, y, regularization=regularization) <= 1
