@@ -46,6 +46,8 @@ T = TypeVar("T")
 
 _capturing = threading.local()
 
+_BY_STRIDES = {torch.as_strided, torch.Tensor.as_strided, torch.Tensor.as_strided_}
+
 
 class Capture(Generic[T]):
     """Context manager that summarises every activation call of the forward pass inside it.
@@ -60,6 +62,8 @@ class Capture(Generic[T]):
     Attributes:
         calls: What was captured, in execution order.
         skipped: What was seen and not captured, in execution order.
+        by_strides: Whether the model went by the strides of a tensor (``as_strided``), so that another layout in
+            memory would give other numbers.
 
     Raises:
         InputError: Another capture is already running in this thread.
@@ -81,6 +85,7 @@ class Capture(Generic[T]):
     ) -> None:
         self.calls: list[Call[T]] = []
         self.skipped: list[SkippedCall] = []
+        self.by_strides = False
         self._watched = model if isinstance(model, Watched) else Watched(model, selection)
         self._summarize = summarize
         self._selection = self._watched.selection
@@ -193,8 +198,9 @@ class Capture(Generic[T]):
 class Watched:
     """A model with hooks on its modules, which report to the capture that is on, if there is one.
 
-    A capture of a model puts them on and takes them off again; as a context around many captures they stay,
-    which saves that work in every pass. They change neither inputs nor outputs.
+    A capture of a model puts them on and takes them off again; as a context around many captures, of one thread,
+    they stay, which saves that work in every pass. They change neither inputs nor outputs. Hooks and modules
+    that the model gets later are none of theirs.
 
     Args:
         model: The model.
@@ -202,6 +208,7 @@ class Watched:
 
     Raises:
         ModelError: On entering; the model is scripted, or spreads over several threads.
+        InputError: It is entered twice, or two threads capture with it.
 
     Example:
         >>> model = nn.Sequential(nn.Linear(4, 2), nn.ReLU())
@@ -222,6 +229,8 @@ class Watched:
         self._stays = False
 
     def __enter__(self) -> Self:
+        if self._stays:
+            raise InputError("Expected a model that is not watched yet; enter this context once.")
         self._hooks = self._hooked()
         self._stays = True
         return self
@@ -233,6 +242,10 @@ class Watched:
     @contextmanager
     def by(self, capture: Capture[Any]) -> Iterator[None]:
         """Report to ``capture``; hooked up for that alone, unless hooked up already."""
+        if self._capture is not None:
+            raise InputError(
+                "Expected one capture at a time; another thread is at it. Watch the model twice."
+            )
         with nullcontext() if self._stays else self._hooked():
             self._capture = capture
             try:
@@ -352,6 +365,7 @@ class _Functions(TorchFunctionMode):
         if activation is None:
             output = func(*args, **kwargs)
             self._capture._layout.after(func, args, output)
+            self._capture.by_strides |= func in _BY_STRIDES
             return output
         begun = self._capture._begin(activation, "function", args, kwargs)
         output = func(*args, **kwargs)

@@ -112,7 +112,7 @@ class Collector:
         progress: tqdm[Any],
     ) -> None:
         self.selection = Selection(options.include, options.exclude)
-        self._watched = Watched(checkpoint.module, self.selection)
+        self.watched = Watched(checkpoint.module, self.selection)
         self._checkpoint = checkpoint
         self._stream = stream
         self._options = options
@@ -143,14 +143,13 @@ class Collector:
         while group.complete and group.num_samples < size:
             wanted, before = size - group.num_samples, self._taken
             batches = []
-            with self._watched:
-                for prepared in self._prepared(self._own_chunks(wanted, numbers)):
-                    batch = prepared.finished or self._run(prepared, first, summarize)
-                    group.add(prepared.start, batch)
-                    batches.append((batch.num_images, batch.undecodable))
-                    if len(batches) % BATCHES_BETWEEN_RETURNS == 0:
-                        give_memory_back()
-                    self._show(batch.num_images)
+            for prepared in self._prepared(self._own_chunks(wanted, numbers)):
+                batch = prepared.finished or self._run(prepared, first, summarize)
+                group.add(prepared.start, batch)
+                batches.append((batch.num_images, batch.undecodable))
+                if len(batches) % BATCHES_BETWEEN_RETURNS == 0:
+                    give_memory_back()
+                self._show(batch.num_images)
             everybody = list(itertools.chain.from_iterable(self._world.gather(batches)))
             group.num_samples += sum(images for images, _ in everybody)
             group.num_batches += sum(images > 0 for images, _ in everybody)
@@ -250,16 +249,25 @@ class Collector:
             piece = slice(done, min(done + self._fits, end))
             positions = prepared.positions[piece]
             summarize.start([position - first for position in positions])
+            inputs = {name: value[piece] for name, value in prepared.inputs.items()}
             try:
-                pieces.append(self._forward({k: v[piece] for k, v in prepared.inputs.items()}, summarize))
-            except (RuntimeError, MemoryError) as error:
-                if self._channels_last and "view size is not compatible" in str(error):
+                seen = self._forward(inputs, summarize)
+            except AffscoreError:
+                raise
+            except Exception as error:  # a model may raise anything, often AssertionError
+                if should_reduce_batch_size(error):
+                    if len(positions) == 1:
+                        raise self._failure(error, inputs) from error
+                    self._fits = len(positions) // 2
+                elif self._channels_last:
                     self._channels_last = False
-                    continue
-                if len(positions) == 1 or not should_reduce_batch_size(error):
-                    raise self._failure(error, prepared.inputs) from error
-                self._fits = len(positions) // 2
+                else:
+                    raise self._failure(error, inputs) from error
                 continue
+            if self._channels_last and seen.by_strides:
+                self._channels_last = False
+                continue
+            pieces.append(seen)
             done += len(positions)
         calls, uneven = _joined(pieces)
         batch = Batch(
@@ -272,23 +280,20 @@ class Collector:
         return batch
 
     def _forward(self, inputs: dict[str, torch.Tensor], summarize: Summarize) -> Capture[Summary]:
-        try:
-            with Capture(self._watched, summarize) as seen:
-                self._checkpoint.forward({name: self._laid_out(value) for name, value in inputs.items()})
-        except AffscoreError:
-            raise
-        except (RuntimeError, MemoryError):  # perhaps a batch too large: the caller knows
-            raise
-        except Exception as error:  # a model may raise anything, often AssertionError
-            raise self._failure(error, inputs) from error
+        with Capture(self.watched, summarize) as seen:
+            self._checkpoint.forward({name: self._laid_out(value) for name, value in inputs.items()})
         return seen
 
     def _laid_out(self, images: torch.Tensor) -> torch.Tensor:
-        """Images as convolutions like them best, which go by the layout of their input whatever their weights'."""
+        """A copy, which the model may overwrite, channels last until that is found not to suit it.
+
+        A convolution goes by the layout of its input, whatever that of its weights. ``view`` and whatever else
+        wants its values in order fail then, and ``as_strided`` would give something else.
+        """
         import torch
 
         like = torch.channels_last if self._channels_last and images.ndim == 4 else torch.contiguous_format
-        return images.contiguous(memory_format=like)
+        return images.clone(memory_format=like)
 
     def _failure(self, error: Exception, inputs: dict[str, torch.Tensor]) -> ModelError:
         shapes = ", ".join(f"{name} {tuple(value.shape)}" for name, value in inputs.items())

@@ -112,9 +112,11 @@ def signature_of(
         stack.enter_context(freed_memory_kept())
         images = stack.enter_context(bar(total, "Images", "image", enabled=options.progress))
         collector = Collector(checkpoint, stream, options, world=world, journal=journal, progress=images)
+        stack.enter_context(closing(collector))
         scorer = Scorer(options, world=world, journal=journal)
         stack.enter_context(closing(scorer))
         stack.enter_context(evaluating(checkpoint.module))
+        stack.enter_context(collector.watched)
         tally = _Tally()
         scores = over_groups(_groups(collector, scorer, tally, options, world, journal))
     if tally.num_samples < 2:

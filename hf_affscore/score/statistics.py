@@ -66,7 +66,8 @@ def _explained_at_low_rank(layer: Layer) -> Array | None:
 
     As after a layer that widens a narrow one. Pivots span the space but for rounding; one step of subspace
     iteration brings it to that of the leading singular vectors, as near as the square of the share that is left
-    of the least one that counts. A third of the time of an eigendecomposition.
+    of the least one that counts. What is left in all, rounding of the sums included, must not be enough for one
+    more that would count. A third of the time of an eigendecomposition.
     """
     pre, product = layer.pre, layer.pre.product
     if is_torch(product) or pre.wide or len(product) < WIDE or pre.frobenius == 0:
@@ -76,9 +77,10 @@ def _explained_at_low_rank(layer: Layer) -> Array | None:
         return None
     basis = np.linalg.qr(product @ np.linalg.qr(product[:, chosen]).Q).Q
     values, vectors = np.linalg.eigh(basis.T @ product @ basis)
-    kept = values > TOLERANCE**2 * values[-1]
-    left = np.trace(product) - values.sum()
-    if not left <= GAP * values[kept][0]:
+    least = TOLERANCE**2 * values[-1]
+    kept = values > least
+    left = abs(pre.total - values.sum()) + 2.0**-50 * pre.total
+    if not (left <= GAP * values[kept][0] and left + values[~kept].max(initial=0) < least):
         return None
     explained: Array = (((basis @ vectors[:, kept]).T @ layer.cross) ** 2 / values[kept, None]).sum(axis=0)
     return explained

@@ -1,6 +1,7 @@
 """What a capture sees, in which order, and that it leaves no trace."""
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from hf_affscore.capture import Capture, Site, Skip
+from hf_affscore.capture import Capture, Site, Skip, Watched
 from hf_affscore.errors import InputError, ModelError
 
 
@@ -296,3 +297,33 @@ def test_under_inference_mode_and_autocast(context, x: Tensor) -> None:
     assert torch.equal(bare, watched)
     assert len(seen.calls) == 7
     np.testing.assert_array_equal(seen.calls[1].post.float(), seen.calls[1].pre.tanh().float())
+
+
+def test_watched_is_entered_once_and_by_one_thread_at_a_time(x: Tensor) -> None:
+    model = nn.Sequential(nn.Flatten(), nn.ReLU())
+    watched = Watched(model)
+    before = state(model)
+    with watched:
+        with pytest.raises(InputError, match="not watched yet"), watched:
+            pass
+        with (
+            Capture(watched, keep),
+            ThreadPoolExecutor(1) as other,
+            pytest.raises(InputError, match="another thread is at it"),
+        ):
+            other.submit(lambda: Capture(watched, keep).__enter__()).result()
+        with Capture(watched, keep) as seen:
+            model(x)
+    assert len(seen.calls) == 1
+    assert state(model) == before
+
+
+def test_going_by_strides_is_noticed(x: Tensor) -> None:
+    class Strided(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.as_strided(x, (len(x), 2), (2, 1)).relu()
+
+    for model, expected in ((Strided(), True), (nn.ReLU(), False)):
+        with Capture(model, keep) as seen:
+            model(x)
+        assert seen.by_strides == expected

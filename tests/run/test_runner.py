@@ -290,29 +290,69 @@ def test_a_batch_that_does_not_fit_is_halved_and_nothing_is_lost_or_repeated(mon
     assert halved.metadata["dataset"]["num_samples"] == 50
 
 
-class Viewed(nn.Module):
-    """As in a tutorial: ``view`` takes no features that lie channels last in memory."""
+def as_asserted(features):
+    assert features.is_contiguous()
+    return features.flatten(1)
+
+
+IN_ORDER = {
+    "view": lambda features: features.view(len(features), -1),
+    "assertion": as_asserted,
+    "complex": lambda features: torch.view_as_complex(features.unflatten(3, (3, 2))).abs().flatten(1),
+    "strides": lambda features: features.as_strided((len(features), 144), (144, 1)),
+}
+
+
+class InOrder(nn.Module):
+    """Wants, or takes for granted, that features lie in order in memory, as in many a tutorial."""
+
+    def __init__(self, flatten):
+        super().__init__()
+        self.features = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())
+        self.head = nn.Sequential(nn.LazyLinear(5), nn.ReLU())
+        self.flatten = flatten
+
+    def forward(self, images):
+        return self.head(self.flatten(self.features(images.mul_(2))))  # the images are its own
+
+
+@pytest.mark.parametrize("flatten", IN_ORDER)
+def test_a_model_that_wants_its_features_in_order_gets_them_so(flatten):
+    torch.manual_seed(0)
+    model = InOrder(IN_ORDER[flatten])
+    data = torch.randn(40, 3, 8, 8)
+    head = model(data.clone())
+    with pytest.raises((RuntimeError, AssertionError)):  # what would come of it otherwise: an error, or this
+        torch.testing.assert_close(model(data.to(memory_format=torch.channels_last)), head)
+    found = ha.analyze(model, list(data), num_samples=40)
+    assert [row.module for row in found.rows] == ["features.1", "head.1"]
+    pre = model.flatten(model.features(2 * data))
+    expected = [
+        ha.affinity_score(
+            model.features[0](2 * data).mean((2, 3)).detach(), model.features(2 * data).mean((2, 3)).detach()
+        ),
+        ha.affinity_score(model.head[0](pre).detach(), head.detach()),
+    ]
+    np.testing.assert_allclose(found.scores, expected, atol=1e-5)
+
+
+class Lazy(nn.Module):
+    """Makes a module when it first needs it."""
 
     def __init__(self):
         super().__init__()
-        self.features = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())
-        self.head = nn.Sequential(nn.Linear(4 * 36, 5), nn.ReLU())
+        self.late = None
 
     def forward(self, images):
-        return self.head(self.features(images).view(len(images), -1))
+        self.late = self.late or nn.SiLU()
+        return self.late(images)
 
 
-def test_a_model_that_wants_its_features_in_order_gets_them_so():
-    torch.manual_seed(0)
-    model = Viewed()
-    data = list(torch.randn(40, 3, 8, 8))
-    with pytest.raises(RuntimeError, match="view size is not compatible"):
-        model(torch.stack(data).to(memory_format=torch.channels_last))
-    found = ha.analyze(model, data, num_samples=40)
-    assert [row.module for row in found.rows] == ["features.1", "head.1"]
-    pre = model.features[0](torch.stack(data)).mean((2, 3)).detach()
-    post = model.features(torch.stack(data)).mean((2, 3)).detach()
-    assert found.rows[0].affinity_score == pytest.approx(ha.affinity_score(pre, post), abs=1e-5)
+def test_a_module_made_on_the_way_is_the_same_in_every_group():
+    found = ha.analyze(
+        Lazy(), list(torch.randn(60, 3, 4, 4)), num_samples="all", group_size=20, shuffle=False
+    )
+    assert [row.num_samples for row in found.rows] == [60]
 
 
 def test_a_dropped_connection_is_taken_up_at_the_same_image(monkeypatch):

@@ -73,6 +73,18 @@ def test_r2_after_a_bottleneck_is_that_of_an_eigendecomposition(monkeypatch, spe
     assert found == pytest.approx(statistic("r2", x, y), abs=1e-12)
 
 
+@pytest.mark.parametrize("small", [1.05e-6, 1.5e-6, 3e-6, 1e-5])
+@pytest.mark.parametrize(("d", "rank", "more"), [(256, 4, 1), (300, 20, 1), (768, 200, 5)])
+def test_r2_sees_directions_that_barely_count(small, d, rank, more):
+    rng = np.random.default_rng(0)
+    left = rng.normal(size=(2 * d, rank + more))
+    left = np.linalg.qr(left - left.mean(axis=0)).Q
+    right = np.linalg.qr(rng.normal(size=(d, rank + more))).Q
+    x = left * np.r_[np.ones(rank), np.full(more, small)] @ right.T
+    along = np.outer(left[:, -1], rng.normal(size=d))  # explained by what barely counts alone
+    assert statistic("r2", x, along) == pytest.approx(1, abs=1e-3)  # an eigendecomposition has 1e-4
+
+
 def test_r2_counts_a_constant_feature_as_explained():
     x, y = layer((50, 3))
     y[:, 1] = 0.1
