@@ -158,7 +158,7 @@ def _from_source(source: Source, processor: Any, options: Options) -> Checkpoint
             if processor is None:
                 processor = AutoImageProcessor.from_pretrained(source.location, **at)
         if options.device_map is None:
-            module = module.to(_device(options))
+            module = module.to(device_of(options))
     except AffscoreError:
         raise
     except Exception as error:  # damaged files raise anything, SafetensorError for one
@@ -255,7 +255,12 @@ def _from_module(module: nn.Module, processor: Any, options: Options) -> Checkpo
     return Checkpoint(module, preprocess, metadata, preprocessing)
 
 
-def _device(options: Options) -> torch.device:
+def device_of(options: Options) -> torch.device:
+    """Where the model goes as long as it is not spread over several devices.
+
+    Raises:
+        InputError: This machine has no such device.
+    """
     import torch
     from accelerate import PartialState
 

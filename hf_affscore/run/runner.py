@@ -14,6 +14,7 @@ import platform
 import sys
 import warnings
 from collections.abc import Iterable
+from concurrent.futures import Future
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -27,10 +28,16 @@ from hf_affscore.options import Options
 from hf_affscore.run.collect import Collector, Group, batch_size, evaluating
 from hf_affscore.run.images import ImageStream, locate_images, open_images
 from hf_affscore.run.journal import Journal
-from hf_affscore.run.loading import Checkpoint, load_checkpoint, locate_model, warn_of_missing_weights
+from hf_affscore.run.loading import (
+    Checkpoint,
+    device_of,
+    load_checkpoint,
+    locate_model,
+    warn_of_missing_weights,
+)
 from hf_affscore.run.memory import freed_memory_kept
 from hf_affscore.run.progress import bar, library_bars
-from hf_affscore.run.scoring import Scorer, Scores, Scoring, from_json, over_groups, to_json
+from hf_affscore.run.scoring import Scorer, Scores, from_json, over_groups, to_json
 from hf_affscore.run.sources import Source
 from hf_affscore.run.world import World
 from hf_affscore.signature import NUMBERS_VERSION, Record, Signature
@@ -96,7 +103,7 @@ def _journal(
     asked = {
         "model": {"name": model.name, "state": model.state},
         "dataset": {"name": dataset.name, "state": dataset.state},
-        "options": options.recorded(),
+        "options": {**options.recorded(), "device": world.gather(device_of(options).type)[0]},
         "numbers_version": NUMBERS_VERSION,
         "versions": _versions(),
     }
@@ -108,6 +115,8 @@ def signature_of(
 ) -> Signature:
     """The signature of a model that is ready to run, on images that are open: collect, score, assemble."""
     total = None if options.num_samples == "all" else -(-options.num_samples // world.size)
+    # All cut the stream alike, whatever device each of them has.
+    options = replace(options, batch_size=world.gather(batch_size(options, checkpoint.module))[0])
     with ExitStack() as stack:
         stack.enter_context(freed_memory_kept())
         images = stack.enter_context(bar(total, "Images", "image", enabled=options.progress))
@@ -193,11 +202,11 @@ class _UnderWay:
 
     number: int
     group: Group
-    scoring: Scoring
+    scoring: Future[Scores]
 
     def finish(self, world: World, journal: Journal) -> Scores:
         """Wait for the scores, and keep them in place of what they were made of."""
-        scores = self.scoring.scores()
+        scores = self.scoring.result()
         group = self.group
         group.features.close()
         if world.is_main:
@@ -269,7 +278,7 @@ def _metadata(
             "undecodable_reasons": tally.undecodable[:20],
         },
         "preprocessing": checkpoint.preprocessing,
-        "options": {**options.recorded(), "batch_size": batch_size(options, checkpoint.module)},
+        "options": options.recorded(),
         "numbers_version": NUMBERS_VERSION,
         "environment": {
             "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),

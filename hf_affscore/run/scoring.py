@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import itertools
 import os
+from collections import deque
 from collections.abc import Iterable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -29,6 +30,24 @@ Columns: TypeAlias = dict[str, Any]
 #: What one group gave: a site and its columns, in execution order.
 Scores: TypeAlias = list[tuple[Site, Columns]]
 
+#: Seconds after which a process looks what the others have left, where nothing of its own is done before.
+ROUND = 0.03
+
+
+class _Scored(NamedTuple):
+    """A layer that is done: its place in the execution order, and what is known of it."""
+
+    place: int
+    site: Site
+    columns: Columns
+
+
+class _Load(NamedTuple):
+    """How a process stands: layers left beyond its threads, which makes it want more at 0, and layers done."""
+
+    left: int
+    done: int
+
 
 class Scorer:
     """Scores one group after the other, while the images of the next run through the model.
@@ -41,46 +60,69 @@ class Scorer:
 
     def __init__(self, options: Options, *, world: World, journal: Journal) -> None:
         self._options = options
-        self._world = world
+        self._world = world.apart()
         self._journal = journal
         self._progress: tqdm[Any] | None = None  # from the first group on, when there is something to count
-        self._threads = ThreadPoolExecutor(max_workers=_threads())
+        self._num_threads = _num_threads()
+        self._threads = ThreadPoolExecutor(self._num_threads, "score")
+        self._dealer = ThreadPoolExecutor(1, "deal")
 
-    def start(self, group: Group, number: int) -> Scoring:
-        """Exchange the rows of a group between the processes and begin to score them."""
+    def start(self, group: Group, number: int) -> Future[Scores]:
+        """Begin to score a group; the future has the scores of all processes, in execution order."""
+        return self._dealer.submit(self._scores, group, number)
+
+    def _scores(self, group: Group, number: int) -> Scores:
+        """Deal the layers out as processes come to want them: nobody knows beforehand how long one takes.
+
+        In every round all processes learn how each of them stands, and so agree on what comes next: the rows of
+        a layer go to the one that has least left, or all let some time pass.
+        """
         seen = self._world.gather(group.features.first_seen)
         sites = sorted(_earliest(seen).items(), key=lambda item: item[1])
         # Wide layers take longest: begun first, none is left over when the others are done.
-        order = sorted(range(len(sites)), key=lambda place: -sites[place][1].width)
-        owners = dealt([sites[place][1].width for place in order], self._world.size)
-        own = owners.count(self._world.rank)
+        undealt = deque(sorted(range(len(sites)), key=lambda place: -sites[place][1].width))
+        work: list[Future[_Scored]] = []
         if self._progress is None:
-            self._progress = bar(own, "Scores", "layer", enabled=self._options.progress)
-        elif self._progress.total is not None:
-            self._progress.total += own
-        work: list[Future[tuple[int, Site, Columns]]] = []
-        for place, owner in zip(order, owners, strict=True):
-            site, batches = sites[place][0], dict[int, Pair]()
-            for part in self._world.gather_at(owner, group.features.take(site)):
-                batches |= part
-            if owner == self._world.rank:
-                work.append(
-                    self._threads.submit(self._score, number, place, site, batches, group.num_batches)
-                )
-        return Scoring(work, self._world)
+            self._progress = bar(0, "Scores", "layer", enabled=self._options.progress)
+        self._progress.total, before = self._progress.total + len(sites), self._progress.n
+        while True:
+            own = [future.result() for future in work if future.done()]
+            loads = self._world.gather(_Load(len(work) - len(own) - self._num_threads, len(own)))
+            done = sum(load.done for load in loads)
+            self._progress.update(before + done - self._progress.n)
+            if done == len(sites):
+                break
+            least = min(loads)
+            if undealt and least.left <= 0:
+                place, owner = undealt.popleft(), loads.index(least)
+                site = sites[place][0]
+                batches = self._batches_at(owner, group.features.take(site))
+                if owner == self._world.rank:
+                    work.append(
+                        self._threads.submit(self._score, number, place, site, batches, group.num_batches)
+                    )
+            else:
+                wait([future for future in work if not future.done()], ROUND, FIRST_COMPLETED)
+        everybody = itertools.chain.from_iterable(self._world.gather(own))
+        return [(layer.site, layer.columns) for layer in sorted(everybody, key=lambda layer: layer.place)]
+
+    def _batches_at(self, owner: int, own: dict[int, Pair]) -> dict[int, Pair]:
+        """The batches of one layer from all processes, in the one that scores it."""
+        together: dict[int, Pair] = {}
+        for batches in self._world.gather_at(owner, own):
+            together |= batches
+        return together
 
     def _score(
         self, number: int, place: int, site: Site, batches: dict[int, Pair], num_batches: int
-    ) -> tuple[int, Site, Columns]:
+    ) -> _Scored:
         """One site, in one thread; from the journal where an interrupted run had it."""
         columns = self._journal.load_layer(number, place)
         if columns is None:
             columns = self._columns(batches, num_batches)
             give_memory_back()
             self._journal.save_layer(number, place, columns)
-        if self._progress is not None:
-            self._progress.update()
-        return place, site, columns
+        return _Scored(place, site, columns)
 
     def _columns(self, batches: dict[int, Pair], num_batches: int) -> Columns:
         reason = defect(batches, num_batches)
@@ -106,24 +148,11 @@ class Scorer:
         }
 
     def close(self) -> None:
-        """Drop what has not begun."""
+        """Drop what has not begun; the dealer notices, and ends with an error that nobody waits for."""
         self._threads.shutdown(cancel_futures=True)
+        self._dealer.shutdown(cancel_futures=True)
         if self._progress is not None:
             self._progress.close()
-
-
-class Scoring:
-    """A group on its way to its scores."""
-
-    def __init__(self, work: list[Future[tuple[int, Site, Columns]]], world: World) -> None:
-        self._work = work
-        self._world = world
-
-    def scores(self) -> Scores:
-        """Wait for this process's layers and gather everybody's, in execution order."""
-        own = [future.result() for future in self._work]
-        everybody = itertools.chain.from_iterable(self._world.gather(own))
-        return [(site, columns) for _, site, columns in sorted(everybody, key=lambda done: done[0])]
 
 
 def over_groups(groups: list[Scores]) -> Scores:
@@ -180,24 +209,7 @@ def _earliest(seen: Iterable[Mapping[Site, FirstSeen]]) -> dict[Site, FirstSeen]
     return earliest
 
 
-def dealt(widths: Iterable[int], processes: int) -> list[int]:
-    """The process that scores each layer: whichever has least to do so far.
-
-    A layer takes about as long as its width squared, and a narrow one as long as one of 300 features.
-
-    Example:
-        >>> dealt([1280, 960, 960, 32, 32], 2)
-        [0, 1, 1, 0, 0]
-    """
-    loads = [0] * processes
-    owners = []
-    for width in widths:
-        owners.append(loads.index(min(loads)))
-        loads[owners[-1]] += width**2 + 300**2
-    return owners
-
-
-def _threads() -> int:
+def _num_threads() -> int:
     """Threads that this process may keep busy: what torch was told, at most the cores there are."""
     import torch
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, TypeVar
+import functools
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+if TYPE_CHECKING:
+    from torch.distributed import ProcessGroup
 
 T = TypeVar("T")
 
@@ -15,10 +19,12 @@ class World:
     Attributes:
         rank: Number of this process, from 0.
         size: Number of processes.
+        group: The connections between them; Accelerate's by default.
     """
 
     rank: int = 0
     size: int = 1
+    group: ProcessGroup | None = field(default=None, repr=False)
 
     @classmethod
     def current(cls, device: str | None = None) -> World:
@@ -45,9 +51,10 @@ class World:
         """One value from each process, by rank, in every process."""
         if self.size == 1:
             return [value]
-        from accelerate.utils import gather_object
+        from torch import distributed
 
-        gathered: list[T] = gather_object([value])
+        gathered: list[Any] = [None] * self.size
+        distributed.all_gather_object(gathered, value, group=self.group)
         return gathered
 
     def gather_at(self, rank: int, value: T) -> list[T]:
@@ -56,9 +63,24 @@ class World:
             return [value]
         from torch import distributed
 
-        gathered: list[Any] | None = [None] * self.size if self.rank == rank else None
-        distributed.gather_object(value, gathered, dst=rank)
-        return gathered or []
+        if self.rank != rank:
+            distributed.gather_object(value, dst=rank, group=self.group)
+            return []
+        gathered: list[Any] = [None] * self.size
+        distributed.gather_object(None, gathered, dst=rank, group=self.group)
+        gathered[rank] = value  # its own need not travel
+        return gathered
+
+    def apart(self) -> World:
+        """The same processes over connections of their own, so that another thread may use them meanwhile.
+
+        They join CPUs: what they carry does not pass through an accelerator's memory.
+        """
+        if self.size == 1:
+            return self
+        from torch import distributed
+
+        return replace(self, group=_second_connections(distributed.group.WORLD))
 
     def leave(self) -> None:
         """Part from the others, when all is done: threads of the transport may abort a process that just ends."""
@@ -66,3 +88,11 @@ class World:
             from accelerate import PartialState
 
             PartialState().destroy_process_group()
+
+
+@functools.cache
+def _second_connections(first: ProcessGroup) -> ProcessGroup:
+    """Made once beside the ``first`` ones; they end with them."""
+    from torch import distributed
+
+    return cast("ProcessGroup", distributed.new_group(backend="gloo"))

@@ -152,6 +152,27 @@ def test_finished_batches_and_layers_are_not_done_again(cache, monkeypatch):
     assert not list((cache / entry.key).glob("batch-*"))
 
 
+def test_batches_of_another_size_are_not_taken_for_those_of_this_run(cache, monkeypatch):
+    """On a GPU the default is another one; a run interrupted there may be taken up on a CPU."""
+    whole = ha.analyze(DEMO_MODEL, DEMO_DATASET, num_samples=64, cache=False)
+    with monkeypatch.context() as elsewhere:
+        interrupt_at(4, elsewhere)
+        elsewhere.setattr(collect, "DEFAULT_BATCH_SIZE", 16)
+        with pytest.raises(KeyboardInterrupt):
+            ha.analyze(DEMO_MODEL, DEMO_DATASET, num_samples=64)
+    assert list(cache.glob("*/batch-*.npz"))
+    assert ha.analyze(DEMO_MODEL, DEMO_DATASET, num_samples=64).rows == whole.rows
+
+
+def test_the_key_holds_the_kind_of_device(cache, capsys):
+    first = ha.analyze(DEMO_MODEL, DEMO_DATASET, num_samples=32)
+    capsys.readouterr()
+    assert ha.analyze(DEMO_MODEL, DEMO_DATASET, num_samples=32, device="cpu") == first
+    assert "comes from the cache" in capsys.readouterr().err
+    (entry,) = cache_entries()
+    assert json.loads((cache / entry.key / "asked.json").read_text())["options"]["device"] == "cpu"
+
+
 def test_a_finished_analysis_returns_at_once_and_says_so(cache, capsys):
     first = ha.analyze(DEMO_MODEL, DEMO_DATASET, num_samples=32)
     capsys.readouterr()
@@ -258,6 +279,14 @@ def test_parts_of_a_split_and_a_limit_on_images(cache):
         ha.analyze(DEMO_MODEL, DEMO_DATASET, num_samples=40, max_images=30)
     with pytest.raises(DatasetError, match="expected a name, or a part"):
         ha.analyze(DEMO_MODEL, DEMO_DATASET, split="test[10%:20%]")
+
+
+def test_a_stream_is_left_once(monkeypatch):
+    """It is left in a thread: a second one would find it at work."""
+    real, left = ImageStream.leave, []
+    monkeypatch.setattr(ImageStream, "leave", lambda self, items: (left.append(items), real(self, items)))
+    ha.analyze(DEMO_MODEL, DEMO_DATASET, num_samples=16, cache=False)
+    assert len(left) == 1
 
 
 def test_endless_noise_needs_an_end():
