@@ -338,7 +338,8 @@ class Signature:
     def __repr__(self) -> str:
         summary = self.summary()
         return (
-            f"Signature({self.name!r}: {len(self.rows)} activations, {len(self.skipped)} skipped, "
+            f"Signature({self.name!r}: {len(self.rows)} activation{'s' * (len(self.rows) != 1)}, "
+            f"{len(self.skipped)} skipped, "
             f"median {summary['median']:.3f}, min {summary['min']:.3f}, max {summary['max']:.3f})"
         )
 

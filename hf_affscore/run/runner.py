@@ -253,10 +253,8 @@ def _nothing_found(checkpoint: Checkpoint, skipped: Iterable[Record]) -> str:
     seen = "; ".join(
         f"{row.module} ({row.activation}): {row.reason}" for row in itertools.islice(skipped, 10)
     )
-    return (
-        f"{checkpoint.metadata['class']} ran without any activation that can be scored. "
-        + (f"Seen and skipped: {seen}. " if seen else "")
-        + f"Looked for calls of {', '.join(looked_for())}."
+    return f"{checkpoint.metadata['class']} ran without any activation that can be scored. " + (
+        f"Seen and skipped: {seen}." if seen else f"Looked for calls of {', '.join(looked_for())}."
     )
 
 

@@ -31,10 +31,12 @@ def locate(kind: Kind, name: str, *, revision: str | None, token: str | bool | N
     """Find a local folder or a Hub repository, and pin its state.
 
     Raises:
-        ModelError, DatasetError: There is no such folder, repository or revision, or no access to it.
+        ModelError, DatasetError: There is no such folder, repository or revision, no access to it, or no name.
         InputError: A revision of a folder is asked for.
     """
     error_class = ModelError if kind == "model" else DatasetError
+    if not name.strip():
+        raise error_class(f"The {kind} is {name!r}; expected a Hub id or a folder.")
     try:
         path = Path(name).expanduser()
         is_folder, exists = path.is_dir(), path.exists()

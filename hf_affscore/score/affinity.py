@@ -103,7 +103,8 @@ def affinity(
     check_regularization(regularization)
     reason = defect(x, y)
     if reason is not None:
-        raise InputError(f"No affinity score: {reason}. Remove or repair those samples.")
+        advice = "Remove or repair those samples." if len(x) > 1 else "Pass one row for each of many samples."
+        raise InputError(f"No affinity score: {reason}. {advice}")
     with one_blas_thread():
         solution = solve(Layer(Sample(x), Sample(y)), shrinkage=shrinkage, regularization=regularization)
         return Affinity(solution.score, solution.identity_coupling_score, solution.flag)

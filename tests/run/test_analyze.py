@@ -398,6 +398,13 @@ def test_a_path_that_cannot_be_looked_at(name):
         ha.analyze(DEMO_MODEL, name)
 
 
+def test_an_empty_name_is_not_taken_for_this_folder():
+    with pytest.raises(ModelError, match="The model is ''; expected a Hub id or a folder"):
+        ha.analyze("", "noise")
+    with pytest.raises(DatasetError, match="The dataset is ' '; expected a Hub id or a folder"):
+        ha.analyze(DEMO_MODEL, " ")
+
+
 def test_weights_that_the_checkpoint_lacks_are_named(tmp_path):
     folder = shutil.copytree(DEMO_MODEL, tmp_path / "partial")
     weights = load_file(folder / "model.safetensors")

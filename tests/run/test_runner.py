@@ -5,6 +5,7 @@ import itertools
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -501,6 +502,77 @@ def test_a_process_that_dies_ends_the_others(tmp_path):
     )
     assert done.returncode != 0
     assert list(tmp_path.glob("*/batch-*"))
+
+
+TWO_MACHINES = """
+import json, os, sys, warnings
+import hf_affscore as ha
+from hf_affscore.run import collect
+from hf_affscore.run.world import World
+
+warnings.simplefilter("ignore")
+model, data, last = *sys.argv[1:3], float(sys.argv[3])
+real, done = collect.Collector._forward, []
+
+def forward(self, *rest):
+    done.append(1)
+    if len(done) > last:
+        os._exit(9)
+    return real(self, *rest)
+
+collect.Collector._forward = forward
+found = ha.analyze(model, data, num_samples=100, batch_size=7)
+if World.current().is_main:
+    print(json.dumps([found.to_dict()["rows"], found.metadata["environment"]["num_processes"], len(done)]))
+World.current().leave()
+sys.stdout.flush()
+os._exit(0)
+"""
+
+
+@pytest.mark.slow
+def test_two_machines_have_disks_of_their_own(tmp_path):
+    """Two launchers that find each other by an address, killed after five batches, and started again."""
+    (tmp_path / "machine.py").write_text(TWO_MACHINES)
+    arguments = [str(tmp_path / "machine.py"), str(DEMO_MODEL), str(DEMO_DATASET)]
+
+    def both(last):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            address = f"127.0.0.1:{free.getsockname()[1]}"
+        launch = [sys.executable, "-m", "torch.distributed.run", "--nnodes=2", "--nproc-per-node=1"]
+        launch += ["--rdzv-backend=c10d", f"--rdzv-endpoint={address}", "--rdzv-id=test"]
+        machines = [
+            subprocess.Popen(
+                [*launch, *arguments, last],
+                env=environment(tmp_path / name),
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            for name in ("first", "second")
+        ]
+        said = [machine.communicate(timeout=200) for machine in machines]
+        return [machine.returncode for machine in machines], "".join(out for out, _ in said), said
+
+    codes, _, said = both("5")
+    assert 0 not in codes, said
+    assert all(list((tmp_path / name).glob("*/batch-*")) for name in ("first", "second"))
+    codes, printed, said = both("inf")
+    assert codes == [0, 0], said
+    rows, processes, passes = json.loads(printed)
+    alone = subprocess.run(
+        [sys.executable, *arguments, "inf"],
+        env=environment(tmp_path / "alone"),
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=True,
+    )
+    undisturbed, one, all_passes = json.loads(alone.stdout)
+    assert (processes, one) == (2, 1)
+    assert rows == undisturbed
+    assert passes < all_passes / 2  # the rest was there
 
 
 # precision and placement of large models

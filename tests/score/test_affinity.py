@@ -87,7 +87,7 @@ def test_constant_input_leaves_the_spread_of_the_output():
         (np.ones((4, 2, 2)), np.ones((4, 2, 2)), "Pool or flatten"),
         (np.float64(1), np.float64(1), "Pool or flatten"),
         (np.ones((4, 0)), np.ones((4, 0)), "Pool or flatten"),
-        (np.ones((1, 2)), np.ones((1, 2)), "1 sample; a covariance needs at least 2"),
+        (np.ones((1, 2)), np.ones((1, 2)), "1 sample; a covariance needs at least 2. Pass one row"),
         (np.array([[1.0], [np.nan]]), np.ones((2, 1)), "pre has 1 NaN or infinite of 2"),
         (np.ones((2, 1)), np.array([[1.0], [np.inf]]), "post has 1 NaN or infinite of 2"),
         (np.array([1.0, 1e160]), np.ones(2), "beyond 1e"),
