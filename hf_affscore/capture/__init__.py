@@ -1,10 +1,11 @@
 """What happens inside a model: every activation call, its input and its output."""
 
 from hf_affscore.capture.activations import looked_for, register_activation
-from hf_affscore.capture.capture import Capture, Watched
+from hf_affscore.capture.capture import Capture
 from hf_affscore.capture.pooling import Skip, by_image, pool
 from hf_affscore.capture.selection import Selection
 from hf_affscore.capture.sites import ROOT, Call, Site, SkippedCall
+from hf_affscore.capture.watched import Watched
 
 __all__ = [
     "ROOT",

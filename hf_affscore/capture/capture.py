@@ -25,8 +25,8 @@ from __future__ import annotations
 import sys
 import threading
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from collections.abc import Callable, Collection, Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
@@ -35,12 +35,13 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from hf_affscore.capture.activations import Activation, of_function, of_module
+from hf_affscore.capture.activations import Activation, of_function
 from hf_affscore.capture.layout import Layout
 from hf_affscore.capture.pooling import Skip
 from hf_affscore.capture.selection import Selection
 from hf_affscore.capture.sites import ROOT, Call, Kind, Site, SkippedCall
-from hf_affscore.errors import InputError, ModelError
+from hf_affscore.capture.watched import Watched, WatchedModule
+from hf_affscore.errors import InputError
 
 T = TypeVar("T")
 
@@ -95,14 +96,12 @@ class Capture(Generic[T]):
         self._composite: _Frame[T] | None = None  # the activation module that runs
         self._unwatched = ExitStack()  # holds what switches function calls off inside it
         self._undo = ExitStack()
-        self._thread = threading.get_ident()
 
     def __enter__(self) -> Self:
         if getattr(_capturing, "on", False):
             raise InputError(
                 "Expected one capture at a time; this thread is inside another. Leave that first."
             )
-        self._thread = threading.get_ident()
         with ExitStack() as undo:
             _capturing.on = True
             undo.callback(setattr, _capturing, "on", False)
@@ -122,7 +121,8 @@ class Capture(Generic[T]):
     ) -> None:
         self._undo.close()
 
-    def _module_begins(self, module: _Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def module_begins(self, module: WatchedModule, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Called by the model's hooks before a module runs."""
         frame: _Frame[T] = _Frame(module.path)
         self._running.append(frame)
         if self._composite is not None or module.activation is None:
@@ -132,7 +132,8 @@ class Capture(Generic[T]):
             self._composite = frame
             self._unwatched.enter_context(torch._C.DisableTorchFunction())
 
-    def _module_ends(self, output: Any) -> None:
+    def module_ends(self, output: Any) -> None:
+        """Called by the model's hooks when the innermost module that runs has run."""
         frame = self._running.pop()
         if frame is self._composite:
             self._composite = None
@@ -195,103 +196,6 @@ class Capture(Generic[T]):
             begun.reason = str(skip)
 
 
-class Watched:
-    """A model with hooks on its modules, which report to the capture that is on, if there is one.
-
-    A capture of a model puts them on and takes them off again; as a context around many captures, of one thread,
-    they stay, which saves that work in every pass. They change neither inputs nor outputs. Hooks and modules
-    that the model gets later are none of theirs.
-
-    Args:
-        model: The model.
-        selection: Which calls are scored.
-
-    Raises:
-        ModelError: On entering; the model is scripted, or spreads over several threads.
-        InputError: It is entered twice, or two threads capture with it.
-
-    Example:
-        >>> model = nn.Sequential(nn.Linear(4, 2), nn.ReLU())
-        >>> with Watched(model) as watched:
-        ...     for _ in range(2):
-        ...         with Capture(watched, lambda tensor, site: tuple(tensor.shape)) as seen:
-        ...             output = model(torch.ones(3, 4))
-        ...         print(seen.calls[0].post)
-        (3, 2)
-        (3, 2)
-    """
-
-    def __init__(self, model: nn.Module, selection: Selection | None = None) -> None:
-        self.selection = selection or Selection()
-        self._model = model
-        self._capture: Capture[Any] | None = None
-        self._hooks = ExitStack()
-        self._stays = False
-
-    def __enter__(self) -> Self:
-        if self._stays:
-            raise InputError("Expected a model that is not watched yet; enter this context once.")
-        self._hooks = self._hooked()
-        self._stays = True
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._stays = False
-        self._hooks.close()
-
-    @contextmanager
-    def by(self, capture: Capture[Any]) -> Iterator[None]:
-        """Report to ``capture``; hooked up for that alone, unless hooked up already."""
-        if self._capture is not None:
-            raise InputError(
-                "Expected one capture at a time; another thread is at it. Watch the model twice."
-            )
-        with nullcontext() if self._stays else self._hooked():
-            self._capture = capture
-            try:
-                yield
-            finally:
-                self._capture = None
-
-    def _hooked(self) -> ExitStack:
-        """Hooks on all modules, which go with what is returned."""
-        _refuse_unwatchable(self._model)
-        with ExitStack() as undo:
-            for path, module in self._model.named_modules():
-                before, after = self._reporting(self._known(path or ROOT, module))
-                undo.callback(module.register_forward_pre_hook(before, with_kwargs=True).remove)
-                # First in line, to see the module's own output; on errors too, to know where we are.
-                undo.callback(module.register_forward_hook(after, prepend=True, always_call=True).remove)
-            return undo.pop_all()
-
-    def _known(self, path: str, module: nn.Module) -> _Module:
-        activation = of_module(module)
-        if activation is not None or not self.selection.is_asked_for(module, path):
-            return _Module(path, activation)
-        return _Module(path, Activation(type(module).__name__, "activation"), as_a_whole=True)
-
-    def _reporting(self, known: _Module) -> tuple[Callable[..., None], Callable[..., None]]:
-        """What runs before and after a module.
-
-        Calls from other threads, which may share the model, are none of the capture's business.
-        """
-
-        def before(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            capture = self._capture
-            if capture is None or threading.get_ident() != capture._thread:
-                return
-            if known.activation is not None and known.activation.role == "gate":
-                kwargs = {**kwargs, "dim": module.dim}
-            capture._module_begins(known, args, kwargs)
-
-        def after(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-            capture = self._capture
-            if capture is not None and threading.get_ident() == capture._thread:
-                capture._module_ends(output)
-
-        return before, after
-
-
 class _Uncompiled:
     """Context in which compiled code runs uncompiled: torch's stance is one for all threads, so they share it.
 
@@ -317,15 +221,6 @@ class _Uncompiled:
 
 
 _uncompiled = _Uncompiled()
-
-
-@dataclass(frozen=True)
-class _Module:
-    """What is known of a module before it runs: the activation that it is, or is to be treated as."""
-
-    path: str
-    activation: Activation | None
-    as_a_whole: bool = False
 
 
 @dataclass
@@ -375,19 +270,3 @@ class _Functions(TorchFunctionMode):
 
 def _first_tensor(values: Iterable[Any]) -> Tensor | None:
     return next((value for value in values if isinstance(value, Tensor)), None)
-
-
-def _refuse_unwatchable(model: nn.Module) -> None:
-    """Raise for models whose activations run where no hook and no function mode sees them."""
-    for path, module in model.named_modules():
-        where = f"{path or ROOT} ({type(module).__name__})"
-        if isinstance(module, torch.jit.ScriptModule):
-            raise ModelError(
-                f"Expected a model that runs in Python; {where} is a TorchScript module, whose activations "
-                "cannot be observed. Pass the model as it was before torch.jit.script or torch.jit.trace."
-            )
-        if isinstance(module, nn.DataParallel) and len(module.device_ids) > 1:
-            raise ModelError(
-                f"Expected a model that runs in one thread; {where} runs copies in "
-                f"{len(module.device_ids)} threads at once. Pass the model inside it: `model.module`."
-            )

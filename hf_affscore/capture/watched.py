@@ -1,0 +1,158 @@
+"""The modules of a model under watch: hooks that say when each of them begins and ends."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any, Protocol, Self
+
+import torch
+from torch import nn
+
+from hf_affscore.capture.activations import Activation, of_module
+from hf_affscore.capture.selection import Selection
+from hf_affscore.capture.sites import ROOT
+from hf_affscore.errors import InputError, ModelError
+
+
+@dataclass(frozen=True)
+class WatchedModule:
+    """What is known of a module before it runs.
+
+    Attributes:
+        path: Its first path in ``named_modules()``.
+        activation: The activation that it is, or is to be treated as.
+        as_a_whole: It was asked for, and the activations inside it are listed as well.
+    """
+
+    path: str
+    activation: Activation | None
+    as_a_whole: bool = False
+
+
+class Watcher(Protocol):
+    """Whoever wants to know what runs: :class:`~hf_affscore.capture.capture.Capture`."""
+
+    def module_begins(self, module: WatchedModule, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """A module is about to run on these arguments."""
+
+    def module_ends(self, output: Any) -> None:
+        """The innermost module that runs has run, or has failed: then without an output."""
+
+
+class Watched:
+    """A model with hooks on its modules, which report to the capture that is on, if there is one.
+
+    A capture of a model puts them on and takes them off again; as a context around many captures, of one thread,
+    they stay, which saves that work in every pass. They change neither inputs nor outputs. Hooks and modules
+    that the model gets later are none of theirs.
+
+    Args:
+        model: The model.
+        selection: Which calls are scored.
+
+    Raises:
+        ModelError: On entering; the model is scripted, or spreads over several threads.
+        InputError: It is entered twice, or two threads capture with it.
+
+    Example:
+        >>> from hf_affscore.capture import Capture
+        >>> model = nn.Sequential(nn.Linear(4, 2), nn.ReLU())
+        >>> with Watched(model) as watched:
+        ...     for _ in range(2):
+        ...         with Capture(watched, lambda tensor, site: tuple(tensor.shape)) as seen:
+        ...             output = model(torch.ones(3, 4))
+        ...         print(seen.calls[0].post)
+        (3, 2)
+        (3, 2)
+    """
+
+    def __init__(self, model: nn.Module, selection: Selection | None = None) -> None:
+        self.selection = selection or Selection()
+        self._model = model
+        self._watcher: Watcher | None = None
+        self._thread = 0  # of the watcher
+        self._hooks = ExitStack()
+        self._stays = False
+
+    def __enter__(self) -> Self:
+        if self._stays:
+            raise InputError("Expected a model that is not watched yet; enter this context once.")
+        self._hooks = self._hooked()
+        self._stays = True
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stays = False
+        self._hooks.close()
+
+    @contextmanager
+    def by(self, watcher: Watcher) -> Iterator[None]:
+        """Report what this thread runs to ``watcher``; hooked up for that alone, unless hooked up already."""
+        if self._watcher is not None:
+            raise InputError(
+                "Expected one capture at a time; another thread is at it. Watch the model twice."
+            )
+        with nullcontext() if self._stays else self._hooked():
+            self._thread = threading.get_ident()  # first: others may be running the model
+            self._watcher = watcher
+            try:
+                yield
+            finally:
+                self._watcher = None
+
+    def _hooked(self) -> ExitStack:
+        """Hooks on all modules, which go with what is returned."""
+        _refuse_unwatchable(self._model)
+        with ExitStack() as undo:
+            for path, module in self._model.named_modules():
+                before, after = self._reporting(self._known(path or ROOT, module))
+                undo.callback(module.register_forward_pre_hook(before, with_kwargs=True).remove)
+                # First in line, to see the module's own output; on errors too, to know where we are.
+                undo.callback(module.register_forward_hook(after, prepend=True, always_call=True).remove)
+            return undo.pop_all()
+
+    def _known(self, path: str, module: nn.Module) -> WatchedModule:
+        activation = of_module(module)
+        if activation is not None or not self.selection.is_asked_for(module, path):
+            return WatchedModule(path, activation)
+        return WatchedModule(path, Activation(type(module).__name__, "activation"), as_a_whole=True)
+
+    def _reporting(self, known: WatchedModule) -> tuple[Callable[..., None], Callable[..., None]]:
+        """What runs before and after a module.
+
+        Calls from other threads, which may share the model, are none of the watcher's business.
+        """
+
+        def before(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            watcher = self._watcher
+            if watcher is None or threading.get_ident() != self._thread:
+                return
+            if known.activation is not None and known.activation.role == "gate":
+                kwargs = {**kwargs, "dim": module.dim}
+            watcher.module_begins(known, args, kwargs)
+
+        def after(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+            watcher = self._watcher
+            if watcher is not None and threading.get_ident() == self._thread:
+                watcher.module_ends(output)
+
+        return before, after
+
+
+def _refuse_unwatchable(model: nn.Module) -> None:
+    """Raise for models whose activations run where no hook and no function mode sees them."""
+    for path, module in model.named_modules():
+        where = f"{path or ROOT} ({type(module).__name__})"
+        if isinstance(module, torch.jit.ScriptModule):
+            raise ModelError(
+                f"Expected a model that runs in Python; {where} is a TorchScript module, whose activations "
+                "cannot be observed. Pass the model as it was before torch.jit.script or torch.jit.trace."
+            )
+        if isinstance(module, nn.DataParallel) and len(module.device_ids) > 1:
+            raise ModelError(
+                f"Expected a model that runs in one thread; {where} runs copies in "
+                f"{len(module.device_ids)} threads at once. Pass the model inside it: `model.module`."
+            )
