@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import sys
-from collections.abc import Iterator, Sized
+from collections.abc import Callable, Iterator, Sized
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -125,8 +125,10 @@ class Collector:
         self._fits = sys.maxsize  # images that fit into one forward pass, as far as is known
         self._channels_last = True  # in memory, where a convolution takes three quarters of the time on a CPU
 
-    def group(self, size: int) -> Group:
+    def group(self, size: int, unless: Callable[[], BaseException | None] | None = None) -> Group:
         """The next ``size`` images through the model, or as many as there are.
+
+        ``unless`` is asked between batches for an error that makes them of no use.
 
         Images that cannot be decoded are replaced by later ones, in rounds: all processes count together
         what is missing, and go on from the same position.
@@ -144,6 +146,8 @@ class Collector:
             wanted, before = size - group.num_samples, self._taken
             batches = []
             for prepared in self._prepared(self._own_chunks(wanted, numbers)):
+                if unless is not None and (error := unless()) is not None:
+                    raise error
                 batch = prepared.finished or self._run(prepared, first, summarize)
                 group.add(prepared.start, batch)
                 batches.append((batch.num_images, batch.undecodable))

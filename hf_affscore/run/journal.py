@@ -139,9 +139,9 @@ class Journal:
         """A whole group, if it was scored before."""
         return self._read_json(f"group-{number:06}.json")
 
-    def save_group(self, number: int, group: dict[str, Any]) -> None:
-        """Keep a whole group instead of its batches and layers."""
-        self._write(f"group-{number:06}.json", json.dumps(group).encode())
+    def save_group(self, number: int, group: dict[str, Any]) -> bool:
+        """Keep a whole group instead of its batches and layers; whether that was possible."""
+        return self._write(f"group-{number:06}.json", json.dumps(group).encode())
 
     def forget(self, *patterns: str) -> None:
         """Remove files that something later stands for."""
@@ -158,17 +158,20 @@ class Journal:
         return document
 
     def _path(self, name: str) -> Path | None:
-        return None if self.folder is None else self.folder / name
+        folder = self.folder  # which another thread may take away, finding the disk full
+        return None if folder is None else folder / name
 
-    def _write(self, name: str, content: bytes) -> None:
+    def _write(self, name: str, content: bytes) -> bool:
         path = self._path(name)
         if path is None:
-            return
+            return False
         try:
             write_atomically(path, content)
         except OSError as error:
             self.folder = None
             _warn(f"{path} could not be written ({error}); going on without: this run cannot be resumed")
+            return False
+        return True
 
 
 def _pack(batch: Batch) -> bytes:

@@ -64,7 +64,7 @@ def run(
     """:func:`hf_affscore.analyze` with its options in one object."""
     world = World.current(options.device)
     options = replace(options, progress=options.progress and world.is_main)
-    with library_bars(enabled=options.progress):
+    with world.together(), library_bars(enabled=options.progress):
         # All processes go by what the main one found, in case a branch moves meanwhile.
         found_model = (
             world.gather(locate_model(model, options))[0] if isinstance(model, str | Path) else model
@@ -114,16 +114,19 @@ def signature_of(
     checkpoint: Checkpoint, stream: ImageStream, options: Options, world: World, journal: Journal
 ) -> Signature:
     """The signature of a model that is ready to run, on images that are open: collect, score, assemble."""
-    total = None if options.num_samples == "all" else -(-options.num_samples // world.size)
     # All cut the stream alike, whatever device each of them has.
-    options = replace(options, batch_size=world.gather(batch_size(options, checkpoint.module))[0])
+    size = world.gather(batch_size(options, checkpoint.module))[0]
+    options = replace(options, batch_size=size)
+    total = None
+    if options.num_samples != "all":
+        starts = range(world.rank * size, options.num_samples, world.size * size)
+        total = sum(min(size, options.num_samples - start) for start in starts)
     with ExitStack() as stack:
         stack.enter_context(freed_memory_kept())
         images = stack.enter_context(bar(total, "Images", "image", enabled=options.progress))
         collector = Collector(checkpoint, stream, options, world=world, journal=journal, progress=images)
         stack.enter_context(closing(collector))
-        scorer = Scorer(options, world=world, journal=journal)
-        stack.enter_context(closing(scorer))
+        scorer = stack.enter_context(Scorer(options, world=world, journal=journal))
         stack.enter_context(evaluating(checkpoint.module))
         stack.enter_context(collector.watched)
         tally = _Tally()
@@ -174,7 +177,7 @@ def _groups(
             tally.skipped |= {Site(**site): reason for site, reason in stored["skipped"]}
             scores.append(from_json(stored["scores"]))
             continue
-        group = collector.group(size)
+        group = collector.group(size, unless=under_way.failed if under_way else None)
         if not all_groups or not group.complete:
             collector.close()
         if under_way is not None:
@@ -204,11 +207,16 @@ class _UnderWay:
     group: Group
     scoring: Future[Scores]
 
+    def failed(self) -> BaseException | None:
+        """Why there will be no scores, as soon as that is known."""
+        return self.scoring.exception() if self.scoring.done() else None
+
     def finish(self, world: World, journal: Journal) -> Scores:
         """Wait for the scores, and keep them in place of what they were made of."""
         scores = self.scoring.result()
         group = self.group
         group.features.close()
+        written = False
         if world.is_main:
             document = {
                 "taken": group.taken,
@@ -217,9 +225,11 @@ class _UnderWay:
                 "skipped": [[vars(site), reason] for site, reason in group.skipped.items()],
                 "scores": to_json(scores),
             }
-            journal.save_group(self.number, document)
-        world.gather(None)  # nobody removes a part before the whole is there
-        journal.forget(f"layer-{self.number:06}-*.json", *(f"batch-{start:08}.npz" for start in group.starts))
+            written = journal.save_group(self.number, document)
+        if world.gather(written)[0]:  # nobody removes a part before the whole is there
+            journal.forget(
+                f"layer-{self.number:06}-*.json", *(f"batch-{start:08}.npz" for start in group.starts)
+            )
         return scores
 
 

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeAlias
 
 import numpy as np
 
@@ -66,12 +66,33 @@ class Scorer:
         self._num_threads = _num_threads()
         self._threads = ThreadPoolExecutor(self._num_threads, "score")
         self._dealer = ThreadPoolExecutor(1, "deal")
+        self._ended_by: BaseException | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        """Drop what has not begun; dealing ends with ``error``, in the other processes too."""
+        self._ended_by = error
+        self._threads.shutdown(cancel_futures=True)
+        self._dealer.shutdown()
+        if self._progress is not None:
+            self._progress.close()
 
     def start(self, group: Group, number: int) -> Future[Scores]:
         """Begin to score a group; the future has the scores of all processes, in execution order."""
         return self._dealer.submit(self._scores, group, number)
 
     def _scores(self, group: Group, number: int) -> Scores:
+        with self._world.together():
+            try:
+                return self._dealt(group, number)
+            except Exception:
+                if self._ended_by is not None:
+                    raise self._ended_by from None
+                raise
+
+    def _dealt(self, group: Group, number: int) -> Scores:
         """Deal the layers out as processes come to want them: nobody knows beforehand how long one takes.
 
         In every round all processes learn how each of them stands, and so agree on what comes next: the rows of
@@ -85,25 +106,28 @@ class Scorer:
         if self._progress is None:
             self._progress = bar(0, "Scores", "layer", enabled=self._options.progress)
         self._progress.total, before = self._progress.total + len(sites), self._progress.n
-        while True:
+        done, own_rows = 0, dict[int, Pair]()
+        while done < len(sites):
+            # Whatever may fail comes before the round, in which the others would hear of it.
+            if self._ended_by is not None:
+                raise self._ended_by
             own = [future.result() for future in work if future.done()]
+            if undealt and not own_rows:
+                own_rows = group.features.take(sites[undealt[0]][0])
             loads = self._world.gather(_Load(len(work) - len(own) - self._num_threads, len(own)))
-            done = sum(load.done for load in loads)
-            self._progress.update(before + done - self._progress.n)
-            if done == len(sites):
-                break
-            least = min(loads)
+            done, least = sum(load.done for load in loads), min(loads)
             if undealt and least.left <= 0:
                 place, owner = undealt.popleft(), loads.index(least)
-                site = sites[place][0]
-                batches = self._batches_at(owner, group.features.take(site))
+                batches, own_rows = self._batches_at(owner, own_rows), {}
                 if owner == self._world.rank:
+                    site = sites[place][0]
                     work.append(
                         self._threads.submit(self._score, number, place, site, batches, group.num_batches)
                     )
             else:
                 wait([future for future in work if not future.done()], ROUND, FIRST_COMPLETED)
-        everybody = itertools.chain.from_iterable(self._world.gather(own))
+            self._progress.update(before + done - self._progress.n)
+        everybody = itertools.chain.from_iterable(self._world.gather([future.result() for future in work]))
         return [(layer.site, layer.columns) for layer in sorted(everybody, key=lambda layer: layer.place)]
 
     def _batches_at(self, owner: int, own: dict[int, Pair]) -> dict[int, Pair]:
@@ -146,13 +170,6 @@ class Scorer:
             "sparsity_post": layer.sparsity_post[0],
             "sparsity_post_error": layer.sparsity_post[1],
         }
-
-    def close(self) -> None:
-        """Drop what has not begun; the dealer notices, and ends with an error that nobody waits for."""
-        self._threads.shutdown(cancel_futures=True)
-        self._dealer.shutdown(cancel_futures=True)
-        if self._progress is not None:
-            self._progress.close()
 
 
 def over_groups(groups: list[Scores]) -> Scores:

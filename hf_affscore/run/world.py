@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
+
+from hf_affscore.errors import AffscoreError
 
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
@@ -12,7 +16,13 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
+class _Failure(NamedTuple):
+    """What a process tells the others in place of a value, because it cannot go on."""
+
+    error: Exception
+
+
+@dataclass
 class World:
     """Which of how many processes this is.
 
@@ -25,6 +35,9 @@ class World:
     rank: int = 0
     size: int = 1
     group: ProcessGroup | None = field(default=None, repr=False)
+    _parted: bool = field(
+        default=False, init=False, repr=False
+    )  # an error was told or heard, or nobody answers
 
     @classmethod
     def current(cls, device: str | None = None) -> World:
@@ -48,7 +61,50 @@ class World:
         return number % self.size == self.rank
 
     def gather(self, value: T) -> list[T]:
-        """One value from each process, by rank, in every process."""
+        """One value from each process, by rank, in every process; or the error that one of them tells."""
+        self._parted = True  # unless all answer
+        everybodys = self._exchanged(value)
+        for told in everybodys:
+            if isinstance(told, _Failure):
+                raise told.error
+        self._parted = False
+        return everybodys
+
+    def gather_at(self, rank: int, value: T) -> list[T]:
+        """One value from each process, by rank, in one of them; nothing in the others."""
+        if self.size == 1:
+            return [value]
+        from torch import distributed
+
+        self._parted = True
+        gathered: list[Any] = []
+        if self.rank == rank:  # its own value need not travel
+            gathered = [None] * self.size
+            distributed.gather_object(None, gathered, dst=rank, group=self.group)
+            gathered[rank] = value
+        else:
+            distributed.gather_object(value, dst=rank, group=self.group)
+        self._parted = False
+        return gathered
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """What is inside succeeds in all processes or in none.
+
+        An error of one is raised in the others, where they gather next, at the latest at the end: one of this
+        package as it is, another as a RuntimeError that names the process.
+        """
+        self._parted = False
+        try:
+            yield
+            self.gather(None)
+        except Exception as error:
+            if not self._parted:
+                with suppress(Exception):  # others may fail at the same time, or be gone
+                    self.gather(_Failure(self._to_be_told(error)))
+            raise
+
+    def _exchanged(self, value: Any) -> list[Any]:
         if self.size == 1:
             return [value]
         from torch import distributed
@@ -57,19 +113,10 @@ class World:
         distributed.all_gather_object(gathered, value, group=self.group)
         return gathered
 
-    def gather_at(self, rank: int, value: T) -> list[T]:
-        """One value from each process, by rank, in one of them; nothing in the others."""
-        if self.size == 1:
-            return [value]
-        from torch import distributed
-
-        if self.rank != rank:
-            distributed.gather_object(value, dst=rank, group=self.group)
-            return []
-        gathered: list[Any] = [None] * self.size
-        distributed.gather_object(None, gathered, dst=rank, group=self.group)
-        gathered[rank] = value  # its own need not travel
-        return gathered
+    def _to_be_told(self, error: Exception) -> Exception:
+        if isinstance(error, AffscoreError):
+            return type(error)(str(error))
+        return RuntimeError(f"Process {self.rank} failed: {type(error).__name__}: {error}")
 
     def apart(self) -> World:
         """The same processes over connections of their own, so that another thread may use them meanwhile.
@@ -88,6 +135,7 @@ class World:
             from accelerate import PartialState
 
             PartialState().destroy_process_group()
+            _second_connections.cache_clear()
 
 
 @functools.cache

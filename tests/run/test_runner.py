@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 
 import numpy as np
@@ -20,7 +21,7 @@ import hf_affscore as ha
 from hf_affscore.assets import DEMO_DATASET, DEMO_MODEL
 from hf_affscore.errors import AffscoreWarning, DatasetError, InputError
 from hf_affscore.options import Options
-from hf_affscore.run import collect, images
+from hf_affscore.run import collect, images, scoring
 from hf_affscore.run.analyze import analyze_many
 from hf_affscore.run.cache import cache_entries, cache_folder
 from hf_affscore.run.images import ImageStream
@@ -502,6 +503,89 @@ def test_a_process_that_dies_ends_the_others(tmp_path):
     )
     assert done.returncode != 0
     assert list(tmp_path.glob("*/batch-*"))
+
+
+FAILING = """
+import json, os, sys, warnings
+import torch
+from torch import nn
+from hf_affscore.errors import ModelError
+from hf_affscore.run import collect, scoring
+from hf_affscore.run.analyze import analyze_many
+from hf_affscore.run.world import World
+
+warnings.simplefilter("ignore")
+failing = sys.argv[1]
+world = World.current()
+forward, score, scored = collect.Collector._forward, scoring.score_layer, []
+
+class Broken(nn.Sequential):
+    pass
+
+class Good(nn.Sequential):
+    pass
+
+def failing_forward(self, inputs, summarize):
+    if "images" in failing and world.rank == 1 and isinstance(self._checkpoint.module, Broken) and scored:
+        raise ModelError("the images failed")
+    return forward(self, inputs, summarize)
+
+def failing_score(*rows, **options):
+    scored.append(1)
+    if "scores" in failing and world.rank == 1 and len(scored) == 2:
+        raise ModelError("the scores failed")
+    return score(*rows, **options)
+
+collect.Collector._forward, scoring.score_layer = failing_forward, failing_score
+layers = [layer for _ in range(6) for layer in (nn.Conv2d(3, 3, 1), nn.ReLU())]
+images = list(torch.randn(96, 3, 8, 8, generator=torch.Generator().manual_seed(0)))
+options = dict(num_samples="all", group_size=32, batch_size=4, shuffle=False, cache=False)
+found = analyze_many([Broken(*layers), Good(*layers)], images, **options)
+if world.is_main:
+    print(json.dumps([[outcome.error, outcome.signature and len(outcome.signature.rows)] for outcome in found]))
+world.leave()
+sys.stdout.flush()
+os._exit(0)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("failing", ["images", "scores"])
+def test_what_one_process_fails_at_all_fail_at_and_go_on(failing, tmp_path):
+    """Beside the scoring of an earlier group; the next model is analysed by all processes."""
+    script = tmp_path / "failing.py"
+    script.write_text(FAILING)
+    command = [*torchrun(2), str(script), failing]
+    done = subprocess.run(
+        command, env=environment(tmp_path), capture_output=True, text=True, timeout=200, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    (broken, nothing), good = json.loads(done.stdout)
+    assert broken == f"the {failing} failed"
+    assert nothing is None
+    assert good == [None, 6]
+
+
+def test_images_end_where_scores_have_failed(monkeypatch):
+    """Not at the end of a group of images that may take an hour."""
+    failed, passes = threading.Event(), []
+    real = collect.Collector._forward
+
+    def forward(self, inputs, summarize):
+        passes.append(1)
+        if len(passes) > 5:  # a group of four batches, of which the first goes in two parts
+            assert failed.wait(30)
+        return real(self, inputs, summarize)
+
+    def score(*rows, **options):
+        threading.Timer(0.5, failed.set).start()
+        raise RuntimeError("not expected")
+
+    monkeypatch.setattr(collect.Collector, "_forward", forward)
+    monkeypatch.setattr(scoring, "score_layer", score)
+    with pytest.raises(RuntimeError, match="not expected"):
+        ha.analyze(DEMO_MODEL, DEMO_DATASET, num_samples="all", group_size=64, batch_size=16, cache=False)
+    assert len(passes) <= 7
 
 
 TWO_MACHINES = """

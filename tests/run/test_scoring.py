@@ -1,7 +1,10 @@
-"""Layers are dealt out to the processes that want them. The processes here are threads."""
+"""Layers are dealt out to the processes that want them, and all fail at what one fails at.
+
+The processes here are threads.
+"""
 
 import threading
-from concurrent.futures import CancelledError, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -9,10 +12,12 @@ import pytest
 from hf_affscore.capture.features import Features
 from hf_affscore.capture.sites import Site
 from hf_affscore.capture.summary import Summary
+from hf_affscore.errors import ModelError
 from hf_affscore.options import Options
 from hf_affscore.run import scoring
 from hf_affscore.run.collect import Group
 from hf_affscore.run.journal import Journal
+from hf_affscore.run.runner import _UnderWay
 from hf_affscore.run.scoring import Scorer
 from hf_affscore.run.world import World
 
@@ -34,9 +39,9 @@ class OneOfThreads(World):
 
     def __init__(self, rank, meeting):
         super().__init__(rank, meeting.size)
-        object.__setattr__(self, "meeting", meeting)
+        self.meeting = meeting
 
-    def gather(self, value):
+    def _exchanged(self, value):
         self.meeting.values[self.rank] = value
         self.meeting.barrier.wait(SECONDS)
         values = list(self.meeting.values)
@@ -44,7 +49,7 @@ class OneOfThreads(World):
         return values
 
     def gather_at(self, rank, value):
-        values = self.gather(value)
+        values = self._exchanged(value)
         return values if self.rank == rank else []
 
     def apart(self):
@@ -82,11 +87,15 @@ def group(rank, size):
 
 
 def scored(world, journal):
-    scorer = Scorer(Options(progress=False), world=world, journal=journal)
-    try:
+    with Scorer(Options(progress=False), world=world, journal=journal) as scorer:
         return scorer.start(group(world.rank, world.size), 0).result(SECONDS)
-    finally:
-        scorer.close()
+
+
+def in_threads(size, function):
+    """What ``function(rank)`` gives or raises in each of so many threads."""
+    with ThreadPoolExecutor(size) as processes:
+        answers = [processes.submit(function, rank) for rank in range(size)]
+    return [answer.exception() or answer.result() for answer in answers]
 
 
 @pytest.fixture(autouse=True)
@@ -105,10 +114,7 @@ def test_a_process_that_is_held_up_leaves_the_other_layers_to_the_others():
                 others_are_done.set()
 
     journals = [Watched(hold=others_are_done), Free()]
-    with ThreadPoolExecutor(2) as processes:
-        first, second = processes.map(
-            lambda rank: scored(OneOfThreads(rank, meeting), journals[rank]), range(2)
-        )
+    first, second = in_threads(2, lambda rank: scored(OneOfThreads(rank, meeting), journals[rank]))
     assert first == second
     assert [site for site, _ in first] == [site(number) for number in range(LAYERS)]
     assert [len(journal.places) for journal in journals] == [2, LAYERS - 2]
@@ -123,9 +129,9 @@ def test_layers_have_the_rows_of_all_processes():
     assert {columns["num_samples"] for _, columns in answers[0]} == {24}
 
 
-def test_closing_ends_the_dealing():
-    """What is under way is finished, the rest is dropped, and whoever waited is told."""
-    begun = threading.Event()
+def test_an_error_ends_the_dealing():
+    """What is under way is finished, the rest is dropped, and whoever waits is told the reason."""
+    begun, reason = threading.Event(), ModelError("the next group failed")
 
     class Slow(Watched):
         def load_layer(self, group, place):
@@ -133,20 +139,139 @@ def test_closing_ends_the_dealing():
             return super().load_layer(group, place)
 
     journal = Slow(hold=threading.Event())
-    scorer = Scorer(Options(progress=False), world=World(), journal=journal)
-    answer = scorer.start(group(0, 1), 0)
-    assert begun.wait(SECONDS)
-    threading.Timer(0.2, journal.hold.set).start()
-    scorer.close()
-    with pytest.raises((CancelledError, RuntimeError)):
-        answer.result(0)
+    answers = []
+
+    def interrupted():
+        with Scorer(Options(progress=False), world=World(), journal=journal) as scorer:
+            answers.append(scorer.start(group(0, 1), 0))
+            assert begun.wait(SECONDS)
+            threading.Timer(0.2, journal.hold.set).start()
+            raise reason
+
+    with pytest.raises(ModelError, match="the next group"):
+        interrupted()
+    assert answers[0].exception(0) is reason
     assert len(journal.places) == 1
 
 
-def test_an_error_in_a_thread_reaches_whoever_waits():
-    class Full(Journal):
-        def save_layer(self, group, place, columns):
-            raise OSError("no space left")
+def test_an_error_in_the_middle_of_a_round_is_the_one_that_is_told():
+    """Not that a layer was cancelled, or could not be begun."""
+    reason = ModelError("the next group failed")
 
+    class Ends(World):
+        def _exchanged(self, value):
+            if isinstance(value, scoring._Load):
+                scorer.__exit__(ModelError, reason, None)
+            return [value]
+
+    scorer = Scorer(Options(progress=False), world=Ends(), journal=Watched())
+    scorer._dealer.shutdown = lambda: None  # this is the thread it would wait for
+    assert scorer.start(group(0, 1), 0).exception(SECONDS) is reason
+
+
+class Full(Journal):
+    def save_layer(self, group, place, columns):
+        raise OSError("no space left")
+
+
+def test_an_error_in_a_thread_reaches_whoever_waits():
     with pytest.raises(OSError, match="no space left"):
         scored(World(), Full())
+
+
+def test_an_error_in_a_thread_of_one_process_ends_the_dealing_in_all():
+    meeting, journals = Meeting(3), [Watched(), Full(), Watched()]
+    first, own, last = in_threads(3, lambda rank: scored(OneOfThreads(rank, meeting), journals[rank]))
+    assert isinstance(own, OSError)
+    assert str(first) == str(last) == "Process 1 failed: OSError: no space left"
+
+
+def test_an_error_outside_ends_the_dealing_in_all_processes():
+    """The images of the next group fail in a process that has scored all its layers; the other is at its own."""
+    meeting, own_are_done, has_left = Meeting(2), threading.Event(), threading.Event()
+
+    class Done(Watched):
+        def save_layer(self, group, place, columns):
+            super().save_layer(group, place, columns)
+            if len(self.places) == LAYERS - 2:
+                own_are_done.set()
+
+    journals = [Done(), Watched(hold=has_left)]
+
+    def process(rank):
+        try:
+            with Scorer(
+                Options(progress=False), world=OneOfThreads(rank, meeting), journal=journals[rank]
+            ) as scorer:
+                answer = scorer.start(group(rank, 2), 0)
+                if rank == 1:
+                    return answer.result(SECONDS)
+                assert own_are_done.wait(SECONDS)
+                raise ModelError("an image was not liked")
+        finally:
+            if rank == 0:
+                has_left.set()
+
+    for error in in_threads(2, process):
+        assert isinstance(error, ModelError)
+        assert str(error) == "an image was not liked"
+
+
+# together
+
+
+def test_an_error_of_one_process_is_raised_in_all():
+    """At the next gathering, and, where there is none, at the end."""
+    meeting = Meeting(3)
+
+    def told(rank, gathers, error):
+        world = OneOfThreads(rank, meeting)
+        try:
+            with world.together():
+                if rank == 1:
+                    raise error
+                for _ in range(gathers):
+                    world.gather("some value")
+        except (ModelError, ValueError, RuntimeError) as caught:
+            return caught
+        return None
+
+    known, other = ModelError("as it is"), ValueError("by name")
+    for gathers in (2, 1, 0):
+        first, own, last = in_threads(3, lambda rank, gathers=gathers: told(rank, gathers, known))
+        assert own is known
+        assert (type(first), str(first)) == (type(last), str(last)) == (ModelError, "as it is")
+    first, own, last = in_threads(3, lambda rank: told(rank, 0, other))
+    assert own is other
+    assert str(first) == str(last) == "Process 1 failed: ValueError: by name"
+    assert in_threads(3, lambda rank: OneOfThreads(rank, meeting).gather(rank)) == [[0, 1, 2]] * 3
+
+
+def test_errors_of_several_processes_at_once_are_their_own():
+    meeting = Meeting(2)
+
+    def process(rank):
+        with OneOfThreads(rank, meeting).together():
+            raise ModelError(f"of {rank}")
+
+    assert [str(error) for error in in_threads(2, process)] == ["of 0", "of 1"]
+
+
+def test_batches_stay_where_the_main_process_could_not_keep_the_group(tmp_path):
+    meeting = Meeting(2)
+
+    class MainFull(Journal):
+        def save_group(self, number, group):
+            return False
+
+    def process(rank):
+        journal = MainFull(tmp_path) if rank == 0 else Journal(tmp_path)
+        own = group(rank, 2)
+        own.starts.append(rank * 8)
+        scores = Future()
+        scores.set_result([])
+        _UnderWay(0, own, scores).finish(OneOfThreads(rank, meeting), journal)
+
+    (tmp_path / "batch-00000008.npz").write_bytes(b"rows")
+    assert in_threads(2, process) == [None, None]
+    assert list(tmp_path.glob("batch-*"))
