@@ -104,9 +104,10 @@ class Scorer:
         undealt = deque(sorted(range(len(sites)), key=lambda place: -sites[place][1].width))
         work: list[Future[_Scored]] = []
         if self._progress is None:
-            self._progress = bar(0, "Scores", "layer", enabled=self._options.progress)
-        self._progress.total, before = self._progress.total + len(sites), self._progress.n
-        done, own_rows = 0, dict[int, Pair]()
+            self._progress = bar(len(sites), "Scores", "layer", enabled=self._options.progress)
+        else:
+            self._progress.total += len(sites)
+        before, done, own_rows = self._progress.n, 0, dict[int, Pair]()
         while done < len(sites):
             # Whatever may fail comes before the round, in which the others would hear of it.
             if self._ended_by is not None:
