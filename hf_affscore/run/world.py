@@ -35,9 +35,8 @@ class World:
     rank: int = 0
     size: int = 1
     group: ProcessGroup | None = field(default=None, repr=False)
-    _parted: bool = field(
-        default=False, init=False, repr=False
-    )  # an error was told or heard, or nobody answers
+    # An error was told or heard, or nobody answers: a further one is not told.
+    _parted: bool = field(default=False, init=False, repr=False)
 
     @classmethod
     def current(cls, device: str | None = None) -> World:
