@@ -65,7 +65,10 @@ class Options:
         hf_affscore.errors.InputError: group_size is 1; expected at least 2: a covariance needs two samples.
     """
 
-    split: str | None = _option(None, "split of the data set; default: its test or validation split")
+    split: str | None = _option(
+        None,
+        "split, or a part of one, validation[100:600]; default: the test or validation split",
+    )
     dataset_config: str | None = _option(None, "configuration of the data set", metavar="NAME")
     image_column: str | None = _option(None, "column that holds the images, where there are several")
     num_samples: int | Literal["all"] = _option(2048, 'images to use, or "all"', metavar="N")

@@ -156,6 +156,15 @@ def _bar(row: Record) -> Text:
 
 def _notes(signature: Signature) -> list[str]:
     notes = []
+    dataset = signature.metadata.get("dataset", {})
+    groups, left_over = dataset.get("num_groups", 1), dataset.get("unused", 0)
+    if groups > 1:
+        spread = max(row.affinity_score_group_std for row in signature.rows)
+        notes.append(
+            f"means over {groups} groups of {dataset['num_samples'] // groups} images, which deviate by up to "
+            f"{spread:.4f}"
+            + (f"; {left_over} images, too few for a group, are left out" if left_over else "")
+        )
     few = [row for row in signature.rows if "are needed" in (row.get("interval_reason") or "")]
     if few:
         notes.append(

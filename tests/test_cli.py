@@ -64,12 +64,19 @@ def test_demo_saves_prints_and_says_what_to_type_next(capsys, tmp_path, monkeypa
     assert "hf-affscore analyze" in out
 
 
+def test_groups_are_said(capsys):
+    code, out, _ = run(capsys, "analyze", *SHORT[:-2], "--num-samples", "all", "--group-size", "100")
+    assert code == 0
+    assert "means over 5 groups of 100 images, which deviate by up to 0.0" in out
+    assert "; 12 images, too few for a group, are left out" in out
+
+
 @pytest.mark.parametrize(
     ("argv", "sentence"),
     [
         (["analyze", *SHORT, "--num-sample", "3"], "unrecognized arguments: --num-sample 3"),
         (["analyze", *SHORT, "--pooling", "max"], "invalid choice: 'max'"),
-        (["analyze", *SHORT, "--num-samples", "many"], "invalid int or all value: 'many'"),
+        (["analyze", *SHORT, "--num-samples", "many"], "expected a whole number or all, received 'many'"),
         (["analyze", str(DEMO_MODEL)], "--dataset"),
         (["analyse"], "invalid choice: 'analyse'"),
         ([], "COMMAND"),

@@ -159,7 +159,7 @@ def _run_demo(arguments: argparse.Namespace) -> None:
     from hf_affscore.run.analyze import analyze
 
     _check_outputs(arguments)
-    signature = analyze(DEMO_MODEL, DEMO_DATASET, num_samples=512)
+    signature = analyze(DEMO_MODEL, DEMO_DATASET, num_samples=512, cache=False)
     arguments.plot = arguments.plot or arguments.output / "signature.png"
     _deliver(signature, arguments)
     if not arguments.json:

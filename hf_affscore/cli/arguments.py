@@ -56,9 +56,12 @@ def _value_type(hint: Any) -> Any:
         return kind
 
     def number_or_word(text: str) -> Any:
-        return text if text in words else kind(text)
+        try:
+            return text if text in words else kind(text)
+        except ValueError:
+            number = "a whole number" if kind is int else "a number"
+            raise argparse.ArgumentTypeError(
+                f"expected {' or '.join([number, *words])}, received {text!r}"
+            ) from None
 
-    number_or_word.__name__ = (
-        f"{kind.__name__} or {' or '.join(words)}"  # argparse shows it: "invalid ... value"
-    )
     return number_or_word

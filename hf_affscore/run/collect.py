@@ -157,7 +157,8 @@ class Collector:
             everybody = list(itertools.chain.from_iterable(self._world.gather(batches)))
             group.num_samples += sum(images for images, _ in everybody)
             group.num_batches += sum(images > 0 for images, _ in everybody)
-            group.undecodable += sorted(itertools.chain.from_iterable(lines for _, lines in everybody))
+            lines = itertools.chain.from_iterable(lines for _, lines in everybody)
+            group.undecodable += sorted(lines, key=lambda line: int(line.split()[1].rstrip(":")))
             group.taken += self._taken - before
             group.complete = self._taken - before == wanted
         if not group.complete:

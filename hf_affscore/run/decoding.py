@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -31,13 +32,13 @@ def decode(item: Any) -> Decoded:
         source = item.get("bytes") or item.get("path")
         if source is None:
             raise Undecodable("the image is missing")
-        return _open(source)
+        return _open(source, item.get("path"))
     if isinstance(item, bytes):
         return _open(item)
     return as_image(item)
 
 
-def _open(source: bytes | str) -> Image:
+def _open(source: bytes | str, path: str | None = None) -> Image:
     """An encoded image, from its bytes or from a path that ``datasets`` may have made a URL."""
     from datasets.download.streaming_download_manager import xopen
     from PIL import Image, UnidentifiedImageError
@@ -48,7 +49,22 @@ def _open(source: bytes | str) -> Image:
         with xopen(source, "rb") as file:
             return to_rgb(Image.open(file))
     except (*UNREADABLE, UnidentifiedImageError, Image.DecompressionBombError) as error:
-        raise Undecodable(str(error)) from error
+        raise Undecodable(_reason(error, path)) from error
+
+
+def _reason(error: Exception, path: str | None = None) -> str:
+    """What an error says, fit to be published: with the file's name, without its folder or places in memory.
+
+    Example:
+        >>> _reason(OSError("image file is truncated"), "/home/me/images/cat.png")
+        'image file is truncated (cat.png)'
+    """
+    text = re.sub(r" *<_io\.[^>]*>", "", str(error))
+    if not path:
+        return text
+    name = re.split(r"[/\\]", path.split("::")[0])[-1]
+    text = text.replace(path, name)
+    return text if name in text else f"{text} ({name})"
 
 
 def as_image(item: Any) -> Decoded:
@@ -60,7 +76,7 @@ def as_image(item: Any) -> Decoded:
         try:
             return to_rgb(item)
         except UNREADABLE as error:  # Pillow reads a file when its pixels are first needed
-            raise Undecodable(str(error)) from error
+            raise Undecodable(_reason(error)) from error
     if isinstance(item, torch.Tensor):
         if item.ndim != 3:
             raise InputError(f"An image tensor has shape {tuple(item.shape)}; expected (3, H, W).")

@@ -16,6 +16,7 @@ import hashlib
 import io
 import itertools
 import json
+import shutil
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -31,6 +32,9 @@ from hf_affscore.run.cache import ASKED_FILE, cache_folder
 from hf_affscore.run.world import World
 from hf_affscore.signature import JSON_FILE, Signature
 from hf_affscore.storage import write_atomically
+
+#: Files of a run that is under way.
+PARTS = "batch-*.npz", "layer-*.json", "group-*.json"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,18 +104,26 @@ class Journal:
             _warn(f"the cached signature cannot be used and is made again: {error}")
             return None
 
-    def finish(self, signature: Signature) -> None:
-        """Keep the signature instead of the batches it was made of."""
+    @property
+    def begun(self) -> bool:
+        """Whether an interrupted run has left something."""
+        return any(map(self._holds, PARTS))
+
+    def finish(self, signature: Signature) -> bool:
+        """Keep the signature; whether that was possible, so that the parts it was made of may go."""
         if self.folder is None:
-            return
+            return False
         try:
             signature.save_pretrained(self.folder)
-            self.forget("batch-*.npz", "layer-*.json", "group-*.json")
         except (SignatureError, OSError) as error:
             _warn(f"the signature could not be cached: {error}")
+            return False
+        return True
 
     def close(self) -> None:
-        """Let other runs have the key."""
+        """Let other runs have the key; where nothing was done for it, as if it had never been asked for."""
+        if self.folder is not None and not self.begun and not self._holds(JSON_FILE):
+            shutil.rmtree(self.folder, ignore_errors=True)
         if self._lock is not None:
             self._lock.release()
 
@@ -149,6 +161,9 @@ class Journal:
             self.folder.glob(pattern) for pattern in patterns if self.folder
         ):
             path.unlink(missing_ok=True)
+
+    def _holds(self, pattern: str) -> bool:
+        return self.folder is not None and any(self.folder.glob(pattern))
 
     def _read_json(self, name: str) -> dict[str, Any] | None:
         path = self._path(name)

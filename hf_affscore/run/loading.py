@@ -163,7 +163,7 @@ def _from_source(source: Source, processor: Any, options: Options) -> Checkpoint
         raise
     except Exception as error:  # damaged files raise anything, SafetensorError for one
         raise ModelError(
-            f"Model {source.location!r} could not be loaded: {error} "
+            f"Model {source.location!r} could not be loaded: {str(error).rstrip('. ')}. "
             "Expected an image model of transformers or timm with its image processor; "
             "pass processor= if the checkpoint has none."
         ) from error

@@ -27,7 +27,7 @@ from hf_affscore.errors import AffscoreWarning, DatasetError, NoActivationError
 from hf_affscore.options import Options
 from hf_affscore.run.collect import Collector, Group, batch_size, evaluating
 from hf_affscore.run.images import ImageStream, locate_images, open_images
-from hf_affscore.run.journal import Journal
+from hf_affscore.run.journal import PARTS, Journal
 from hf_affscore.run.loading import (
     Checkpoint,
     device_of,
@@ -75,11 +75,13 @@ def run(
         with closing(_journal(found_model, found_images, processor, options, world)) as journal:
             signature = world.gather(journal.finished() if world.is_main else None)[0]
             if signature is None:
+                if options.progress and journal.begun:
+                    print("An interrupted run of this analysis is there, and goes on.", file=sys.stderr)
                 checkpoint = load_checkpoint(found_model, processor, options)
                 stream = open_images(found_images, options, checkpoint.input_shape)
                 signature = signature_of(checkpoint, stream, options, world, journal)
-                if world.is_main:
-                    journal.finish(signature)
+                if world.gather(world.is_main and journal.finish(signature))[0]:
+                    journal.forget(*PARTS)  # also on the disks of other machines
             else:
                 warn_of_missing_weights(signature.metadata["model"])
                 if options.progress:
@@ -132,8 +134,10 @@ def signature_of(
         tally = _Tally()
         scores = over_groups(_groups(collector, scorer, tally, options, world, journal))
     if tally.num_samples < 2:
+        advice = " Look at split and max_images." if options.split or options.max_images else ""
         raise DatasetError(
             f"The data set gave {tally.num_samples} usable image(s){tally.unread()}; a score needs at least 2."
+            + advice
         )
     collector.selection.check_all_matched()
     rows, skipped = _records(scores, tally)
@@ -309,12 +313,18 @@ def _warn_about_images(signature: Signature, options: Options) -> None:
     count, lost = dataset["num_samples"], dataset["undecodable"]
     unread = f" ({lost} more could not be decoded)" if lost else ""
     if options.num_samples != "all" and count < options.num_samples:
+        limited = options.max_images is not None and options.max_images < options.num_samples
+        what = f"With max_images = {options.max_images} the data set" if limited else "The data set"
         _warn(
-            f"The data set has {count} usable images{unread}, fewer than num_samples = {options.num_samples}; "
+            f"{what} has {count} usable images{unread}, fewer than num_samples = {options.num_samples}; "
             f"the scores rest on {count}."
         )
     elif lost:
-        _warn(f"{lost} image(s) could not be decoded and were replaced by later ones; see the metadata.")
+        became = "left out" if options.num_samples == "all" else "replaced by later ones"
+        _warn(
+            f"{lost} image(s) could not be decoded and were {became}; the metadata names them, as "
+            "undecodable_reasons."
+        )
 
 
 def _warn(message: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import functools
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -48,6 +49,8 @@ class World:
         from accelerate import PartialState
 
         state = PartialState(cpu=device == "cpu" or not torch.accelerator.is_available())
+        if state.num_processes > 1:
+            _part_at_exit()
         return cls(rank=state.process_index, size=state.num_processes)
 
     @property
@@ -135,6 +138,23 @@ class World:
 
             PartialState().destroy_process_group()
             _second_connections.cache_clear()
+
+
+@functools.cache
+def _part_at_exit() -> None:
+    """Have a process that just ends part first: gloo aborts one in ten otherwise, whatever it has achieved."""
+    from torch import distributed
+
+    def part() -> None:
+        if not distributed.is_initialized():
+            return
+        if distributed.get_backend() == "gloo":
+            distributed.destroy_process_group()  # all connections there are
+        elif _second_connections.cache_info().currsize:
+            distributed.destroy_process_group(_second_connections(distributed.group.WORLD))
+        _second_connections.cache_clear()
+
+    atexit.register(part)
 
 
 @functools.cache

@@ -21,7 +21,7 @@ from hf_affscore.capture import Site
 from hf_affscore.capture.features import Features, SiteFeatures
 from hf_affscore.capture.summary import Summary
 from hf_affscore.errors import AffscoreWarning, DatasetError, InputError, ModelError, NoActivationError
-from hf_affscore.run.decoding import to_rgb
+from hf_affscore.run.decoding import Undecodable, decode, to_rgb
 from hf_affscore.run.preprocessing import ImageNetTransform
 
 
@@ -226,8 +226,32 @@ def test_undecodable_images_are_replaced_counted_and_named(tmp_path):
         sig = ha.analyze(DEMO_MODEL, tmp_path, num_samples=12, batch_size=4, shuffle=False)
     assert sig.metadata["dataset"]["num_samples"] == 12
     assert sig.metadata["dataset"]["undecodable"] == 1
-    assert sig.metadata["dataset"]["undecodable_reasons"][0].startswith("image 3: cannot identify image file")
+    assert sig.metadata["dataset"]["undecodable_reasons"] == ["image 3: cannot identify image file (02a.png)"]
     np.testing.assert_allclose(sig.scores, good.scores, atol=1e-5)
+
+
+def test_reasons_have_the_order_of_the_images_and_no_folder_of_this_machine(tmp_path):
+    for index in range(12):
+        Image.effect_noise((32, 32), 64).save(tmp_path / f"{index:02}.png")
+    for index in (2, 10):
+        path = tmp_path / f"{index:02}.png"
+        path.write_bytes(path.read_bytes()[: 300 if index == 2 else 8])
+    with pytest.warns(AffscoreWarning, match="2 image.* could not be decoded and were left out"):
+        sig = ha.analyze(DEMO_MODEL, tmp_path, num_samples="all", shuffle=False, cache=False)
+    truncated, cut = sig.metadata["dataset"]["undecodable_reasons"]
+    assert truncated.startswith("image 2: ")
+    assert cut == "image 10: cannot identify image file (10.png)"
+    assert "02.png" in truncated
+    assert str(tmp_path) not in str(sig.metadata)
+    with pytest.raises(Undecodable, match=r"^cannot identify image file$"):  # not where it lay in memory
+        decode(b"broken")
+
+
+def test_a_limit_on_images_is_named_where_it_is_the_reason(small):
+    with pytest.warns(AffscoreWarning, match="With max_images = 5 the data set has 5 usable images, fewer"):
+        ha.analyze(small, images(9), max_images=5)
+    with pytest.raises(DatasetError, match=r"at least 2\. Look at split and max_images"):
+        ha.analyze(DEMO_MODEL, DEMO_DATASET, split="test[600:700]", cache=False)
 
 
 def test_fewer_images_than_asked_for_go_on_with_a_warning(small):

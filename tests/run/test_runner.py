@@ -139,7 +139,7 @@ def interrupt_at(number, monkeypatch):
     return calls
 
 
-def test_finished_batches_and_layers_are_not_done_again(cache, monkeypatch):
+def test_finished_batches_and_layers_are_not_done_again(cache, monkeypatch, capsys):
     whole = ha.analyze(DEMO_MODEL, DEMO_DATASET, num_samples=64, batch_size=16, cache=False)
     calls = interrupt_at(4, monkeypatch)
     with pytest.raises(KeyboardInterrupt):
@@ -147,11 +147,21 @@ def test_finished_batches_and_layers_are_not_done_again(cache, monkeypatch):
     (entry,) = cache_entries()
     assert not entry.finished
     assert len(list((cache / entry.key).glob("batch-*.npz"))) == 2
+    capsys.readouterr()
     resumed = ha.analyze(DEMO_MODEL, DEMO_DATASET, num_samples=64, batch_size=16)
+    assert "interrupted run of this analysis is there, and goes on" in capsys.readouterr().err
     assert next(calls) == 7  # 2 batches done, the first of them in two parts, 1 died, 2 more of 4 batches
     assert resumed.rows == whole.rows
     assert cache_entries()[0].finished
     assert not list((cache / entry.key).glob("batch-*"))
+
+
+def test_an_analysis_that_did_nothing_leaves_nothing(cache, tmp_path):
+    """It cannot be resumed, and `cache ls` would call it interrupted."""
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DatasetError):
+        ha.analyze(DEMO_MODEL, tmp_path / "empty", num_samples=8)
+    assert list(cache.iterdir()) == cache_entries() == []
 
 
 def test_batches_of_another_size_are_not_taken_for_those_of_this_run(cache, monkeypatch):
@@ -657,6 +667,7 @@ def test_two_machines_have_disks_of_their_own(tmp_path):
     assert (processes, one) == (2, 1)
     assert rows == undisturbed
     assert passes < all_passes / 2  # the rest was there
+    assert not list(tmp_path.glob("*/*/batch-*"))
 
 
 # precision and placement of large models
