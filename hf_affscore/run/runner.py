@@ -121,8 +121,8 @@ def signature_of(
     options = replace(options, batch_size=size)
     total = None
     if options.num_samples != "all":
-        starts = range(world.rank * size, options.num_samples, world.size * size)
-        total = sum(min(size, options.num_samples - start) for start in starts)
+        starts = enumerate(range(0, options.num_samples, size))
+        total = sum(min(size, options.num_samples - start) for batch, start in starts if world.owns(batch))
     with ExitStack() as stack:
         stack.enter_context(freed_memory_kept())
         images = stack.enter_context(bar(total, "Images", "image", enabled=options.progress))
