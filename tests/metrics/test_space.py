@@ -70,10 +70,10 @@ def _answers(url: str) -> bool:
 
 
 def drawn(page: Page) -> None:
-    """Wait for a picture with content, which Gradio hands over as data."""
-    picture = page.locator("img[src^='data:image/']:visible").first
-    expect(picture).to_be_visible()
-    assert picture.evaluate("image => image.naturalWidth") > 300
+    """Wait for the plot, which comes after the text beside it; Gradio's icons are pictures too."""
+    picture = page.get_by_test_id("matplotlib").locator("img")
+    expect(picture).to_be_visible(timeout=20_000)
+    assert picture.evaluate("image => image.decode().then(() => image.naturalWidth)") > 300
 
 
 def test_the_example_in_the_page_runs():
