@@ -115,14 +115,17 @@ def print_cache(entries: Sequence[CacheEntry]) -> None:
     """Print the analyses in the cache to stdout."""
     console = Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH, highlight=False)
     table = Table(box=None, pad_edge=False)
-    for heading in ("key", "model", "data set", "images", "state", "size"):
+    for heading in ("key", "model", "data set", "options", "state", "changed (UTC)", "size"):
         table.add_column(heading, overflow="fold")
     for entry in entries:
-        asked = entry.asked
-        state = "finished" if entry.finished else "interrupted"
-        names = (Text(asked["model"]["name"]), Text(asked["dataset"]["name"]))
         table.add_row(
-            entry.key, *names, str(asked["options"]["num_samples"]), state, f"{entry.size / 1e6:.1f} MB"
+            entry.key,
+            Text(entry.asked["model"]["name"]),
+            Text(entry.asked["dataset"]["name"]),
+            Text("\n".join(f"{name} {value}" for name, value in entry.chosen.items())),
+            "finished" if entry.finished else "interrupted",
+            f"{entry.changed[:16]}".replace("T", " "),
+            f"{entry.size / 1e6:.1f} MB",
         )
     _print(console, table)
 

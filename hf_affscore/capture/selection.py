@@ -15,6 +15,7 @@ from fnmatch import fnmatchcase
 from torch import nn
 
 from hf_affscore.capture.activations import Activation, Role
+from hf_affscore.capture.sites import Site
 from hf_affscore.errors import InputError
 
 #: Why a role is not scored unless it is asked for.
@@ -29,7 +30,7 @@ _ATTENTION = re.compile(r"(?:.*_)?(?:attn|attention)\d*(?:_.*)?")
 
 @dataclass
 class Selection:
-    """The decision about each call. Remembers which patterns found something.
+    """The decision about each call. Remembers what it decided about, to know a pattern that matches nothing.
 
     Raises:
         InputError: The patterns are a string, not a list of strings.
@@ -46,7 +47,7 @@ class Selection:
 
     include: Iterable[str] = ()
     exclude: Iterable[str] = ()
-    _matched: set[str] = field(default_factory=set, init=False, repr=False)
+    _seen: set[tuple[str, str]] = field(default_factory=set, init=False, repr=False)  # names and paths
 
     def __post_init__(self) -> None:
         for name, patterns in (("include", self.include), ("exclude", self.exclude)):
@@ -56,7 +57,11 @@ class Selection:
 
     def is_asked_for(self, module: nn.Module, path: str) -> bool:
         """Whether a module that is no activation is to be scored as a whole."""
-        return self._match(self.include, type(module).__name__, path) is not None
+        name = type(module).__name__
+        asked_for = _first_match(self.include, name, path) is not None
+        if asked_for:
+            self._seen.add((name, path))
+        return asked_for
 
     def why_skipped(self, activation: Activation, path: str) -> str | None:
         """Why a call is not scored, or ``None`` if it is.
@@ -68,33 +73,41 @@ class Selection:
             activation: What was called.
             path: Path of the module that ran, or that encloses the function call.
         """
-        if (pattern := self._match(self.exclude, activation.name, path)) is not None:
+        self._seen.add((activation.name, path))
+        if (pattern := _first_match(self.exclude, activation.name, path)) is not None:
             return f"excluded by {pattern!r}"
-        if self._match(self.include, activation.name, path) is not None:
+        if _first_match(self.include, activation.name, path) is not None:
             return None
         if activation.role in REASONS:
             return REASONS[activation.role]
         inside = next((part for part in path.split(".") if _ATTENTION.fullmatch(part)), None)
         return inside and f"inside attention ({inside!r} in the path), which is left out, as in the paper"
 
-    def check_all_matched(self) -> None:
+    def check_all_matched(self, sites: Iterable[Site] = ()) -> None:
         """To be called when the model has run.
 
+        Args:
+            sites: Calls that were seen before, by a run that this one goes on from.
+
         Raises:
-            InputError: A pattern matched nothing: it is misspelt, or meant for another model.
+            InputError: A pattern matches nothing: it is misspelt, or meant for another model.
         """
+        seen = self._seen.union((site.activation, site.module) for site in sites)
         for name, patterns in (("include", self.include), ("exclude", self.exclude)):
-            if unmatched := [pattern for pattern in patterns if pattern not in self._matched]:
+            unmatched = [
+                p for p in patterns if not any(_matches(p, *name_and_path) for name_and_path in seen)
+            ]
+            if unmatched:
                 raise InputError(
                     f"{name} has patterns that match no activation, module class or module path of this "
                     f"model: {', '.join(map(repr, unmatched))}. `hf-affscore inspect` lists what there is; "
                     "upper and lower case differ."
                 )
 
-    def _match(self, patterns: Iterable[str], name: str, path: str) -> str | None:
-        """The first pattern that the name or the path matches."""
-        for pattern in patterns:
-            if fnmatchcase(name, pattern) or fnmatchcase(path, pattern):
-                self._matched.add(pattern)
-                return pattern
-        return None
+
+def _first_match(patterns: Iterable[str], name: str, path: str) -> str | None:
+    return next((pattern for pattern in patterns if _matches(pattern, name, path)), None)
+
+
+def _matches(pattern: str, name: str, path: str) -> bool:
+    return fnmatchcase(name, pattern) or fnmatchcase(path, pattern)

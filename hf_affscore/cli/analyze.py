@@ -86,7 +86,9 @@ def add_cache(commands: Any) -> None:
     listing.set_defaults(run=_run_cache_ls)
     removal = actions.add_parser("rm", help="remove some, or all", allow_abbrev=False)
     which = removal.add_mutually_exclusive_group(required=True)
-    which.add_argument("keys", nargs="*", default=[], metavar="KEY", help="as `cache ls` shows them")
+    which.add_argument(
+        "keys", nargs="*", default=[], metavar="KEY", help="as `cache ls` shows them, or their beginnings"
+    )
     which.add_argument("--all", action="store_true", help="every analysis")
     removal.set_defaults(run=_run_cache_rm)
 
@@ -195,8 +197,7 @@ def _run_cache_rm(arguments: argparse.Namespace) -> None:
 
     keys = [entry.key for entry in cache_entries()] if arguments.all else arguments.keys
     for key in keys:
-        remove_from_cache(key)
-        print(f"removed {key}")
+        print(f"removed {remove_from_cache(key)}")
 
 
 def _check_outputs(arguments: argparse.Namespace) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import json
 import os
 import shutil
@@ -11,6 +12,7 @@ from typing import Any
 
 from hf_affscore.errors import SignatureError
 from hf_affscore.fileformat import JSON_FILE, TABLE_FILE
+from hf_affscore.options import Options
 
 ASKED_FILE = "asked.json"
 
@@ -31,12 +33,20 @@ class CacheEntry:
         asked: What it was asked for.
         finished: Whether the signature is there; otherwise it can be resumed.
         size: Bytes on disk.
+        changed: When a file of it was last written, ISO 8601, UTC.
     """
 
     key: str
     asked: dict[str, Any]
     finished: bool
     size: int
+    changed: str
+
+    @property
+    def chosen(self) -> dict[str, Any]:
+        """The options that have another value than their default; a device, where it is no CPU."""
+        usual = {**Options().recorded(), "device": "cpu"}
+        return {name: value for name, value in self.asked["options"].items() if usual.get(name) != value}
 
 
 def cache_entries() -> list[CacheEntry]:
@@ -44,19 +54,36 @@ def cache_entries() -> list[CacheEntry]:
     entries = []
     for path in sorted(cache_folder().glob(f"*/{ASKED_FILE}")):
         folder = path.parent
-        size = sum(file.stat().st_size for file in folder.iterdir())
-        finished = (folder / JSON_FILE).exists() and (folder / TABLE_FILE).exists()
-        entries.append(CacheEntry(folder.name, json.loads(path.read_bytes()), finished, size))
+        files = [file.stat() for file in folder.iterdir()]
+        changed = datetime.datetime.fromtimestamp(max(file.st_mtime for file in files), datetime.UTC)
+        entry = CacheEntry(
+            key=folder.name,
+            asked=json.loads(path.read_bytes()),
+            finished=(folder / JSON_FILE).exists() and (folder / TABLE_FILE).exists(),
+            size=sum(file.st_size for file in files),
+            changed=changed.isoformat(timespec="seconds"),
+        )
+        entries.append(entry)
     return entries
 
 
-def remove_from_cache(key: str) -> None:
+def remove_from_cache(beginning: str) -> str:
     """Remove one entry.
 
+    Args:
+        beginning: Its key, or so much of it that no other key begins like that.
+
+    Returns:
+        The key.
+
     Raises:
-        SignatureError: There is none of that key.
+        SignatureError: There is none of that key, or more than one.
     """
     keys = [entry.key for entry in cache_entries()]
-    if key not in keys:
-        raise SignatureError(f"The cache has no entry {key!r}; it has {', '.join(keys) or 'none'}.")
-    shutil.rmtree(cache_folder() / key)
+    meant = [key for key in keys if beginning and key.startswith(beginning)]
+    if not meant:
+        raise SignatureError(f"The cache has no entry {beginning!r}; it has {', '.join(keys) or 'none'}.")
+    if len(meant) > 1:
+        raise SignatureError(f"{beginning!r} is the beginning of {', '.join(meant)}; give more of the key.")
+    shutil.rmtree(cache_folder() / meant[0])
+    return meant[0]

@@ -122,6 +122,7 @@ class Collector:
         self._items: Iterator[Item] = enumerate(itertools.islice(self._encoded, options.max_images))
         self._closed = False
         self._taken = 0
+        self._patterns_checked = False
         self._fits = sys.maxsize  # images that fit into one forward pass, as far as is known
         self._channels_last = True  # in memory, where a convolution takes three quarters of the time on a CPU
 
@@ -149,6 +150,9 @@ class Collector:
                 if unless is not None and (error := unless()) is not None:
                     raise error
                 batch = prepared.finished or self._run(prepared, first, summarize)
+                self._check_patterns(batch)
+                if prepared.finished is None:
+                    self._journal.save_batch(prepared.start, batch)
                 group.add(prepared.start, batch)
                 batches.append((batch.num_images, batch.undecodable))
                 if len(batches) % BATCHES_BETWEEN_RETURNS == 0:
@@ -277,14 +281,12 @@ class Collector:
             pieces.append(seen)
             done += len(positions)
         calls, uneven = _joined(pieces)
-        batch = Batch(
+        return Batch(
             calls=calls,
             skipped=[*itertools.chain.from_iterable(piece.skipped for piece in pieces), *uneven],
             num_images=count,
             undecodable=prepared.undecodable,
         )
-        self._journal.save_batch(prepared.start, batch)
-        return batch
 
     def _forward(self, inputs: dict[str, torch.Tensor], summarize: Summarize) -> Capture[Summary]:
         with Capture(self.watched, summarize) as seen:
@@ -309,6 +311,13 @@ class Collector:
             f"{self._checkpoint.metadata['class']} failed on a batch with {shapes}: {why}. "
             "Expected a model that takes images alone; check the size of the images and the processor."
         )
+
+    def _check_patterns(self, batch: Batch) -> None:
+        """Find out with the first images, not after the last, that include or exclude are misspelt."""
+        if batch.num_images and not self._patterns_checked:
+            sites = [site for site, _, _ in batch.calls] + [skip.site for skip in batch.skipped]
+            self.selection.check_all_matched(sites)
+            self._patterns_checked = True
 
     def _show(self, images: int) -> None:
         import psutil

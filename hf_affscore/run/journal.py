@@ -18,9 +18,10 @@ import itertools
 import json
 import shutil
 import warnings
-from collections.abc import Mapping
+import zipfile
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from filelock import FileLock, Timeout
@@ -35,6 +36,9 @@ from hf_affscore.storage import write_atomically
 
 #: Files of a run that is under way.
 PARTS = "batch-*.npz", "layer-*.json", "group-*.json"
+
+
+T = TypeVar("T")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,11 +133,7 @@ class Journal:
 
     def load_batch(self, start: int) -> Batch | None:
         """The batch whose first image is at ``start``, if it was finished before."""
-        path = self._path(f"batch-{start:08}.npz")
-        if path is None or not path.exists():
-            return None
-        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as stored:
-            return _unpack(json.loads(stored["about"].tobytes()), stored)
+        return self._read(f"batch-{start:08}.npz", _unpack)
 
     def save_batch(self, start: int, batch: Batch) -> None:
         """Keep a finished batch."""
@@ -141,7 +141,7 @@ class Journal:
 
     def load_layer(self, group: int, place: int) -> dict[str, Any] | None:
         """The columns of one layer of a group, if it was scored before."""
-        return self._read_json(f"layer-{group:06}-{place:05}.json")
+        return self._read(f"layer-{group:06}-{place:05}.json", json.loads)
 
     def save_layer(self, group: int, place: int, columns: dict[str, Any]) -> None:
         """Keep the columns of one layer."""
@@ -149,7 +149,7 @@ class Journal:
 
     def load_group(self, number: int) -> dict[str, Any] | None:
         """A whole group, if it was scored before."""
-        return self._read_json(f"group-{number:06}.json")
+        return self._read(f"group-{number:06}.json", json.loads)
 
     def save_group(self, number: int, group: dict[str, Any]) -> bool:
         """Keep a whole group instead of its batches and layers; whether that was possible."""
@@ -165,12 +165,16 @@ class Journal:
     def _holds(self, pattern: str) -> bool:
         return self.folder is not None and any(self.folder.glob(pattern))
 
-    def _read_json(self, name: str) -> dict[str, Any] | None:
+    def _read(self, name: str, parse: Callable[[bytes], T]) -> T | None:
+        """What is in a file, unless there is none or a failing disk has damaged it."""
         path = self._path(name)
         if path is None or not path.exists():
             return None
-        document: dict[str, Any] = json.loads(path.read_bytes())
-        return document
+        try:
+            return parse(path.read_bytes())
+        except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+            _warn(f"{path} cannot be read ({error}); what was in it is made again")
+            return None
 
     def _path(self, name: str) -> Path | None:
         folder = self.folder  # which another thread may take away, finding the disk full
@@ -207,18 +211,22 @@ def _pack(batch: Batch) -> bytes:
     return buffer.getvalue()
 
 
-def _unpack(about: dict[str, Any], stored: Mapping[str, Any]) -> Batch:
-    def summary(side: str, number: int) -> Summary:
-        return Summary(stored[f"{side}_{number}"], stored[f"{side}_near_zero_{number}"])
+def _unpack(content: bytes) -> Batch:
+    """The batch that :func:`_pack` wrote."""
+    with np.load(io.BytesIO(content), allow_pickle=False) as stored:
+        about = json.loads(stored["about"].tobytes())
 
-    return Batch(
-        calls=[
-            (Site(**site), summary("pre", i), summary("post", i)) for i, site in enumerate(about["calls"])
-        ],
-        skipped=[SkippedCall(Site(**skipped["site"]), skipped["reason"]) for skipped in about["skipped"]],
-        num_images=about["num_images"],
-        undecodable=about["undecodable"],
-    )
+        def summary(side: str, number: int) -> Summary:
+            return Summary(stored[f"{side}_{number}"], stored[f"{side}_near_zero_{number}"])
+
+        return Batch(
+            calls=[
+                (Site(**site), summary("pre", i), summary("post", i)) for i, site in enumerate(about["calls"])
+            ],
+            skipped=[SkippedCall(Site(**skipped["site"]), skipped["reason"]) for skipped in about["skipped"]],
+            num_images=about["num_images"],
+            undecodable=about["undecodable"],
+        )
 
 
 def _warn(message: str) -> str:

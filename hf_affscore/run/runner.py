@@ -139,7 +139,6 @@ def signature_of(
             f"The data set gave {tally.num_samples} usable image(s){tally.unread()}; a score needs at least 2."
             + advice
         )
-    collector.selection.check_all_matched()
     rows, skipped = _records(scores, tally)
     if not rows:
         raise NoActivationError(_nothing_found(checkpoint, skipped))

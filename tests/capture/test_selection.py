@@ -86,6 +86,11 @@ def test_exclude_beats_include_and_says_so(model: nn.Module, x: Tensor) -> None:
     assert skipped["1.mlp.0 Linear#0"] == "excluded by 'Linear'"
 
 
+def test_a_pattern_counts_also_where_another_decides(model: nn.Module, x: Tensor) -> None:
+    assert run(model, x, include=["GE*", "GELU"], exclude=["0.mlp.*"])[0] == ["1.mlp.1 GELU#0"]
+    assert run(model, x, include=["GELU"], exclude=["GELU", "GE*"])[0] == []
+
+
 def test_a_pattern_that_matches_nothing_is_an_error(model: nn.Module, x: Tensor) -> None:
     with pytest.raises(InputError, match=r"include has patterns that match no .*'LayrNorm'"):
         run(model, x, include=["LayrNorm", "GELU"])

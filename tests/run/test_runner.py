@@ -4,6 +4,7 @@ import io
 import itertools
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -19,12 +20,14 @@ from torch import nn
 
 import hf_affscore as ha
 from hf_affscore.assets import DEMO_DATASET, DEMO_MODEL
-from hf_affscore.errors import AffscoreWarning, DatasetError, InputError
+from hf_affscore.errors import AffscoreWarning, DatasetError, InputError, SignatureError
 from hf_affscore.options import Options
 from hf_affscore.run import collect, images, scoring
 from hf_affscore.run.analyze import analyze_many
-from hf_affscore.run.cache import cache_entries, cache_folder
+from hf_affscore.run.cache import cache_entries, cache_folder, remove_from_cache
 from hf_affscore.run.images import ImageStream
+from hf_affscore.run.journal import Journal
+from hf_affscore.tables import print_cache
 from tests.processes import torchrun
 
 ARGUMENTS = ["analyze", str(DEMO_MODEL), "--dataset", str(DEMO_DATASET), "--json"]
@@ -68,15 +71,16 @@ from hf_affscore.run.world import World
 
 warnings.simplefilter("ignore")
 model, *folders = sys.argv[1:]
-sizes = zip(folders, (100, 17))
-found = [ha.analyze(model, folder, num_samples=n, batch_size=7, cache=False) for folder, n in sizes]
+sizes = zip([*folders, folders[0]], (100, 17, 10))
+options = {"batch_size": 7, "exclude": ["resnet.encoder.stages.2.*"], "cache": False}
+found = [ha.analyze(model, folder, num_samples=n, **options) for folder, n in sizes]
 if World.current().is_main:
     print(json.dumps([sig.to_dict() for sig in found]))
 """
 
 
 def launched(command, folder, pictures):
-    """The rows that a script gives which analyses both data sets, and the number of processes it ran in."""
+    """The rows of the signatures that the script above makes, and the number of processes it ran in."""
     (folder / "both.py").write_text(BOTH)
     command = [*command, str(folder / "both.py"), str(DEMO_MODEL), str(DEMO_DATASET), str(pictures)]
     done = subprocess.run(
@@ -88,7 +92,7 @@ def launched(command, folder, pictures):
 
 @pytest.mark.slow
 def test_the_signature_is_the_same_on_any_number_of_processes(tmp_path, pictures):
-    """Also when the samples do not divide and when images cannot be decoded."""
+    """Also when the samples do not divide, one process has no images and some cannot be decoded."""
     accelerate = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes=2"]
     accelerate += ["--num_machines=1", "--mixed_precision=no", "--dynamo_backend=no"]
     alone, one = launched([sys.executable], tmp_path, pictures)
@@ -126,13 +130,17 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path):
     assert rows(done.stdout) == rows(undisturbed.stdout)
 
 
+def interrupted(*_):
+    raise KeyboardInterrupt
+
+
 def interrupt_at(number, monkeypatch):
-    """Let forward pass ``number`` be interrupted; returns the counter of passes."""
+    """Let forward pass ``number`` be interrupted, if any; returns the counter of passes."""
     real, calls = collect.Collector._forward, itertools.count(1)
 
     def forward(self, inputs, summarize):
         if next(calls) == number:
-            raise KeyboardInterrupt
+            interrupted()
         return real(self, inputs, summarize)
 
     monkeypatch.setattr(collect.Collector, "_forward", forward)
@@ -154,6 +162,40 @@ def test_finished_batches_and_layers_are_not_done_again(cache, monkeypatch, caps
     assert resumed.rows == whole.rows
     assert cache_entries()[0].finished
     assert not list((cache / entry.key).glob("batch-*"))
+
+
+def test_patterns_match_what_an_interrupted_run_saw(cache, monkeypatch):
+    """All images had been through the model, so that nothing is seen when it goes on."""
+    options = {"num_samples": 32, "exclude": ["resnet.encoder.stages.0.*"]}
+    whole = ha.analyze(DEMO_MODEL, DEMO_DATASET, **options, cache=False)
+    with monkeypatch.context() as patched:
+        patched.setattr(Journal, "save_layer", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            ha.analyze(DEMO_MODEL, DEMO_DATASET, **options)
+    assert len(list(cache.glob("*/batch-*.npz"))) == 4
+    assert ha.analyze(DEMO_MODEL, DEMO_DATASET, **options).rows == whole.rows
+
+
+def test_a_misspelt_pattern_is_found_with_the_first_images(cache, monkeypatch):
+    calls = interrupt_at(None, monkeypatch)
+    with pytest.raises(InputError, match=r"exclude has patterns that match no activation.*'RELU'"):
+        ha.analyze(DEMO_MODEL, DEMO_DATASET, num_samples=64, exclude=["RELU"])
+    assert next(calls) == 3  # the first of eight batches, in two parts
+    assert cache_entries() == []
+
+
+def test_damaged_parts_are_made_again(cache, monkeypatch):
+    whole = ha.analyze(DEMO_MODEL, DEMO_DATASET, num_samples=64, batch_size=16, cache=False)
+    with monkeypatch.context() as patched:
+        interrupt_at(4, patched)
+        with pytest.raises(KeyboardInterrupt):
+            ha.analyze(DEMO_MODEL, DEMO_DATASET, num_samples=64, batch_size=16)
+    whole_file, cut = sorted(cache.glob("*/batch-*.npz"))
+    cut.write_bytes(cut.read_bytes()[:1000])
+    whole_file.with_name("layer-000000-00002.json").write_text('{"affinity_score": 0.')
+    with pytest.warns(AffscoreWarning, match="cannot be read .* made again"):
+        resumed = ha.analyze(DEMO_MODEL, DEMO_DATASET, num_samples=64, batch_size=16)
+    assert resumed.rows == whole.rows
 
 
 def test_an_analysis_that_did_nothing_leaves_nothing(cache, tmp_path):
@@ -192,6 +234,28 @@ def test_a_finished_analysis_returns_at_once_and_says_so(cache, capsys):
     assert "comes from the cache" in capsys.readouterr().err
     assert ha.analyze(DEMO_MODEL, DEMO_DATASET, num_samples=32, seed=1) != first
     assert len(cache_entries()) == 2
+
+
+def test_the_cache_tells_its_entries_apart_and_forgets_those_named(cache, capsys):
+    ha.analyze(
+        DEMO_MODEL, DEMO_DATASET, num_samples=16, exclude=["resnet.encoder.stages.0.*"], progress=False
+    )
+    ha.analyze(DEMO_MODEL, DEMO_DATASET, num_samples=16, seed=3, progress=False)
+    entries = {entry.chosen.get("seed", 0): entry for entry in cache_entries()}
+    assert entries[3].chosen == {"num_samples": 16, "seed": 3}
+    assert "exclude" in entries[0].chosen
+    print_cache(list(entries.values()))
+    assert {"seed", "exclude"} <= set(capsys.readouterr().out.split())
+    with pytest.raises(SignatureError, match="no entry 'nothing'; it has "):
+        remove_from_cache("nothing")
+    with pytest.raises(SignatureError, match="no entry ''"):
+        remove_from_cache("")
+    assert remove_from_cache(entries[0].key[:6]) == entries[0].key
+    assert [entry.key for entry in cache_entries()] == [entries[3].key]
+    (cache / entries[3].key).rename(cache / "3a")
+    shutil.copytree(cache / "3a", cache / "3b")
+    with pytest.raises(SignatureError, match="'3' is the beginning of 3a, 3b; give more"):
+        remove_from_cache("3")
 
 
 def test_the_key_holds_the_content_of_the_data_set(cache, pictures):
