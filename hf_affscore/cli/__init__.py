@@ -51,7 +51,8 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python writes again on exit
         if isinstance(error, BrokenPipeError):
             sys.exit(141)
-        sys.exit(f"hf-affscore: error: the output could not be written: {error}")
+        what = "the output could not be written" if error.filename is None else "a file could not be used"
+        sys.exit(f"hf-affscore: error: {what}: {error}")
     except (KeyboardInterrupt, _Terminated) as stop:
         resume = getattr(arguments, "cache", False)
         hint = "; the same command again goes on where it stopped" if resume else ""

@@ -33,6 +33,7 @@ def add_analyze(commands: Any) -> None:
     command = commands.add_parser(
         "analyze",
         help="the signature of a checkpoint, or of many, on a data set",
+        usage="%(prog)s MODEL [MODEL ...] --dataset DATASET [OPTIONS]",  # after --include A, MODEL is a pattern
         description="Run images through a checkpoint and score every activation.",
         allow_abbrev=False,
     )
@@ -66,6 +67,7 @@ def add_inspect(commands: Any) -> None:
     command = commands.add_parser(
         "inspect",
         help="the activations of a checkpoint, without downloading its weights",
+        usage="%(prog)s MODEL [OPTIONS]",
         description="List what analyze would score and what not, with shapes, and what it would cost.",
         allow_abbrev=False,
     )
