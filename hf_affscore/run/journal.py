@@ -162,6 +162,10 @@ class Journal:
         ):
             path.unlink(missing_ok=True)
 
+    def forget_parts(self) -> None:
+        """Remove all that the signature stands for, also what a killed process was writing."""
+        self.forget(*PARTS, *(f".{pattern}.*" for pattern in PARTS))
+
     def _holds(self, pattern: str) -> bool:
         return self.folder is not None and any(self.folder.glob(pattern))
 

@@ -27,7 +27,7 @@ from hf_affscore.errors import AffscoreWarning, DatasetError, NoActivationError
 from hf_affscore.options import Options
 from hf_affscore.run.collect import Collector, Group, batch_size, evaluating
 from hf_affscore.run.images import ImageStream, locate_images, open_images
-from hf_affscore.run.journal import PARTS, Journal
+from hf_affscore.run.journal import Journal
 from hf_affscore.run.loading import (
     Checkpoint,
     device_of,
@@ -81,7 +81,7 @@ def run(
                 stream = open_images(found_images, options, checkpoint.input_shape)
                 signature = signature_of(checkpoint, stream, options, world, journal)
                 if world.gather(world.is_main and journal.finish(signature))[0]:
-                    journal.forget(*PARTS)  # also on the disks of other machines
+                    journal.forget_parts()  # also on the disks of other machines
             else:
                 warn_of_missing_weights(signature.metadata["model"])
                 if options.progress:
