@@ -84,7 +84,7 @@ class _Prepared:
     start: int
     positions: list[int]
     inputs: dict[str, torch.Tensor]
-    undecodable: list[str]
+    undecodable: list[tuple[int, str]]
     finished: Batch | None = None
 
 
@@ -161,8 +161,8 @@ class Collector:
             everybody = list(itertools.chain.from_iterable(self._world.gather(batches)))
             group.num_samples += sum(images for images, _ in everybody)
             group.num_batches += sum(images > 0 for images, _ in everybody)
-            lines = itertools.chain.from_iterable(lines for _, lines in everybody)
-            group.undecodable += sorted(lines, key=lambda line: int(line.split()[1].rstrip(":")))
+            unread = itertools.chain.from_iterable(reasons for _, reasons in everybody)
+            group.undecodable += [f"image {position}: {reason}" for position, reason in sorted(unread)]
             group.taken += self._taken - before
             group.complete = self._taken - before == wanted
         if not group.complete:
@@ -232,7 +232,7 @@ class Collector:
         images, undecodable = {}, []
         for position, image in read:
             if isinstance(image, Undecodable):
-                undecodable.append(f"image {position}: {image}")
+                undecodable.append((position, str(image)))
             else:
                 images[position] = image
         inputs = self._checkpoint.inputs(list(images.values())) if images else {}

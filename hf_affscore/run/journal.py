@@ -49,13 +49,13 @@ class Batch:
         calls: Site, input and output of every activation call.
         skipped: Calls that were passed over.
         num_images: Images that were decoded.
-        undecodable: A sentence about each that was not.
+        undecodable: Position and reason of each that was not.
     """
 
     calls: list[tuple[Site, Summary, Summary]]
     skipped: list[SkippedCall]
     num_images: int
-    undecodable: list[str]
+    undecodable: list[tuple[int, str]]
 
 
 class Journal:
@@ -229,7 +229,7 @@ def _unpack(content: bytes) -> Batch:
             ],
             skipped=[SkippedCall(Site(**skipped["site"]), skipped["reason"]) for skipped in about["skipped"]],
             num_images=about["num_images"],
-            undecodable=about["undecodable"],
+            undecodable=[(position, reason) for position, reason in about["undecodable"]],
         )
 
 
