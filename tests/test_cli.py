@@ -55,6 +55,31 @@ def test_output_and_plot_are_saved(capsys, tmp_path):
     assert str(picture) in out
 
 
+@pytest.mark.parametrize("models", [1, 2])
+def test_what_cannot_be_saved_is_printed(capsys, tmp_path, monkeypatch, models):
+    def full(path, content):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("hf_affscore.signature.write_atomically", full)
+    arguments = [
+        *SHORT[:1] * models,
+        *SHORT[1:],
+        "--no-cache",
+        "--json",
+        "--output",
+        str(tmp_path / "signature"),
+    ]
+    code, out, err = run(capsys, "analyze", *arguments)
+    assert code == 1
+    assert "could not be written to" in err
+    assert "No space left on device" in err
+    document = json.loads(out)
+    assert all(
+        len(each["rows"]) == 19
+        for each in ([document] if models == 1 else [d["signature"] for d in document])
+    )
+
+
 def test_demo_saves_prints_and_says_what_to_type_next(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     code, out, _ = run(capsys, "demo")

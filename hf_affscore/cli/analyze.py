@@ -134,17 +134,17 @@ def _run_many(arguments: argparse.Namespace, options: dict[str, Any]) -> None:
     if not _goes_on_alone():
         return
     made = [outcome.signature for outcome in outcomes if outcome.signature is not None]
-    if arguments.output or arguments.push_to_hub:
-        folders = [(arguments.output or Path()) / _folder_for(signature) for signature in made]
-        for signature, folder in zip(made, folders, strict=True):  # all are safe before the first is sent
-            signature.save_pretrained(folder)
-            signature.plot(folder / "signature.png")
-    if arguments.json:
-        print(
-            json.dumps([_outcome(each) for each in outcomes], indent=2, ensure_ascii=False, allow_nan=False)
-        )
-    else:
-        print_outcomes(outcomes)
+    folders = [(arguments.output or Path()) / _folder_for(signature) for signature in made]
+    try:
+        if arguments.output or arguments.push_to_hub:
+            for signature, folder in zip(made, folders, strict=True):  # all are safe before the first is sent
+                signature.save_pretrained(folder)
+                signature.plot(folder / "signature.png")
+    finally:
+        if arguments.json:
+            _print_json([_outcome(each) for each in outcomes])
+        else:
+            print_outcomes(outcomes)
     if arguments.push_to_hub:
         for signature, folder in zip(made, folders, strict=True):
             _push(signature, folder, arguments)
@@ -178,7 +178,7 @@ def _run_inspect(arguments: argparse.Namespace) -> None:
     options = {name: getattr(arguments, name) for name in INSPECT_OPTIONS}
     inspection = inspect(arguments.model, **options)
     if arguments.json:
-        print(json.dumps(inspection.to_dict(), indent=2, ensure_ascii=False, allow_nan=False))
+        _print_json(inspection.to_dict())
     else:
         print_inspection(inspection)
 
@@ -189,7 +189,7 @@ def _run_cache_ls(arguments: argparse.Namespace) -> None:
 
     entries = cache_entries()
     if arguments.json:
-        print(json.dumps([dataclasses.asdict(entry) for entry in entries], indent=2))
+        _print_json([dataclasses.asdict(entry) for entry in entries])
     else:
         print_cache(entries)
 
@@ -200,6 +200,10 @@ def _run_cache_rm(arguments: argparse.Namespace) -> None:
     keys = [entry.key for entry in cache_entries()] if arguments.all else arguments.keys
     for key in keys:
         print(f"removed {remove_from_cache(key)}")
+
+
+def _print_json(document: Any) -> None:
+    print(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False))
 
 
 def _check_outputs(arguments: argparse.Namespace) -> None:
@@ -243,18 +247,20 @@ def _push(signature: Signature, folder: Path, arguments: argparse.Namespace) -> 
 
 
 def _deliver(signature: Signature, arguments: argparse.Namespace) -> None:
-    """Save what was asked for, then print: files come first, so that a closed pipe loses nothing."""
+    """Save what was asked for, then print: a closed pipe loses no file, and a full disk not what is printed."""
     saved = []
-    if arguments.output:
-        saved.append(f"signature: {signature.save_pretrained(arguments.output)}")
-    if arguments.plot:
-        arguments.plot.parent.mkdir(parents=True, exist_ok=True)
-        signature.plot(arguments.plot)
-        saved.append(f"picture:   {arguments.plot}")
-    if arguments.json:
-        print(json.dumps(signature.to_dict(), indent=2, ensure_ascii=False, allow_nan=False))
-        return
-    from hf_affscore.tables import print_signature
+    try:
+        if arguments.output:
+            saved.append(f"signature: {signature.save_pretrained(arguments.output)}")
+        if arguments.plot:
+            arguments.plot.parent.mkdir(parents=True, exist_ok=True)
+            signature.plot(arguments.plot)
+            saved.append(f"picture:   {arguments.plot}")
+    finally:
+        if arguments.json:
+            _print_json(signature.to_dict())
+        else:
+            from hf_affscore.tables import print_signature
 
-    print_signature(signature)
-    print(*saved, sep="\n")
+            print_signature(signature)
+            print(*saved, sep="\n")
