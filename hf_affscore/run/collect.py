@@ -11,9 +11,9 @@ import itertools
 import sys
 from collections.abc import Callable, Iterator, Sized
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hf_affscore.capture import Capture, Selection, Watched
 from hf_affscore.capture.features import Features
@@ -75,6 +75,13 @@ class Group:
         self.skipped |= {skip.site: skip.reason for skip in batch.skipped}
         if batch.num_images:
             self.features.add(start, batch.calls)
+
+
+class _Planned(NamedTuple):
+    """A batch that is due: where its images are in the stream, and what the journal has of it."""
+
+    positions: list[int]
+    finished: Batch | None
 
 
 @dataclass(frozen=True)
@@ -208,29 +215,37 @@ class Collector:
         """
         import torch
 
-        with ThreadPoolExecutor(torch.get_num_threads(), "decode") as decoders:
+        batches = self._stream.fetched(map(self._planned, chunks))
+        with closing(batches), ThreadPoolExecutor(torch.get_num_threads(), "decode") as decoders:
             if on_cpu(self._checkpoint.module):
-                yield from (self._prepare(chunk, decoders) for chunk in chunks)
+                yield from (self._prepare(*batch, decoders) for batch in batches)
                 return
             with ThreadPoolExecutor(max_workers=1) as thread:
                 ahead: Future[_Prepared] | None = None
-                for chunk in chunks:
-                    ready, ahead = ahead, thread.submit(self._prepare, chunk, decoders)
+                for batch in batches:
+                    ready, ahead = ahead, thread.submit(self._prepare, *batch, decoders)
                     if ready is not None:
                         yield ready.result()
                 if ahead is not None:
                     yield ahead.result()
 
-    def _prepare(self, chunk: list[Item], decoders: ThreadPoolExecutor) -> _Prepared:
-        start = chunk[0][0]
-        finished = self._journal.load_batch(start)
+    def _planned(self, chunk: list[Item]) -> tuple[_Planned, list[Any]]:
+        """A batch, and the encoded images that it takes: none if an interrupted run has finished it."""
+        positions, items = [position for position, _ in chunk], [item for _, item in chunk]
+        finished = self._journal.load_batch(positions[0])
         if finished is not None and finished.num_images + len(finished.undecodable) == len(chunk):
-            return _Prepared(start, [], {}, [], finished)
+            return _Planned(positions, finished), []
+        return _Planned(positions, None), items
+
+    def _prepare(self, planned: _Planned, items: list[Any], decoders: ThreadPoolExecutor) -> _Prepared:
+        start = planned.positions[0]
+        if planned.finished is not None:
+            return _Prepared(start, [], {}, [], planned.finished)
         # Files and bytes by several threads; images that are open already may be one and the same.
-        encoded = all(isinstance(item, dict | bytes) for _, item in chunk)
-        read = decoders.map(self._read, chunk) if encoded else map(self._read, chunk)
+        encoded = all(isinstance(item, dict | bytes) for item in items)
+        read = decoders.map(self._read, items) if encoded else map(self._read, items)
         images, undecodable = {}, []
-        for position, image in read:
+        for position, image in zip(planned.positions, read, strict=True):
             if isinstance(image, Undecodable):
                 undecodable.append((position, str(image)))
             else:
@@ -238,12 +253,11 @@ class Collector:
         inputs = self._checkpoint.inputs(list(images.values())) if images else {}
         return _Prepared(start, list(images), inputs, undecodable)
 
-    def _read(self, numbered: Item) -> tuple[int, Decoded | Undecodable]:
-        position, item = numbered
+    def _read(self, item: Any) -> Decoded | Undecodable:
         try:
-            return position, self._stream.decode(item)
+            return self._stream.decode(item)
         except Undecodable as error:
-            return position, error
+            return error
 
     def _run(self, prepared: _Prepared, first: int, summarize: Summarize) -> Batch:
         """The batch through the model, in as many pieces as memory asks for.

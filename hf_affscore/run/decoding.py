@@ -1,4 +1,4 @@
-"""One item of a data set becomes one image: 8-bit RGB and upright, or a ready tensor as it is."""
+"""One item of a data set becomes one image: fetched where it lies elsewhere, 8-bit RGB and upright, or a tensor."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import io
 import re
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+import httpx2
 import numpy as np
 
-from hf_affscore.errors import InputError
+from hf_affscore.errors import DatasetError, InputError
 
 if TYPE_CHECKING:
     import torch
@@ -38,6 +39,34 @@ def decode(item: Any) -> Decoded:
     return as_image(item)
 
 
+def lies_elsewhere(item: Any) -> bool:
+    """Whether an item names a file that is to be read over a connection, or out of an archive."""
+    return isinstance(item, dict) and not item.get("bytes") and "://" in (item.get("path") or "")
+
+
+def fetch(item: Any, token: str | bool | None) -> Any:
+    """An item that has the bytes of the file which it named; None where there is no such file.
+
+    Raises:
+        DatasetError: The connection broke, and the Hub's client has tried again for long enough.
+    """
+    from datasets import DownloadConfig
+    from datasets.download.streaming_download_manager import xopen
+
+    if not lies_elsewhere(item):
+        return item
+    try:
+        with xopen(item["path"], "rb", download_config=DownloadConfig(token=token)) as file:
+            return {**item, "bytes": file.read()}
+    except FileNotFoundError:
+        return None
+    except (OSError, httpx2.HTTPError) as error:
+        raise DatasetError(
+            f"Reading {_file_name(item['path'])} of the data set failed: {str(error).splitlines()[0].rstrip('.')}. "
+            "Start the same analysis again: it goes on from there."
+        ) from error
+
+
 def _open(source: bytes | str, path: str | None = None) -> Image:
     """An encoded image, from its bytes or from a path that ``datasets`` may have made a URL."""
     from datasets.download.streaming_download_manager import xopen
@@ -62,9 +91,13 @@ def _reason(error: Exception, path: str | None = None) -> str:
     text = re.sub(r" *<_io\.[^>]*>", "", str(error))
     if not path:
         return text
-    name = re.split(r"[/\\]", path.split("::")[0])[-1]
+    name = _file_name(path)
     text = text.replace(path, name)
     return text if name in text else f"{text} ({name})"
+
+
+def _file_name(path: str) -> str:
+    return re.split(r"[/\\]", path.split("::")[0])[-1]
 
 
 def as_image(item: Any) -> Decoded:

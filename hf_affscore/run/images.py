@@ -7,14 +7,17 @@ decoded raises :class:`Undecodable`; the runner counts it and goes on.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import re
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from multiprocessing.pool import AsyncResult, ThreadPool
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import httpx2
 import numpy as np
@@ -24,7 +27,7 @@ from hf_affscore.errors import AffscoreError, DatasetError, InputError
 from hf_affscore.hub import failures_named
 from hf_affscore.options import Options
 from hf_affscore.run.decoding import Undecodable as Undecodable  # what ImageStream.decode raises
-from hf_affscore.run.decoding import as_image, decode
+from hf_affscore.run.decoding import as_image, decode, fetch, lies_elsewhere
 from hf_affscore.run.sources import Source, locate
 
 if TYPE_CHECKING:
@@ -32,10 +35,15 @@ if TYPE_CHECKING:
 
     from hf_affscore.run.decoding import Decoded
 
+T = TypeVar("T")
+
 #: Encoded images held for shuffling a stream: of 2,048 images drawn, 2,304 are candidates. What mixes is that
-#: shards are read in random order, ten at a time. Local folders hold paths only, and are shuffled whole.
+#: shards are read in random order, ten at a time. Folders hold paths only, and are shuffled whole.
 SHUFFLE_BUFFER = 256
-SHUFFLE_BUFFER_LOCAL = 1_000_000
+SHUFFLE_BUFFER_OF_PATHS = 1_000_000
+
+#: Files that are read at once where each is a request of its own: it takes a round trip, and no time of the CPU.
+FETCHERS = 32
 
 #: How often a stream that breaks off is opened again, and the first pause before it, in seconds.
 RETRIES = 3
@@ -53,11 +61,13 @@ class ImageStream:
         items: Encoded items. Iterating again gives the same order where the source allows it.
         decode: Item to an RGB ``PIL.Image`` or a ``(3, H, W)`` tensor; raises :class:`Undecodable`.
         metadata: What names the source in a signature: id, configuration, split, revision, order.
+        fetch: Item that names a file elsewhere to item with its bytes, where items are of that kind.
     """
 
     items: Iterable[Any]
     decode: Callable[[Any], Decoded]
     metadata: dict[str, Any]
+    fetch: Callable[[Any], Any] | None = None
 
     def resumed(self) -> Generator[Any]:
         """The items; where a data set's connection drops, it is opened again at the item it had come to.
@@ -91,6 +101,27 @@ class ImageStream:
                     f"The data set failed after {given} images: {type(error).__name__}: {error}. "
                     "Expected one that can be iterated over; repair it, or take fewer images."
                 ) from error
+
+    def fetched(self, groups: Iterable[tuple[T, list[Any]]]) -> Generator[tuple[T, list[Any]]]:
+        """The same groups of items, with whatever belongs to each; files elsewhere are read, by threads.
+
+        They are read ahead of what is given: about :data:`FETCHERS` items, one group at least.
+
+        Raises:
+            DatasetError: One could not be read.
+        """
+        if self.fetch is None:
+            yield from groups
+            return
+        under_way = deque[tuple[T, list[AsyncResult[Any]]]]()
+        with ThreadPool(FETCHERS) as threads:  # which nobody waits for: one may wait for a dead connection
+            for what, items in groups:
+                under_way.append((what, [threads.apply_async(self.fetch, [item]) for item in items]))
+                while len(under_way) > 1 and sum(len(read) or 1 for _, read in under_way) >= FETCHERS:
+                    what, read = under_way.popleft()
+                    yield what, [each.get() for each in read]
+            for what, read in under_way:
+                yield what, [each.get() for each in read]
 
     @property
     def _streams(self) -> bool:
@@ -261,7 +292,23 @@ def _choose_split(splits: dict[str, Any], options: Options, what: str) -> Any:
     name, start, stop = selection[1], int(selection[2] or 0), int(selection[3]) if selection[3] else None
     if name not in names:
         raise DatasetError(f"{what} has no split {name!r}; it has {', '.join(names)}.")
-    return _part(splits[name], start, stop)
+    return _part(_encoded(splits[name]), start, stop)
+
+
+def _encoded(data: Any) -> Any:
+    """A ``datasets`` object that gives images as it holds them.
+
+    A stream of files on the Hub decodes every one of them by itself, ahead of what is asked for; what was taken or
+    skipped of such a stream goes on to do so, which is why this comes first.
+    """
+    import datasets
+
+    if isinstance(data, datasets.IterableDataset):
+        return data.decode(False) if data.features else data
+    images = [name for name, feature in data.features.items() if isinstance(feature, datasets.Image)]
+    for name in images:
+        data = data.cast_column(name, datasets.Image(decode=False))
+    return data
 
 
 def _part(data: Any, start: int, stop: int | None) -> Any:
@@ -277,25 +324,37 @@ def _from_datasets(
     import datasets
 
     column = _image_column(data, options)
-    data = data.select_columns([column])
-    if isinstance((data.features or {}).get(column), datasets.Image):
-        data = data.cast_column(column, datasets.Image(decode=False))
+    data = _encoded(data).select_columns([column])
+    first = None if isinstance(data, datasets.Dataset) else next(iter(data), None)
+    item = first[column] if first else None
     order: dict[str, Any] = {"shuffled": options.shuffle}
     if options.shuffle and isinstance(data, datasets.Dataset):
         data = data.shuffle(seed=options.seed)
     elif options.shuffle:
-        order["shuffle_buffer"] = SHUFFLE_BUFFER_LOCAL if _holds_paths(data, column) else SHUFFLE_BUFFER
+        holds_paths = isinstance(item, dict) and item.get("bytes") is None  # a large buffer costs nothing
+        order["shuffle_buffer"] = SHUFFLE_BUFFER_OF_PATHS if holds_paths else SHUFFLE_BUFFER
         data = data.shuffle(seed=options.seed, buffer_size=order["shuffle_buffer"])
     split = str(data.split) if data.split is not None else None
     metadata = {**where, "split": split, "image_column": column, **order}
-    return ImageStream(data, lambda example: decode(example[column]), metadata)
+    reading = functools.partial(_fetched, column=column, token=_token(data, options))
+    return ImageStream(
+        data,
+        lambda example: decode(example[column]),
+        metadata,
+        fetch=reading if lies_elsewhere(item) else None,
+    )
 
 
-def _holds_paths(data: datasets.IterableDataset, column: str) -> bool:
-    """Whether items are paths of local files rather than their bytes, so that a large buffer costs nothing."""
-    first = next(iter(data), None)
-    item = first[column] if first else None
-    return isinstance(item, dict) and item.get("bytes") is None
+def _fetched(example: dict[str, Any], *, column: str, token: str | bool | None) -> dict[str, Any]:
+    return {column: fetch(example[column], token)}
+
+
+def _token(data: datasets.Dataset | datasets.IterableDataset, options: Options) -> str | bool | None:
+    """The token for files of the data set: ours, else the one that somebody opened it with."""
+    if options.token is not None:
+        return options.token
+    theirs: dict[str, str | bool | None] = getattr(data, "_token_per_repo_id", {})
+    return next(iter(theirs.values()), None)
 
 
 def _image_column(data: datasets.Dataset | datasets.IterableDataset, options: Options) -> str:

@@ -204,7 +204,7 @@ def _held(stream: ImageStream, options: Options) -> ImageStream:
     """
     images: list[Any] = []
     unreadable = 0
-    for item in stream.resumed():
+    for _, [item] in stream.fetched((None, [item]) for item in stream.resumed()):
         if len(images) == options.num_samples or len(images) + unreadable == options.max_images:
             break
         try:

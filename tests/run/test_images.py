@@ -15,8 +15,9 @@ from PIL import Image
 
 from hf_affscore.errors import DatasetError, InputError
 from hf_affscore.options import Options
+from hf_affscore.run import images
 from hf_affscore.run.decoding import Undecodable, to_rgb
-from hf_affscore.run.images import locate_images, open_images
+from hf_affscore.run.images import ImageStream, locate_images, open_images
 
 
 def picture(value, size=(5, 4)):
@@ -158,6 +159,68 @@ def test_a_folder_of_webdataset_shards_streams(shards):
 def test_webdataset_shards_on_the_hub_stream(shards, hub):
     hub.add("dataset", "ada/shards", shards)
     assert values(opened("ada/shards")) == list(range(40))
+
+
+@pytest.fixture
+def files_on_the_hub(hub):
+    """Forty images in files of their own, of which one is none; only for ada."""
+    files = {f"test/{value:02}.png": png(picture(value)) for value in range(40)}
+    hub.add("dataset", "ada/files", files | {"test/05.png": b"no image"}, private=True)
+    return hub
+
+
+def fetched(stream, items):
+    return (item for _, read in stream.fetched((None, [item]) for item in items) for item in read)
+
+
+def fetched_values(stream):
+    return values(ImageStream(fetched(stream, stream.items), stream.decode, {}))
+
+
+def test_files_on_the_hub_are_read_when_they_are_asked_for(files_on_the_hub):
+    token = files_on_the_hub.token("ada")
+    expected = [None if value == 5 else value for value in range(40)]
+    stream = opened("ada/files", token=token)
+    assert fetched_values(stream) == expected
+    assert sorted(fetched_values(opened("ada/files", token=token, shuffle=True)), key=str) == sorted(
+        expected, key=str
+    )
+    assert fetched_values(opened("ada/files", token=token, split="test[3:7]")) == expected[3:7]
+    files_on_the_hub.log.clear()
+    items = iter(stream.items)
+    assert [next(items)["image"]["bytes"] for _ in range(10)] == [None] * 10
+    rest = list(fetched(stream, items))
+    assert rest[0]["image"]["bytes"] == png(picture(10))
+    read = {line.path.rpartition("/")[2] for line in files_on_the_hub.log if line.path.endswith(".png")}
+    assert read == {f"{value:02}.png" for value in range(10, 40)}
+
+
+def test_files_on_the_hub_by_what_somebody_opened_with_datasets(files_on_the_hub):
+    theirs = datasets.load_dataset(
+        "ada/files", split="test", streaming=True, token=files_on_the_hub.token("ada")
+    )
+    assert fetched_values(opened(theirs)) == [None if value == 5 else value for value in range(40)]
+
+
+def test_few_files_on_the_hub_are_read_ahead(files_on_the_hub, monkeypatch):
+    monkeypatch.setattr(images, "FETCHERS", 4)
+    stream = opened("ada/files", token=files_on_the_hub.token("ada"))
+    files_on_the_hub.log.clear()
+    items = fetched(stream, stream.items)
+    for _ in range(10):
+        next(items)
+    items.close()
+    read = {line.path for line in files_on_the_hub.log if line.path.endswith(".png")}
+    assert 10 <= len(read) <= 13
+
+
+def test_a_file_on_the_hub_that_cannot_be_read_is_no_broken_image(files_on_the_hub):
+    stream = opened("ada/files", token=files_on_the_hub.token("ada"))
+    files_on_the_hub.fail("GET", "test/12.png", 403)
+    with pytest.raises(DatasetError, match=r"Reading 12.png of the data set failed: 403.*Start the same"):
+        list(fetched(stream, stream.items))
+    files_on_the_hub.fail("GET", "test/12.png")  # a cut connection, which the client mends
+    assert fetched_values(stream)[12] == 12
 
 
 def test_a_folder_that_datasets_saved(encoded, tmp_path):

@@ -1,10 +1,15 @@
 """Models and data sets that are not there, or not for everybody, over real HTTP."""
 
+import io
+
+import numpy as np
 import pytest
+from PIL import Image
 
 import hf_affscore as ha
 from hf_affscore.assets import DEMO_DATASET, DEMO_MODEL
 from hf_affscore.errors import DatasetError, ModelError
+from hf_affscore.run.journal import Journal
 
 
 def test_an_unknown_model_is_one_sentence(hub):
@@ -21,3 +26,37 @@ def test_an_unknown_revision_is_named(hub):
     hub.add("model", "ada/net", {"config.json": b"{}"})
     with pytest.raises(ModelError, match=r"ada/net.*no revision 'v9'"):
         ha.analyze("ada/net", DEMO_DATASET, revision="v9")
+
+
+def noise_image(seed):
+    pixels = np.random.default_rng(seed).integers(0, 255, (12, 12, 3), dtype=np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def test_files_on_the_hub_give_what_a_folder_gives_and_are_not_read_again(hub, tmp_path, monkeypatch):
+    """Interrupted when all images had been through the model, an analysis goes on without reading one of them."""
+    (tmp_path / "test").mkdir()
+    files = {f"test/{number:02}.png": noise_image(number) for number in range(20)} | {"test/07.png": b"none"}
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+    hub.add("dataset", "ada/files", files)
+    options = {"num_samples": 16, "shuffle": False, "batch_size": 5}
+    here = ha.analyze(DEMO_MODEL, tmp_path, **options, cache=False)
+    monkeypatch.setenv("HF_AFFSCORE_CACHE", str(tmp_path / "cache"))
+    with monkeypatch.context() as patched:
+        patched.setattr(Journal, "save_layer", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            ha.analyze(DEMO_MODEL, "ada/files", **options)
+    hub.log.clear()
+    there = ha.analyze(DEMO_MODEL, "ada/files", **options)
+    assert not [line for line in hub.log if line.path.endswith(".png")]
+    assert there.rows == here.rows
+    assert there.metadata["dataset"]["undecodable_reasons"] == [
+        "image 7: cannot identify image file (07.png)"
+    ]
+
+
+def interrupted(*_):
+    raise KeyboardInterrupt
