@@ -62,13 +62,15 @@ def failures_named(
         yield
     except (HTTPError, HFValidationError, RevisionResolutionError, OSError) as error:
         what = f"{_CALLED[kind]} {repo_id!r}"
-        sentence = explain(error, what, revision)
+        sentence = explain(error, what, revision, publishing=publishing)
         if sentence is None:
             raise
         raise (HubError if publishing else error_class)(sentence) from error
 
 
-def explain(error: Exception, what: str, revision: str | None = None) -> str | None:
+def explain(
+    error: Exception, what: str, revision: str | None = None, *, publishing: bool = False
+) -> str | None:
     """What went wrong with ``what`` and what to do, or ``None`` where the error is not the Hub's."""
     from httpx2 import HTTPError
     from huggingface_hub import errors
@@ -95,7 +97,7 @@ def explain(error: Exception, what: str, revision: str | None = None) -> str | N
             "name either. Check the path, or go online once (unset HF_HUB_OFFLINE)."
         )
     if isinstance(error, errors.HfHubHTTPError):
-        return _explain_status(error, what)
+        return _explain_status(error, what, publishing=publishing)
     if isinstance(error, HTTPError):
         return (
             f"{what}: the connection to the Hub broke ({type(error).__name__}: {error}). "
@@ -104,16 +106,18 @@ def explain(error: Exception, what: str, revision: str | None = None) -> str | N
     return None
 
 
-def _explain_status(error: HfHubHTTPError, what: str) -> str:
+def _explain_status(error: HfHubHTTPError, what: str, *, publishing: bool) -> str:
     """A sentence for an answer of the Hub that has no error class of its own."""
     status = error.response.status_code
     if status == 401:
         return f"{what}: the Hub does not accept the token (401). Make one in your settings there, then {_LOG_IN}."
-    if status == 403:
+    if status == 403 and publishing:
         return (
             f"{what}: the token may not write there (403). Use one with write access to it, "
             "or open a pull request (create_pr=True, --create-pr)."
         )
+    if status == 403:
+        return f"{what}: the token may not read it (403). Use one that may, or {_LOG_IN}."
     if status in (409, 412):
         return (
             f"{what} kept changing while this was to be added ({status}). Try again when fewer others write."

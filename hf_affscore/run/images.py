@@ -14,6 +14,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.pool import AsyncResult, ThreadPool
 from pathlib import Path
@@ -229,18 +230,16 @@ class _Permuted:
 
 def _on_the_hub(source: Source, options: Options) -> ImageStream:
     """A Hub data set, streamed at one pinned commit."""
-    import datasets
-
     from hf_affscore.run.parquet import open_streaming
 
     name = source.location
-    try:
-        with failures_named("dataset", name, options.dataset_revision):
-            splits = open_streaming(name, options.dataset_config, revision=source.commit, token=options.token)
-    except (ValueError, FileNotFoundError, datasets.exceptions.DatasetNotFoundError) as error:
-        raise DatasetError(f"Data set {name!r} could not be opened: {error}") from error
     where = {"id": name, "config": options.dataset_config, "revision": source.commit}
-    return _from_datasets(_choose_split(splits, options, f"Data set {name!r}"), where, options)
+    with (
+        _explained(f"Data set {name!r} could not be opened"),
+        failures_named("dataset", name, options.dataset_revision),
+    ):
+        splits = open_streaming(name, options.dataset_config, revision=source.commit, token=options.token)
+        return _from_datasets(_choose_split(splits, options, f"Data set {name!r}"), where, options)
 
 
 def _local(source: Source, options: Options) -> ImageStream:
@@ -251,30 +250,43 @@ def _local(source: Source, options: Options) -> ImageStream:
 
     folder = Path(source.location)
     saved = (folder / "dataset_dict.json").exists() or (folder / "state.json").exists()
-    try:
+    where = {"id": source.name, "config": options.dataset_config, "revision": None}
+    with _explained(f"No images could be read from the folder {folder}", _pattern_hint(folder)):
         if saved:
             splits: Any = datasets.load_from_disk(str(folder))
             splits = {"all": splits} if isinstance(splits, datasets.Dataset) else splits
         else:
             splits = open_streaming(str(folder), options.dataset_config)
-    except (ValueError, OSError, RuntimeError, datasets.exceptions.DatasetGenerationError) as error:
-        raise DatasetError(
-            f"No images could be read from the folder {folder}: expected image files or Parquet files "
-            f"({str(error).splitlines()[0]}){_pattern_hint(folder)}"
-        ) from error
-    where = {"id": source.name, "config": options.dataset_config, "revision": None}
-    chosen = _choose_split(splits, options, f"The folder {folder}")
+        return _from_datasets(_choose_split(splits, options, f"The folder {folder}"), where, options)
+
+
+@contextmanager
+def _explained(failure: str, advice: str = "") -> Iterator[None]:
+    """Turn whatever the files of a data set make a library raise into one sentence."""
     try:
-        return _from_datasets(chosen, where, options)
-    except (pyarrow.ArrowException, OSError) as error:  # its first example cannot be read
-        raise DatasetError(
-            f"The folder {folder} holds a damaged file: {error}. Repair or remove it."
-        ) from error
+        yield
+    except AffscoreError:
+        raise
+    except Exception as error:  # files may hold anything
+        raise DatasetError(f"{failure}: {_said(error)}{advice}") from error
+
+
+def _said(error: Exception) -> str:
+    """What ``datasets`` says on one line, and the next step in our words.
+
+    Example:
+        >>> _said(ValueError("BuilderConfig 'c' not found. Available: ['a', 'b']"))
+        "BuilderConfig 'c' not found. Available: ['a', 'b']. Choose one with dataset_config (--dataset-config)."
+    """
+    text = " ".join(str(error).partition("Example of usage")[0].split()).rstrip(".")
+    if re.match("Config name is missing|BuilderConfig .* not found", text):
+        return f"{text}. Choose one with dataset_config (--dataset-config)."
+    return f"{text}. Expected image files, Parquet files or WebDataset archives."
 
 
 def _pattern_hint(folder: Path) -> str:
     odd = sorted(set("[]*?\n") & set(str(folder)))
-    return f". Its name holds {odd}, which datasets reads as a pattern: rename it." if odd else ""
+    return f" Its name holds {odd}, which datasets reads as a pattern: rename it." if odd else ""
 
 
 def _choose_split(splits: dict[str, Any], options: Options, what: str) -> Any:

@@ -345,6 +345,38 @@ def test_what_images_cannot_come_from(dataset):
         opened(dataset)
 
 
+CONFIGURATIONS = (
+    b"---\nconfigs:\n- {config_name: a, data_files: a/*.png}\n- {config_name: b, data_files: b/*.png}\n---\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("files", "options", "sentence"),
+    [
+        ({"README.md": CONFIGURATIONS}, {}, r"missing.*\['a', 'b'\]\. Choose one with dataset_config"),
+        ({"README.md": CONFIGURATIONS}, {"dataset_config": "c"}, r"'c' not found.*--dataset-config\)\.$"),
+        ({"README.md": b"---\nconfigs: [\n---\n"}, {}, "could not be opened: while parsing a flow node"),
+        ({"wrong.py": b"import datasets"}, {}, r"scripts are no longer supported.*Expected image files"),
+        ({"test-0.tar": b"no archive"}, {}, "could not be opened: .*Expected image files"),
+        ({"test.parquet": b"no table"}, {}, "could not be opened: .*Expected image files"),
+    ],
+)
+def test_what_is_wrong_with_a_data_set_on_the_hub_is_one_sentence(hub, files, options, sentence):
+    pictures = {f"{part}/{value}.png": png(picture(value)) for part in "ab" for value in range(3)}
+    hub.add("dataset", "ada/wrong", files | (pictures if "README.md" in files else {}))
+    with pytest.raises(DatasetError, match=f"^Data set 'ada/wrong'.*{sentence}") as raised:
+        opened("ada/wrong", **options)
+    assert "\n" not in str(raised.value)
+
+
+def test_no_right_to_read_a_data_set_on_the_hub(hub, encoded, tmp_path):
+    encoded.to_parquet(tmp_path / "test.parquet")
+    hub.add("dataset", "ada/images", tmp_path)
+    hub.fail("GET", "test.parquet", 403)
+    with pytest.raises(DatasetError, match=r"may not read it \(403\)\. Use one that may"):
+        opened("ada/images")
+
+
 def test_an_empty_folder_and_a_file(tmp_path):
     with pytest.raises(DatasetError, match="No images could be read from the folder"):
         opened(tmp_path)
