@@ -187,4 +187,7 @@ def analyze_many(
             outcomes.append(Outcome(name, run(model, dataset, processor, asked)))
         except AffscoreError as error:
             outcomes.append(Outcome(name, None, str(error)))
+        except Exception as error:  # a checkpoint may come with anybody's code
+            reason = f"{type(error).__name__}: {error}. Nobody expected that: analyse it alone to see where it is from."
+            outcomes.append(Outcome(name, None, reason))
     return outcomes

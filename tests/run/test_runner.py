@@ -495,6 +495,16 @@ def test_one_broken_checkpoint_does_not_stop_the_others(tmp_path):
         analyze_many([DEMO_MODEL], DEMO_DATASET, num_sample=32)
 
 
+def test_what_nobody_expected_does_not_stop_the_others_either():
+    class Odd(nn.ReLU):
+        def named_modules(self, *_, **__):
+            raise KeyError("modules")
+
+    odd, fine = analyze_many([Odd(), nn.ReLU()], list(torch.randn(8, 3, 4, 4)), num_samples=8)
+    assert odd.error.startswith("KeyError: 'modules'. Nobody expected that")
+    assert len(fine.signature.rows) == 1
+
+
 def test_random_weights_are_drawn_by_the_seed_and_named():
     trained = ha.analyze(DEMO_MODEL, DEMO_DATASET, num_samples=32)
     state = torch.random.get_rng_state()
