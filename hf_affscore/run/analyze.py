@@ -188,6 +188,6 @@ def analyze_many(
         except AffscoreError as error:
             outcomes.append(Outcome(name, None, str(error)))
         except Exception as error:  # a checkpoint may come with anybody's code
-            reason = f"{type(error).__name__}: {error}. Nobody expected that: analyse it alone to see where it is from."
+            reason = f"{type(error).__name__}: {error}. Nobody expected that; analyse it alone to see more."
             outcomes.append(Outcome(name, None, reason))
     return outcomes
