@@ -58,13 +58,22 @@ def cache_entries() -> list[CacheEntry]:
         changed = datetime.datetime.fromtimestamp(max(file.st_mtime for file in files), datetime.UTC)
         entry = CacheEntry(
             key=folder.name,
-            asked=json.loads(path.read_bytes()),
+            asked=_asked(path),
             finished=(folder / JSON_FILE).exists() and (folder / TABLE_FILE).exists(),
             size=sum(file.st_size for file in files),
             changed=changed.isoformat(timespec="seconds"),
         )
         entries.append(entry)
     return entries
+
+
+def _asked(path: Path) -> dict[str, Any]:
+    """What an analysis was asked for, with question marks where a failing disk has damaged it."""
+    try:
+        asked: dict[str, Any] = json.loads(path.read_bytes())
+    except ValueError:
+        return {"model": {"name": "?"}, "dataset": {"name": "?"}, "options": {}}
+    return asked
 
 
 def remove_from_cache(beginning: str) -> str:

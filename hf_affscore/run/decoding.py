@@ -61,8 +61,9 @@ def fetch(item: Any, token: str | bool | None) -> Any:
     except FileNotFoundError:
         return None
     except (OSError, httpx2.HTTPError) as error:
+        said = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
         raise DatasetError(
-            f"Reading {_file_name(item['path'])} of the data set failed: {str(error).splitlines()[0].rstrip('.')}. "
+            f"Reading {_file_name(item['path'])} of the data set failed: {said}. "
             "Start the same analysis again: it goes on from there."
         ) from error
 

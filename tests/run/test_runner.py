@@ -256,6 +256,8 @@ def test_the_cache_tells_its_entries_apart_and_forgets_those_named(cache, capsys
     assert [entry.key for entry in cache_entries()] == [entries[3].key]
     (cache / entries[3].key).rename(cache / "3a")
     shutil.copytree(cache / "3a", cache / "3b")
+    (cache / "3b" / "asked.json").write_text("{")
+    assert [entry.asked["model"]["name"] for entry in cache_entries()] == ["digits-resnet", "?"]
     with pytest.raises(SignatureError, match="'3' is the beginning of 3a, 3b; give more"):
         remove_from_cache("3")
 
