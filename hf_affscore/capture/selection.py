@@ -8,6 +8,7 @@ less; both take names of activations or classes (``"softmax"``, ``"LayerNorm"``)
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -16,7 +17,7 @@ from torch import nn
 
 from hf_affscore.capture.activations import Activation, Role
 from hf_affscore.capture.sites import Site
-from hf_affscore.errors import InputError
+from hf_affscore.errors import AffscoreWarning, InputError
 
 #: Why a role is not scored unless it is asked for.
 REASONS: dict[Role, str] = {
@@ -30,7 +31,7 @@ _ATTENTION = re.compile(r"(?:.*_)?(?:attn|attention)\d*(?:_.*)?")
 
 @dataclass
 class Selection:
-    """The decision about each call. Remembers what it decided about, to know a pattern that matches nothing.
+    """The decision about each call. Remembers what there was, to know a pattern that matches nothing.
 
     Raises:
         InputError: The patterns are a string, not a list of strings.
@@ -47,7 +48,9 @@ class Selection:
 
     include: Iterable[str] = ()
     exclude: Iterable[str] = ()
-    _seen: set[tuple[str, str]] = field(default_factory=set, init=False, repr=False)  # names and paths
+    # Names and paths of the calls that were decided about, and of all modules, called or not.
+    _calls: set[tuple[str, str]] = field(default_factory=set, init=False, repr=False)
+    _modules: set[tuple[str, str]] = field(default_factory=set, init=False, repr=False)
 
     def __post_init__(self) -> None:
         for name, patterns in (("include", self.include), ("exclude", self.exclude)):
@@ -55,13 +58,13 @@ class Selection:
                 raise InputError(f"{name} is {patterns!r}; expected a list of patterns, [{patterns!r}].")
         self.include, self.exclude = tuple(self.include), tuple(self.exclude)
 
+    def note_module(self, module: nn.Module, path: str) -> None:
+        """Remember that the model has a module, whether it is called or not."""
+        self._modules.add((type(module).__name__, path))
+
     def is_asked_for(self, module: nn.Module, path: str) -> bool:
         """Whether a module that is no activation is to be scored as a whole."""
-        name = type(module).__name__
-        asked_for = _first_match(self.include, name, path) is not None
-        if asked_for:
-            self._seen.add((name, path))
-        return asked_for
+        return _first_match(self.include, type(module).__name__, path) is not None
 
     def why_skipped(self, activation: Activation, path: str) -> str | None:
         """Why a call is not scored, or ``None`` if it is.
@@ -73,7 +76,7 @@ class Selection:
             activation: What was called.
             path: Path of the module that ran, or that encloses the function call.
         """
-        self._seen.add((activation.name, path))
+        self._calls.add((activation.name, path))
         if (pattern := _first_match(self.exclude, activation.name, path)) is not None:
             return f"excluded by {pattern!r}"
         if _first_match(self.include, activation.name, path) is not None:
@@ -84,24 +87,30 @@ class Selection:
         return inside and f"inside attention ({inside!r} in the path), which is left out, as in the paper"
 
     def check_all_matched(self, sites: Iterable[Site] = ()) -> None:
-        """To be called when the model has run.
+        """To be called when the model has run. Warns of a pattern that has had no effect so far.
 
         Args:
             sites: Calls that were seen before, by a run that this one goes on from.
 
         Raises:
-            InputError: A pattern matches nothing: it is misspelt, or meant for another model.
+            InputError: A pattern matches nothing in the model: it is misspelt, or meant for another.
         """
-        seen = self._seen.union((site.activation, site.module) for site in sites)
+        calls = self._calls.union((site.activation, site.module) for site in sites)
         for name, patterns in (("include", self.include), ("exclude", self.exclude)):
-            unmatched = [
-                p for p in patterns if not any(_matches(p, *name_and_path) for name_and_path in seen)
-            ]
+            idle = [pattern for pattern in patterns if not _matches_any(pattern, calls)]
+            unmatched = [pattern for pattern in idle if not _matches_any(pattern, self._modules)]
             if unmatched:
                 raise InputError(
                     f"{name} has patterns that match no activation, module class or module path of this "
                     f"model: {', '.join(map(repr, unmatched))}. `hf-affscore inspect` lists what there is; "
                     "upper and lower case differ."
+                )
+            if idle:
+                warnings.warn(
+                    f"{name}: {', '.join(map(repr, idle))} match modules, but no call that has been seen so far. "
+                    f"What is inside a module is matched by a pattern such as {idle[0] + '.*'!r}.",
+                    AffscoreWarning,
+                    stacklevel=2,
                 )
 
 
@@ -111,3 +120,7 @@ def _first_match(patterns: Iterable[str], name: str, path: str) -> str | None:
 
 def _matches(pattern: str, name: str, path: str) -> bool:
     return fnmatchcase(name, pattern) or fnmatchcase(path, pattern)
+
+
+def _matches_any(pattern: str, names_and_paths: Iterable[tuple[str, str]]) -> bool:
+    return any(_matches(pattern, name, path) for name, path in names_and_paths)

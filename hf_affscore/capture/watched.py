@@ -115,6 +115,7 @@ class Watched:
             return undo.pop_all()
 
     def _known(self, path: str, module: nn.Module) -> WatchedModule:
+        self.selection.note_module(module, path)
         activation = of_module(module)
         if activation is not None or not self.selection.is_asked_for(module, path):
             return WatchedModule(path, activation)

@@ -6,7 +6,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from hf_affscore.capture import Capture, Selection, Site, activations, looked_for, register_activation
-from hf_affscore.errors import InputError
+from hf_affscore.errors import AffscoreWarning, InputError
 
 
 def keep(tensor: Tensor, site: Site) -> Tensor:
@@ -96,6 +96,16 @@ def test_a_pattern_that_matches_nothing_is_an_error(model: nn.Module, x: Tensor)
         run(model, x, include=["LayrNorm", "GELU"])
     with pytest.raises(InputError, match=r"expected a list of patterns, \['GELU'\]"):
         Selection(exclude="GELU")
+
+
+@pytest.mark.parametrize("pattern", ["0", "Sequential", "0.mlp.0"])
+def test_a_pattern_of_modules_that_excludes_nothing_is_said(
+    model: nn.Module, x: Tensor, pattern: str
+) -> None:
+    with pytest.warns(
+        AffscoreWarning, match=rf"exclude: '{pattern}' match modules, but no call.*'{pattern}\.\*'"
+    ):
+        assert len(run(model, x, exclude=[pattern])[0]) == 2
 
 
 @pytest.mark.parametrize(

@@ -178,6 +178,28 @@ def test_patterns_match_what_an_interrupted_run_saw(cache, monkeypatch):
     assert ha.analyze(DEMO_MODEL, DEMO_DATASET, **options).rows == whole.rows
 
 
+class OnLightImages(nn.Module):
+    """Its second activation runs only for batches that are light on average."""
+
+    def __init__(self):
+        super().__init__()
+        self.always, self.sometimes = nn.ReLU(), nn.GELU()
+
+    def forward(self, images):
+        images = self.always(images)
+        return self.sometimes(images) if images.mean() > 1 else images
+
+
+def test_a_pattern_of_what_runs_later_is_no_mistake():
+    generator = torch.Generator().manual_seed(0)
+    pictures = [torch.randn(3, 4, 4, generator=generator) + 3 * (number >= 8) for number in range(24)]
+    options = {"num_samples": 24, "batch_size": 8, "shuffle": False, "exclude": ["sometimes"]}
+    with pytest.warns(AffscoreWarning, match="exclude: 'sometimes' match modules, but no call"):
+        sig = ha.analyze(OnLightImages(), pictures, **options)
+    assert [row.module for row in sig.rows] == ["always"]
+    assert [(row.module, row.reason) for row in sig.skipped] == [("sometimes", "excluded by 'sometimes'")]
+
+
 def test_a_misspelt_pattern_is_found_with_the_first_images(cache, monkeypatch):
     calls = interrupt_at(None, monkeypatch)
     with pytest.raises(InputError, match=r"exclude has patterns that match no activation.*'RELU'"):
