@@ -18,7 +18,6 @@ import itertools
 import json
 import shutil
 import warnings
-import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -39,6 +38,7 @@ PARTS = "batch-*.npz", "layer-*.json", "group-*.json"
 
 
 T = TypeVar("T")
+P = TypeVar("P")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,27 +133,27 @@ class Journal:
 
     def load_batch(self, start: int) -> Batch | None:
         """The batch whose first image is at ``start``, if it was finished before."""
-        return self._read(f"batch-{start:08}.npz", _unpack)
+        return self._read(f"batch-{start:08}.npz", _unpacked, start)
 
     def save_batch(self, start: int, batch: Batch) -> None:
         """Keep a finished batch."""
-        self._write(f"batch-{start:08}.npz", _pack(batch))
+        self._write(f"batch-{start:08}.npz", _packed(batch, start))
 
     def load_layer(self, group: int, place: int) -> dict[str, Any] | None:
         """The columns of one layer of a group, if it was scored before."""
-        return self._read(f"layer-{group:06}-{place:05}.json", json.loads)
+        return self._read(f"layer-{group:06}-{place:05}.json", _unsealed, [group, place])
 
     def save_layer(self, group: int, place: int, columns: dict[str, Any]) -> None:
         """Keep the columns of one layer."""
-        self._write(f"layer-{group:06}-{place:05}.json", json.dumps(columns).encode())
+        self._write(f"layer-{group:06}-{place:05}.json", _sealed(columns, [group, place]))
 
     def load_group(self, number: int) -> dict[str, Any] | None:
         """A whole group, if it was scored before."""
-        return self._read(f"group-{number:06}.json", json.loads)
+        return self._read(f"group-{number:06}.json", _unsealed, [number])
 
     def save_group(self, number: int, group: dict[str, Any]) -> bool:
         """Keep a whole group instead of its batches and layers; whether that was possible."""
-        return self._write(f"group-{number:06}.json", json.dumps(group).encode())
+        return self._write(f"group-{number:06}.json", _sealed(group, [number]))
 
     def forget(self, *patterns: str) -> None:
         """Remove files that something later stands for."""
@@ -169,15 +169,17 @@ class Journal:
     def _holds(self, pattern: str) -> bool:
         return self.folder is not None and any(self.folder.glob(pattern))
 
-    def _read(self, name: str, parse: Callable[[bytes], T]) -> T | None:
-        """What is in a file, unless there is none or a failing disk has damaged it."""
+    def _read(self, name: str, parse: Callable[[bytes, P], T], place: P) -> T | None:
+        """What is in a file, unless there is none or something has damaged it."""
         path = self._path(name)
         if path is None or not path.exists():
             return None
         try:
-            return parse(path.read_bytes())
-        except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
-            _warn(f"{path} cannot be read ({error}); what was in it is made again")
+            return parse(path.read_bytes(), place)
+        except Exception as error:  # what is damaged makes libraries raise anything
+            _warn(
+                f"{path} cannot be read ({str(error) or type(error).__name__}); what was in it is made again"
+            )
             return None
 
     def _path(self, name: str) -> Path | None:
@@ -197,9 +199,32 @@ class Journal:
         return True
 
 
-def _pack(batch: Batch) -> bytes:
-    """A batch as the bytes of an ``.npz`` file: arrays by number, everything else as one JSON text."""
+def _sealed(content: dict[str, Any], place: list[int]) -> bytes:
+    """A JSON document with a checksum of what is in it, and where it belongs."""
+    return json.dumps({"sha256": _checksum(content, place), "content": content}).encode()
+
+
+def _unsealed(document: bytes, place: list[int]) -> dict[str, Any]:
+    """What :func:`_sealed` was given.
+
+    Raises:
+        ValueError: It is not that.
+    """
+    sealed = json.loads(document)
+    content: dict[str, Any] = sealed["content"]
+    if sealed["sha256"] != _checksum(content, place):
+        raise ValueError("its checksum is another")
+    return content
+
+
+def _checksum(content: dict[str, Any], place: list[int]) -> str:
+    return hashlib.sha256(json.dumps([content, place]).encode()).hexdigest()
+
+
+def _packed(batch: Batch, start: int) -> bytes:
+    """A batch as the bytes of an ``.npz`` file, which has checksums: arrays by number, the rest as JSON."""
     about = {
+        "start": start,
         "calls": [dataclasses.asdict(site) for site, _, _ in batch.calls],
         "skipped": [{"site": dataclasses.asdict(s.site), "reason": s.reason} for s in batch.skipped],
         "num_images": batch.num_images,
@@ -215,10 +240,16 @@ def _pack(batch: Batch) -> bytes:
     return buffer.getvalue()
 
 
-def _unpack(content: bytes) -> Batch:
-    """The batch that :func:`_pack` wrote."""
+def _unpacked(content: bytes, start: int) -> Batch:
+    """The batch that :func:`_packed` was given.
+
+    Raises:
+        ValueError: It is another one. A damaged file raises anything.
+    """
     with np.load(io.BytesIO(content), allow_pickle=False) as stored:
         about = json.loads(stored["about"].tobytes())
+        if about["start"] != start:
+            raise ValueError(f"it is the batch of image {about['start']}")
 
         def summary(side: str, number: int) -> Summary:
             return Summary(stored[f"{side}_{number}"], stored[f"{side}_near_zero_{number}"])

@@ -208,17 +208,51 @@ def test_a_misspelt_pattern_is_found_with_the_first_images(cache, monkeypatch):
     assert cache_entries() == []
 
 
-def test_damaged_parts_are_made_again(cache, monkeypatch):
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda first, second: second.write_bytes(second.read_bytes()[:1000]),
+        lambda first, second: second.write_bytes(b""),
+        lambda first, second: second.write_bytes(first.read_bytes()),
+        lambda first, second: second.write_bytes(
+            second.read_bytes()[:600] + b"x" + second.read_bytes()[601:]
+        ),
+    ],
+)
+def test_damaged_batches_are_made_again(cache, monkeypatch, damage):
     whole = ha.analyze(DEMO_MODEL, DEMO_DATASET, num_samples=64, batch_size=16, cache=False)
     with monkeypatch.context() as patched:
         interrupt_at(4, patched)
         with pytest.raises(KeyboardInterrupt):
             ha.analyze(DEMO_MODEL, DEMO_DATASET, num_samples=64, batch_size=16)
-    whole_file, cut = sorted(cache.glob("*/batch-*.npz"))
-    cut.write_bytes(cut.read_bytes()[:1000])
-    whole_file.with_name("layer-000000-00002.json").write_text('{"affinity_score": 0.')
+    batches = sorted(cache.glob("*/batch-*.npz"))
+    damage(*batches)
     with pytest.warns(AffscoreWarning, match="cannot be read .* made again"):
         resumed = ha.analyze(DEMO_MODEL, DEMO_DATASET, num_samples=64, batch_size=16)
+    assert resumed.rows == whole.rows
+
+
+def test_damaged_layers_are_made_again(cache, monkeypatch):
+    whole = ha.analyze(DEMO_MODEL, DEMO_DATASET, num_samples=64, cache=False)
+    with monkeypatch.context() as patched:
+        patched.setattr(Journal, "save_group", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            ha.analyze(DEMO_MODEL, DEMO_DATASET, num_samples=64)
+    layers = sorted(cache.glob("*/layer-*.json"))
+    texts = [layer.read_text() for layer in layers]
+    damaged = [
+        "",
+        "[]",
+        "{}",
+        "3",
+        texts[0].replace('"affinity_score": 0.', '"affinity_score": 0.1'),
+        texts[0],
+    ]
+    for layer, text in zip(layers[-len(damaged) :], damaged, strict=True):
+        layer.write_text(text)
+    with pytest.warns(AffscoreWarning) as said:
+        resumed = ha.analyze(DEMO_MODEL, DEMO_DATASET, num_samples=64)
+    assert len([each for each in said if "made again" in str(each.message)]) == len(damaged)
     assert resumed.rows == whole.rows
 
 
