@@ -6,6 +6,7 @@ import dataclasses
 import datetime
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,9 @@ from hf_affscore.fileformat import JSON_FILE, TABLE_FILE
 from hf_affscore.options import Options
 
 ASKED_FILE = "asked.json"
+
+#: Names of the folders of analyses; nothing else in the cache folder is touched.
+KEY = re.compile("[0-9a-f]{16}")
 
 
 def cache_folder() -> Path:
@@ -52,13 +56,14 @@ class CacheEntry:
 def cache_entries() -> list[CacheEntry]:
     """What the cache holds, by key."""
     entries = []
-    for path in sorted(cache_folder().glob(f"*/{ASKED_FILE}")):
-        folder = path.parent
+    folders = cache_folder().iterdir() if cache_folder().is_dir() else ()
+    for folder in sorted(folder for folder in folders if KEY.fullmatch(folder.name) and folder.is_dir()):
         files = [file.stat() for file in folder.iterdir()]
-        changed = datetime.datetime.fromtimestamp(max(file.st_mtime for file in files), datetime.UTC)
+        times = [file.st_mtime for file in files] or [folder.stat().st_mtime]
+        changed = datetime.datetime.fromtimestamp(max(times), datetime.UTC)
         entry = CacheEntry(
             key=folder.name,
-            asked=_asked(path),
+            asked=_asked(folder / ASKED_FILE),
             finished=(folder / JSON_FILE).exists() and (folder / TABLE_FILE).exists(),
             size=sum(file.st_size for file in files),
             changed=changed.isoformat(timespec="seconds"),
@@ -68,12 +73,15 @@ def cache_entries() -> list[CacheEntry]:
 
 
 def _asked(path: Path) -> dict[str, Any]:
-    """What an analysis was asked for, with question marks where a failing disk has damaged it."""
+    """What an analysis was asked for, with question marks where that is missing or damaged."""
     try:
         asked: dict[str, Any] = json.loads(path.read_bytes())
-    except ValueError:
-        return {"model": {"name": "?"}, "dataset": {"name": "?"}, "options": {}}
-    return asked
+        names = asked["model"]["name"], asked["dataset"]["name"]
+        if all(isinstance(name, str) for name in names) and isinstance(asked["options"], dict):
+            return asked
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    return {"model": {"name": "?"}, "dataset": {"name": "?"}, "options": {}}
 
 
 def remove_from_cache(beginning: str) -> str:

@@ -310,12 +310,19 @@ def test_the_cache_tells_its_entries_apart_and_forgets_those_named(cache, capsys
         remove_from_cache("")
     assert remove_from_cache(entries[0].key[:6]) == entries[0].key
     assert [entry.key for entry in cache_entries()] == [entries[3].key]
-    (cache / entries[3].key).rename(cache / "3a")
-    shutil.copytree(cache / "3a", cache / "3b")
-    (cache / "3b" / "asked.json").write_text("{")
-    assert [entry.asked["model"]["name"] for entry in cache_entries()] == ["digits-resnet", "?"]
-    with pytest.raises(SignatureError, match="'3' is the beginning of 3a, 3b; give more"):
-        remove_from_cache("3")
+    keys = [letter + entries[3].key[1:] for letter in "012345"]
+    (cache / entries[3].key).rename(cache / keys[0])
+    (cache / "somebody's").mkdir()
+    for key, damaged in zip(keys[1:], ["{", "[]", '{"model": {"name": 3}}', None, ""], strict=True):
+        shutil.copytree(cache / keys[0], cache / key)
+        (cache / key / "asked.json").unlink()
+        if damaged is not None:
+            (cache / key / "asked.json").write_text(damaged)
+    assert [entry.asked["model"]["name"] for entry in cache_entries()] == ["digits-resnet", *"?????"]
+    print_cache(cache_entries())
+    (cache / keys[1]).rename(cache / "0000000000000000")
+    with pytest.raises(SignatureError, match=r"'0' is the beginning of 0.*, 0.*; give more"):
+        remove_from_cache("0")
 
 
 def test_the_key_holds_the_content_of_the_data_set(cache, pictures):
