@@ -27,10 +27,12 @@ class Undecodable(Exception):
 
 def decode(item: Any) -> Decoded:
     """An item of an image column: ``{"bytes", "path"}``, or something that already is an image."""
+    if isinstance(item, Undecodable):
+        raise item
     if item is None:
         raise Undecodable("the image is missing")
     if isinstance(item, dict) and item.keys() <= {"bytes", "path"}:
-        source = item.get("bytes") or item.get("path")
+        source = item.get("path") if item.get("bytes") is None else item["bytes"]
         if source is None:
             raise Undecodable("the image is missing")
         return _open(source, item.get("path"))
@@ -41,31 +43,34 @@ def decode(item: Any) -> Decoded:
 
 def lies_elsewhere(item: Any) -> bool:
     """Whether an item names a file that is to be read over a connection, or out of an archive."""
-    return isinstance(item, dict) and not item.get("bytes") and "://" in (item.get("path") or "")
+    return isinstance(item, dict) and item.get("bytes") is None and "://" in (item.get("path") or "")
 
 
-def fetch(item: Any, token: str | bool | None) -> Any:
-    """An item that has the bytes of the file which it named; None where there is no such file.
+def fetch(item: dict[str, Any], token: str | bool | None) -> dict[str, Any] | Undecodable:
+    """An item that :func:`lies_elsewhere` with the bytes of its file, or why it is none that can be read.
 
     Raises:
-        DatasetError: The connection broke, and the Hub's client has tried again for long enough.
+        DatasetError: No access, or the connection broke and the Hub's client has tried again for long enough.
     """
     from datasets import DownloadConfig
     from datasets.download.streaming_download_manager import xopen
+    from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
 
-    if not lies_elsewhere(item):
-        return item
+    name = _file_name(item["path"])
     try:
         with xopen(item["path"], "rb", download_config=DownloadConfig(token=token)) as file:
             return {**item, "bytes": file.read()}
-    except FileNotFoundError:
-        return None
-    except (OSError, httpx2.HTTPError) as error:
+    except (OSError, httpx2.HTTPError, ImportError) as error:
+        no_access = isinstance(error.__cause__, RepositoryNotFoundError | RevisionNotFoundError)
+        if isinstance(error, FileNotFoundError) and not no_access:
+            return Undecodable(f"there is no such file ({name})")
         said = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
         raise DatasetError(
-            f"Reading {_file_name(item['path'])} of the data set failed: {said}. "
-            "Start the same analysis again: it goes on from there."
+            f"Reading {name} of the data set failed: {said}. Check the network and the token, then start again: "
+            "what an analysis has in the cache is not done twice."
         ) from error
+    except Exception as error:  # a broken archive, an address that is none
+        return Undecodable(_reason(error, item["path"]))
 
 
 def _open(source: bytes | str, path: str | None = None) -> Image:
@@ -89,7 +94,7 @@ def _reason(error: Exception, path: str | None = None) -> str:
         >>> _reason(OSError("image file is truncated"), "/home/me/images/cat.png")
         'image file is truncated (cat.png)'
     """
-    text = re.sub(r" *<_io\.[^>]*>", "", str(error))
+    text = re.sub(r" *<[^<>]*>", "", str(error))
     if not path:
         return text
     name = _file_name(path)

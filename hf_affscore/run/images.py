@@ -13,16 +13,17 @@ import re
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from multiprocessing.pool import AsyncResult, ThreadPool
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 import httpx2
 import numpy as np
 import pyarrow
+from PIL import UnidentifiedImageError
 
 from hf_affscore.errors import AffscoreError, DatasetError, InputError
 from hf_affscore.hub import failures_named
@@ -54,6 +55,24 @@ PAUSE = 0.5
 PREFERRED_SPLITS = ("test", "validation", "val", "valid", "train")
 
 
+class _Reading(NamedTuple, Generic[T]):
+    """A group of items of which some are still being read."""
+
+    what: T
+    items: list[Any]
+    files: dict[int, AsyncResult[Any]]  # by the place of the item
+
+    def done(self) -> tuple[T, list[Any]]:
+        """Wait for the files; the group as :meth:`ImageStream.fetched` gives it."""
+        read = {place: file.get() for place, file in self.files.items()}
+        return self.what, [read.get(place, item) for place, item in enumerate(self.items)]
+
+
+def _enough(waiting: Collection[_Reading[Any]]) -> bool:
+    """Whether so much is being read that the first group may be waited for."""
+    return len(waiting) > 1 and sum(len(group.files) or 1 for group in waiting) >= FETCHERS
+
+
 @dataclass(frozen=True)
 class ImageStream:
     """Encoded items in a fixed order, how to decode one, and where they come from.
@@ -62,13 +81,13 @@ class ImageStream:
         items: Encoded items. Iterating again gives the same order where the source allows it.
         decode: Item to an RGB ``PIL.Image`` or a ``(3, H, W)`` tensor; raises :class:`Undecodable`.
         metadata: What names the source in a signature: id, configuration, split, revision, order.
-        fetch: Item that names a file elsewhere to item with its bytes, where items are of that kind.
+        fetch: An item's file, where that lies elsewhere, as a job that gives the item with its bytes; else None.
     """
 
     items: Iterable[Any]
     decode: Callable[[Any], Decoded]
     metadata: dict[str, Any]
-    fetch: Callable[[Any], Any] | None = None
+    fetch: Callable[[Any], Callable[[], Any] | None] = lambda item: None
 
     def resumed(self) -> Generator[Any]:
         """The items; where a data set's connection drops, it is opened again at the item it had come to.
@@ -85,12 +104,16 @@ class ImageStream:
                 return
             except AffscoreError:
                 raise
+            except UnidentifiedImageError as error:
+                raise DatasetError(
+                    f"Reading the data set failed after {given} images: {_said(error)}"
+                ) from error
             except (OSError, httpx2.HTTPError) as error:
                 failures += 1 if self._streams else RETRIES + 1  # what is no stream cannot be opened again
                 if failures > RETRIES:
                     raise DatasetError(
                         f"Reading the data set failed {failures} times in a row after {given} images: {error}. "
-                        "Start the same analysis again: it goes on from there."
+                        "Start the same analysis again: what it has in the cache is not done twice."
                     ) from error
                 time.sleep(PAUSE * 2**failures)
             except pyarrow.ArrowException as error:
@@ -106,23 +129,26 @@ class ImageStream:
     def fetched(self, groups: Iterable[tuple[T, list[Any]]]) -> Generator[tuple[T, list[Any]]]:
         """The same groups of items, with whatever belongs to each; files elsewhere are read, by threads.
 
-        They are read ahead of what is given: about :data:`FETCHERS` items, one group at least.
+        They are read ahead of what is given: about :data:`FETCHERS` files, of one group at least.
 
         Raises:
             DatasetError: One could not be read.
         """
-        if self.fetch is None:
-            yield from groups
-            return
-        under_way = deque[tuple[T, list[AsyncResult[Any]]]]()
-        with ThreadPool(FETCHERS) as threads:  # which nobody waits for: one may wait for a dead connection
+        waiting = deque[_Reading[T]]()
+        with ExitStack() as stack:
+
+            @functools.cache
+            def threads() -> ThreadPool:  # which nobody waits for: one may wait for a dead connection
+                return stack.enter_context(ThreadPool(FETCHERS))
+
             for what, items in groups:
-                under_way.append((what, [threads.apply_async(self.fetch, [item]) for item in items]))
-                while len(under_way) > 1 and sum(len(read) or 1 for _, read in under_way) >= FETCHERS:
-                    what, read = under_way.popleft()
-                    yield what, [each.get() for each in read]
-            for what, read in under_way:
-                yield what, [each.get() for each in read]
+                jobs = enumerate(map(self.fetch, items))
+                files = {place: threads().apply_async(job) for place, job in jobs if job is not None}
+                waiting.append(_Reading(what, items, files))
+                while waiting and (not waiting[0].files or _enough(waiting)):
+                    yield waiting.popleft().done()
+            for reading in waiting:
+                yield reading.done()
 
     @property
     def _streams(self) -> bool:
@@ -177,14 +203,18 @@ def open_images(
         return _local(dataset, options) if dataset.commit is None else _on_the_hub(dataset, options)
     options.refuse(("dataset_config", "dataset_revision"), "the data set is passed as an object")
     if isinstance(dataset, datasets.DatasetDict | datasets.IterableDatasetDict):
-        return _from_datasets(_choose_split(dict(dataset), options, "The data set"), {"id": None}, options)
+        with _explained("The data set could not be read"):
+            return _from_datasets(
+                _choose_split(dict(dataset), options, "The data set"), {"id": None}, options
+            )
     if isinstance(dataset, datasets.Dataset | datasets.IterableDataset):
         if options.split is not None:
             raise InputError(
                 f"split is {options.split!r}, but a {type(dataset).__name__} is one split already. "
                 "Choose it before, or pass the DatasetDict."
             )
-        return _from_datasets(dataset, {"id": getattr(dataset.info, "dataset_name", None)}, options)
+        with _explained("The data set could not be read"):
+            return _from_datasets(dataset, {"id": getattr(dataset.info, "dataset_name", None)}, options)
     if isinstance(dataset, Iterable) and not isinstance(dataset, bytes | dict):
         options.refuse(("split", "image_column"), f"a {type(dataset).__name__} of images has none")
         return _from_iterable(dataset, options)
@@ -278,6 +308,11 @@ def _said(error: Exception) -> str:
         >>> _said(ValueError("BuilderConfig 'c' not found. Available: ['a', 'b']"))
         "BuilderConfig 'c' not found. Available: ['a', 'b']. Choose one with dataset_config (--dataset-config)."
     """
+    if isinstance(error, UnidentifiedImageError):
+        return (
+            "it decodes its images itself, of which one is damaged. Pass it as it was before it was mapped, or "
+            "undecoded (data.decode(False)), to have that one passed over."
+        )
     text = " ".join(str(error).partition("Example of usage")[0].split()).rstrip(".")
     if re.match("Config name is missing|BuilderConfig .* not found", text):
         return f"{text}. Choose one with dataset_config (--dataset-config)."
@@ -348,25 +383,21 @@ def _from_datasets(
         data = data.shuffle(seed=options.seed, buffer_size=order["shuffle_buffer"])
     split = str(data.split) if data.split is not None else None
     metadata = {**where, "split": split, "image_column": column, **order}
-    reading = functools.partial(_fetched, column=column, token=_token(data, options))
-    return ImageStream(
-        data,
-        lambda example: decode(example[column]),
-        metadata,
-        fetch=reading if lies_elsewhere(item) else None,
-    )
+    # What somebody opened with datasets brings its own tokens.
+    tokens: Mapping[str, str | bool | None] = getattr(data, "_token_per_repo_id", {})
+
+    def fetch_example(example: dict[str, Any]) -> Callable[[], dict[str, Any]] | None:
+        item = example[column]
+        if not lies_elsewhere(item):
+            return None
+        theirs = (token for repo, token in tokens.items() if f"datasets/{repo}@" in item["path"])
+        return functools.partial(_fetched, column, item, next(theirs, None) or options.token)
+
+    return ImageStream(data, lambda example: decode(example[column]), metadata, fetch_example)
 
 
-def _fetched(example: dict[str, Any], *, column: str, token: str | bool | None) -> dict[str, Any]:
-    return {column: fetch(example[column], token)}
-
-
-def _token(data: datasets.Dataset | datasets.IterableDataset, options: Options) -> str | bool | None:
-    """The token for files of the data set: ours, else the one that somebody opened it with."""
-    if options.token is not None:
-        return options.token
-    theirs: dict[str, str | bool | None] = getattr(data, "_token_per_repo_id", {})
-    return next(iter(theirs.values()), None)
+def _fetched(column: str, item: dict[str, Any], token: str | bool | None) -> dict[str, Any]:
+    return {column: fetch(item, token)}
 
 
 def _image_column(data: datasets.Dataset | datasets.IterableDataset, options: Options) -> str:

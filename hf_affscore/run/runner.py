@@ -156,7 +156,9 @@ class _Tally:
     skipped: dict[Site, str] = field(default_factory=dict)
 
     def unread(self) -> str:
-        return f" ({len(self.undecodable)} more could not be decoded)" if self.undecodable else ""
+        if not self.undecodable:
+            return ""
+        return f" ({len(self.undecodable)} more could not be decoded, such as {self.undecodable[0]})"
 
 
 def _groups(

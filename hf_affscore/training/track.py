@@ -223,6 +223,12 @@ def _held(stream: ImageStream, options: Options) -> ImageStream:
             AffscoreWarning,
             stacklevel=4,
         )
+    elif unreadable:
+        warnings.warn(
+            f"{unreadable} image(s) could not be decoded and were replaced by later ones.",
+            AffscoreWarning,
+            stacklevel=4,
+        )
     return ImageStream(images, lambda image: image, stream.metadata)
 
 

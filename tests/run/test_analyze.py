@@ -217,6 +217,15 @@ def test_images_are_let_go_batch_by_batch(small):
 # what can be wrong
 
 
+def test_where_no_image_can_be_decoded_the_reason_is_said(tmp_path):
+    for name in "abc":
+        (tmp_path / f"{name}.png").write_bytes(b"broken")
+    with pytest.raises(
+        DatasetError, match=r"gave 0 usable.*3 more.*such as image 0: cannot identify image file \(a.png\)"
+    ):
+        ha.analyze(DEMO_MODEL, tmp_path, num_samples=2, shuffle=False)
+
+
 def test_undecodable_images_are_replaced_counted_and_named(tmp_path):
     for index in range(12):
         Image.new("RGB", (8, 8), (index * 20, 0, 0)).save(tmp_path / f"{index:02}.png")

@@ -202,6 +202,55 @@ def test_files_on_the_hub_by_what_somebody_opened_with_datasets(files_on_the_hub
     assert fetched_values(opened(theirs)) == [None if value == 5 else value for value in range(40)]
 
 
+def test_what_a_row_lacks_is_missing_and_the_rest_is_read(files_on_the_hub, hub):
+    """The first row names no file, another one that is not there, and one is empty."""
+    rows = ['{"a_file_name": "00.png", "b_file_name": null}']
+    rows += [f'{{"a_file_name": "{n:02}.png", "b_file_name": "{n:02}.png"}}' for n in range(1, 6)]
+    files = {f"test/{value:02}.png": png(picture(value)) for value in range(4)}
+    extra = {"test/metadata.jsonl": "\n".join(rows).encode(), "test/05.png": b""}
+    hub.add("dataset", "ada/rows", files | extra, private=True)
+    stream = opened("ada/rows", image_column="b", token=hub.token("ada"))
+    assert fetched_values(stream) == [None, 1, 2, 3, None, None]
+    reasons = []
+    for item in fetched(stream, stream.items):
+        try:
+            stream.decode(item)
+        except Undecodable as error:
+            reasons.append(str(error))
+    assert reasons == [
+        "the image is missing",
+        "there is no such file (04.png)",
+        "cannot identify image file (05.png)",
+    ]
+
+
+def test_every_repository_has_its_own_token(files_on_the_hub, hub):
+    hub.add("dataset", "bob/files", {"test/a.png": png(picture(77))}, private=True)
+    theirs = [
+        datasets.load_dataset(f"{user}/files", split="test", streaming=True, token=hub.token(user))
+        for user in ("ada", "bob")
+    ]
+    both = datasets.concatenate_datasets([data.decode(False) for data in theirs])
+    assert fetched_values(opened(both))[-2:] == [39, 77]
+    no_access = opened(theirs[0].decode(False))
+    hub.store.users.clear()
+    with pytest.raises(
+        DatasetError, match=r"Reading 00.png of the data set failed.*Check the network and the token"
+    ):
+        fetched_values(no_access)
+
+
+def test_a_stream_that_decodes_itself_names_the_way_out(files_on_the_hub):
+    theirs = datasets.load_dataset(
+        "ada/files", split="test", streaming=True, token=files_on_the_hub.token("ada")
+    )
+    stream = opened(theirs.rename_column("image", "picture"))
+    with pytest.raises(DatasetError, match=r"after 5 images: it decodes its images itself.*decode\(False\)"):
+        list(stream.resumed())
+    with pytest.raises(DatasetError, match=r"could not be read: it decodes its images itself"):
+        opened(theirs.rename_column("image", "picture").skip(5))
+
+
 def test_few_files_on_the_hub_are_read_ahead(files_on_the_hub, monkeypatch):
     monkeypatch.setattr(images, "FETCHERS", 4)
     stream = opened("ada/files", token=files_on_the_hub.token("ada"))
@@ -217,7 +266,7 @@ def test_few_files_on_the_hub_are_read_ahead(files_on_the_hub, monkeypatch):
 def test_a_file_on_the_hub_that_cannot_be_read_is_no_broken_image(files_on_the_hub):
     stream = opened("ada/files", token=files_on_the_hub.token("ada"))
     files_on_the_hub.fail("GET", "test/12.png", 403)
-    with pytest.raises(DatasetError, match=r"Reading 12.png of the data set failed: 403.*Start the same"):
+    with pytest.raises(DatasetError, match=r"Reading 12.png of the data set failed: 403.*start again"):
         list(fetched(stream, stream.items))
     files_on_the_hub.fail("GET", "test/12.png")  # a cut connection, which the client mends
     assert fetched_values(stream)[12] == 12

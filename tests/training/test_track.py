@@ -211,7 +211,8 @@ def test_undecodable_images_are_replaced_by_later_ones(model, tmp_path):
     def processor(image):
         return torch.from_numpy(np.asarray(image, dtype=np.float32)).permute(2, 0, 1) / 255
 
-    signature = ha.track(model, tmp_path, processor=processor, num_samples=5, shuffle=False)()
+    with pytest.warns(AffscoreWarning, match=r"1 image\(s\) could not be decoded and were replaced"):
+        signature = ha.track(model, tmp_path, processor=processor, num_samples=5, shuffle=False)()
     assert signature.metadata["dataset"]["num_samples"] == 5
     assert signature.metadata["dataset"]["id"] == tmp_path.name
     with pytest.warns(AffscoreWarning, match=r"has 5 usable images \(1 more could not be decoded\)"):
