@@ -22,10 +22,10 @@ from hf_affscore.capture.summary import Summarize, Summary
 from hf_affscore.errors import AffscoreError, ModelError
 from hf_affscore.options import Options
 from hf_affscore.run.decoding import Undecodable
-from hf_affscore.run.images import ImageStream
 from hf_affscore.run.journal import Batch, Journal
 from hf_affscore.run.loading import Checkpoint
 from hf_affscore.run.memory import give_memory_back
+from hf_affscore.run.stream import ImageStream
 from hf_affscore.run.world import World
 
 if TYPE_CHECKING:

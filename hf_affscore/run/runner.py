@@ -26,7 +26,7 @@ from hf_affscore.capture.sites import Site
 from hf_affscore.errors import AffscoreWarning, DatasetError, NoActivationError
 from hf_affscore.options import Options
 from hf_affscore.run.collect import Collector, Group, batch_size, evaluating
-from hf_affscore.run.images import ImageStream, locate_images, open_images
+from hf_affscore.run.images import locate_images, open_images
 from hf_affscore.run.journal import Journal
 from hf_affscore.run.loading import (
     Checkpoint,
@@ -39,6 +39,7 @@ from hf_affscore.run.memory import freed_memory_kept
 from hf_affscore.run.progress import bar, library_bars
 from hf_affscore.run.scoring import Scorer, Scores, from_json, over_groups, to_json
 from hf_affscore.run.sources import Source
+from hf_affscore.run.stream import ImageStream
 from hf_affscore.run.world import World
 from hf_affscore.signature import NUMBERS_VERSION, Record, Signature
 

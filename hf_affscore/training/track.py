@@ -24,11 +24,13 @@ from hf_affscore.errors import (
     SignatureError,
 )
 from hf_affscore.options import Options
-from hf_affscore.run.images import ImageStream, Undecodable, locate_images, open_images
+from hf_affscore.run.decoding import Undecodable
+from hf_affscore.run.images import locate_images, open_images
 from hf_affscore.run.journal import Journal
 from hf_affscore.run.loading import Checkpoint, load_checkpoint
 from hf_affscore.run.progress import library_bars
 from hf_affscore.run.runner import signature_of
+from hf_affscore.run.stream import ImageStream
 from hf_affscore.run.world import World
 from hf_affscore.signature import Signature
 from hf_affscore.training.history import History, set_aside, step_folder

@@ -15,9 +15,10 @@ from PIL import Image
 
 from hf_affscore.errors import DatasetError, InputError
 from hf_affscore.options import Options
-from hf_affscore.run import images
+from hf_affscore.run import stream as streams
 from hf_affscore.run.decoding import Undecodable, to_rgb
-from hf_affscore.run.images import ImageStream, locate_images, open_images
+from hf_affscore.run.images import locate_images, open_images
+from hf_affscore.run.stream import ImageStream
 
 
 def picture(value, size=(5, 4)):
@@ -252,7 +253,7 @@ def test_a_stream_that_decodes_itself_names_the_way_out(files_on_the_hub):
 
 
 def test_few_files_on_the_hub_are_read_ahead(files_on_the_hub, monkeypatch):
-    monkeypatch.setattr(images, "FETCHERS", 4)
+    monkeypatch.setattr(streams, "FETCHERS", 4)
     stream = opened("ada/files", token=files_on_the_hub.token("ada"))
     files_on_the_hub.log.clear()
     items = fetched(stream, stream.items)

@@ -22,11 +22,12 @@ import hf_affscore as ha
 from hf_affscore.assets import DEMO_DATASET, DEMO_MODEL
 from hf_affscore.errors import AffscoreWarning, DatasetError, InputError, SignatureError
 from hf_affscore.options import Options
-from hf_affscore.run import collect, images, scoring
+from hf_affscore.run import collect, scoring
+from hf_affscore.run import stream as streams
 from hf_affscore.run.analyze import analyze_many
 from hf_affscore.run.cache import cache_entries, cache_folder, remove_from_cache
-from hf_affscore.run.images import ImageStream
 from hf_affscore.run.journal import Journal
+from hf_affscore.run.stream import ImageStream
 from hf_affscore.tables import print_cache
 from tests.processes import torchrun
 
@@ -530,7 +531,7 @@ def test_a_module_made_on_the_way_is_the_same_in_every_group():
 def test_a_dropped_connection_is_taken_up_at_the_same_image(monkeypatch):
     import datasets
 
-    monkeypatch.setattr(images, "PAUSE", 0.0)
+    monkeypatch.setattr(streams, "PAUSE", 0.0)
     drops = itertools.count()
 
     def generate():
@@ -541,7 +542,7 @@ def test_a_dropped_connection_is_taken_up_at_the_same_image(monkeypatch):
 
     stream = ImageStream(datasets.IterableDataset.from_generator(generate), lambda item: item, {})
     assert [item["value"] for item in stream.resumed()] == list(range(10))
-    monkeypatch.setattr(images, "RETRIES", -1 + 1)
+    monkeypatch.setattr(streams, "RETRIES", 0)
     drops = itertools.count()
     with pytest.raises(DatasetError, match="after 6 images: connection reset by peer"):
         list(stream.resumed())

@@ -1,0 +1,168 @@
+"""Encoded images in a fixed order: read in spite of dropped connections, and ahead of whoever needs them.
+
+Nothing is decoded here that nobody asks for, and memory does not depend on the length of a data set. An item that
+cannot be decoded raises :class:`~hf_affscore.run.decoding.Undecodable`; the runner counts it and goes on.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import re
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Collection, Generator, Iterable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from multiprocessing.pool import AsyncResult, ThreadPool
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
+
+import httpx2
+import pyarrow
+from PIL import UnidentifiedImageError
+
+from hf_affscore.errors import AffscoreError, DatasetError
+
+if TYPE_CHECKING:
+    from hf_affscore.run.decoding import Decoded
+
+T = TypeVar("T")
+
+#: Files that are read at once where each is a request of its own: it takes a round trip, and no time of the CPU.
+FETCHERS = 32
+
+#: How often a stream that breaks off is opened again, and the first pause before it, in seconds.
+RETRIES = 3
+PAUSE = 0.5
+
+
+class _Reading(NamedTuple, Generic[T]):
+    """A group of items of which some are still being read."""
+
+    what: T
+    items: list[Any]
+    files: dict[int, AsyncResult[Any]]  # by the place of the item
+
+    def done(self) -> tuple[T, list[Any]]:
+        """Wait for the files; the group as :meth:`ImageStream.fetched` gives it."""
+        read = {place: file.get() for place, file in self.files.items()}
+        return self.what, [read.get(place, item) for place, item in enumerate(self.items)]
+
+
+def _enough(waiting: Collection[_Reading[Any]]) -> bool:
+    """Whether so much is being read that the first group may be waited for."""
+    return len(waiting) > 1 and sum(len(group.files) or 1 for group in waiting) >= FETCHERS
+
+
+@dataclass(frozen=True)
+class ImageStream:
+    """Encoded items in a fixed order, how to decode one, and where they come from.
+
+    Attributes:
+        items: Encoded items. Iterating again gives the same order where the source allows it.
+        decode: Item to an RGB ``PIL.Image`` or a ``(3, H, W)`` tensor; raises :class:`Undecodable`.
+        metadata: What names the source in a signature: id, configuration, split, revision, order.
+        fetch: An item's file, where that lies elsewhere, as a job that gives the item with its bytes; else None.
+    """
+
+    items: Iterable[Any]
+    decode: Callable[[Any], Decoded]
+    metadata: dict[str, Any]
+    fetch: Callable[[Any], Callable[[], Any] | None] = lambda item: None
+
+    def resumed(self) -> Generator[Any]:
+        """The items; where a data set's connection drops, it is opened again at the item it had come to.
+
+        Raises:
+            DatasetError: It dropped :data:`RETRIES` times in a row, or failed in another way.
+        """
+        given, failures = 0, 0
+        while True:
+            try:
+                for item in itertools.islice(self.items, given, None):
+                    yield item
+                    given, failures = given + 1, 0
+                return
+            except AffscoreError:
+                raise
+            except UnidentifiedImageError as error:
+                raise DatasetError(
+                    f"Reading the data set failed after {given} images: {said(error)}"
+                ) from error
+            except (OSError, httpx2.HTTPError) as error:
+                failures += 1 if self._streams else RETRIES + 1  # what is no stream cannot be opened again
+                if failures > RETRIES:
+                    raise DatasetError(
+                        f"Reading the data set failed {failures} times in a row after {given} images: {error}. "
+                        "Start the same analysis again: what it has in the cache is not done twice."
+                    ) from error
+                time.sleep(PAUSE * 2**failures)
+            except pyarrow.ArrowException as error:
+                raise DatasetError(
+                    f"The data set holds a damaged file, after {given} images: {error}. Repair or remove it."
+                ) from error
+            except Exception as error:  # an iterable may be anybody's code
+                raise DatasetError(
+                    f"The data set failed after {given} images: {type(error).__name__}: {error}. "
+                    "Expected one that can be iterated over; repair it, or take fewer images."
+                ) from error
+
+    def fetched(self, groups: Iterable[tuple[T, list[Any]]]) -> Generator[tuple[T, list[Any]]]:
+        """The same groups of items, with whatever belongs to each; files elsewhere are read, by threads.
+
+        They are read ahead of what is given: about :data:`FETCHERS` files, of one group at least.
+
+        Raises:
+            DatasetError: One could not be read.
+        """
+        waiting = deque[_Reading[T]]()
+        with ExitStack() as stack:
+
+            @functools.cache
+            def threads() -> ThreadPool:  # which nobody waits for: one may wait for a dead connection
+                return stack.enter_context(ThreadPool(FETCHERS))
+
+            for what, items in groups:
+                jobs = enumerate(map(self.fetch, items))
+                files = {place: threads().apply_async(job) for place, job in jobs if job is not None}
+                waiting.append(_Reading(what, items, files))
+                while waiting and (not waiting[0].files or _enough(waiting)):
+                    yield waiting.popleft().done()
+            for reading in waiting:
+                yield reading.done()
+
+    @property
+    def _streams(self) -> bool:
+        import datasets
+
+        return isinstance(self.items, datasets.IterableDataset)
+
+    def leave(self, items: Generator[Any]) -> None:
+        """Stop reading what :meth:`resumed` gave.
+
+        A Parquet stream that somebody opened with ``datasets`` waits five seconds for Arrow's threads then; it
+        may do so beside the scoring.
+        """
+        if self._streams:
+            threading.Thread(target=items.close).start()
+        else:
+            items.close()
+
+
+def said(error: Exception) -> str:
+    """What ``datasets`` says on one line, and the next step in our words.
+
+    Example:
+        >>> said(ValueError("BuilderConfig 'c' not found. Available: ['a', 'b']"))
+        "BuilderConfig 'c' not found. Available: ['a', 'b']. Choose one with dataset_config (--dataset-config)."
+    """
+    if isinstance(error, UnidentifiedImageError):
+        return (
+            "it decodes its images itself, of which one is damaged. Pass it as it was before it was mapped, or "
+            "undecoded (data.decode(False)), to have that one passed over."
+        )
+    text = " ".join(str(error).partition("Example of usage")[0].split()).rstrip(".")
+    if re.match("Config name is missing|BuilderConfig .* not found", text):
+        return f"{text}. Choose one with dataset_config (--dataset-config)."
+    return f"{text}. Expected image files, Parquet files or WebDataset archives."
