@@ -16,7 +16,7 @@ from PIL import Image
 from hf_affscore.errors import DatasetError, InputError
 from hf_affscore.options import Options
 from hf_affscore.run import stream as streams
-from hf_affscore.run.decoding import Undecodable, to_rgb
+from hf_affscore.run.decoding import Undecodable, fetch, to_rgb
 from hf_affscore.run.images import locate_images, open_images
 from hf_affscore.run.stream import ImageStream
 
@@ -239,6 +239,20 @@ def test_every_repository_has_its_own_token(files_on_the_hub, hub):
         DatasetError, match=r"Reading 00.png of the data set failed.*Check the network and the token"
     ):
         fetched_values(no_access)
+
+
+def test_no_access_is_no_missing_image(files_on_the_hub):
+    def item(name, revision="main"):
+        return {"path": f"hf://datasets/ada/files@{revision}/test/{name}", "bytes": None}
+
+    ada, bob = files_on_the_hub.token("ada"), files_on_the_hub.token("bob")
+    assert fetch(item("01.png"), ada)["bytes"] == png(picture(1))
+    assert str(fetch(item("99.png"), ada)) == "there is no such file (99.png)"
+    archive = {"path": f"zip://x.png::{item('01.png')['path']}", "bytes": None}
+    assert str(fetch(archive, ada)) == "File is not a zip file (x.png)"
+    for denied in (item("01.png"), item("99.png"), item("01.png", "nowhere")):
+        with pytest.raises(DatasetError, match=r"Reading .*not found.*Check the network and the token"):
+            fetch(denied, bob)
 
 
 def test_a_stream_that_decodes_itself_names_the_way_out(files_on_the_hub):
