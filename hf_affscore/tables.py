@@ -115,7 +115,8 @@ def print_cache(entries: Sequence[CacheEntry]) -> None:
     """Print the analyses in the cache to stdout."""
     console = Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH, highlight=False)
     table = Table(box=None, pad_edge=False)
-    for heading in ("key", "model", "data set", "options", "state", "changed (UTC)", "size"):
+    table.add_column("key", no_wrap=True)  # to be copied
+    for heading in ("model", "data set", "options", "state", "changed (UTC)", "size"):
         table.add_column(heading, overflow="fold")
     for entry in entries:
         table.add_row(
