@@ -1,12 +1,13 @@
-"""Signatures and comparisons as tables in a terminal."""
+"""What commands print: tables in a terminal, or one JSON document."""
 
 from __future__ import annotations
 
+import json
 import math
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, RenderableType
 from rich.table import Table
@@ -21,6 +22,11 @@ if TYPE_CHECKING:
 
 BAR_WIDTH = 20
 PLAIN_WIDTH = 120  # columns where the output is no terminal
+
+
+def print_json(document: Any) -> None:
+    """Print one JSON document and nothing else to stdout."""
+    print(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False))
 
 
 def print_signature(signature: Signature) -> None:
@@ -125,7 +131,7 @@ def print_cache(entries: Sequence[CacheEntry]) -> None:
             Text(entry.asked["dataset"]["name"]),
             Text("\n".join(f"{name} {value}" for name, value in entry.chosen.items())),
             "finished" if entry.finished else "interrupted",
-            f"{entry.changed[:16]}".replace("T", " "),
+            entry.changed[:16].replace("T", " "),
             f"{entry.size / 1e6:.1f} MB",
         )
     _print(console, table)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import os
 import shlex
 import sys
@@ -126,7 +125,7 @@ def _run_analyze(arguments: argparse.Namespace) -> None:
 def _run_many(arguments: argparse.Namespace, options: dict[str, Any]) -> None:
     """Analyse several models, each saved in a folder of its own; fail at the end if any has failed."""
     from hf_affscore.run.analyze import analyze_many
-    from hf_affscore.tables import print_outcomes
+    from hf_affscore.tables import print_json, print_outcomes
 
     if arguments.plot:
         raise ModelError("--plot is for one model; with several, --output FOLDER saves a picture of each.")
@@ -142,7 +141,7 @@ def _run_many(arguments: argparse.Namespace, options: dict[str, Any]) -> None:
                 signature.plot(folder / "signature.png")
     finally:
         if arguments.json:
-            _print_json([_outcome(each) for each in outcomes])
+            print_json([_outcome(each) for each in outcomes])
         else:
             print_outcomes(outcomes)
     if arguments.push_to_hub:
@@ -173,23 +172,23 @@ def _run_demo(arguments: argparse.Namespace) -> None:
 
 def _run_inspect(arguments: argparse.Namespace) -> None:
     from hf_affscore.run.inspection import inspect
-    from hf_affscore.tables import print_inspection
+    from hf_affscore.tables import print_inspection, print_json
 
     options = {name: getattr(arguments, name) for name in INSPECT_OPTIONS}
     inspection = inspect(arguments.model, **options)
     if arguments.json:
-        _print_json(inspection.to_dict())
+        print_json(inspection.to_dict())
     else:
         print_inspection(inspection)
 
 
 def _run_cache_ls(arguments: argparse.Namespace) -> None:
     from hf_affscore.run.cache import cache_entries
-    from hf_affscore.tables import print_cache
+    from hf_affscore.tables import print_cache, print_json
 
     entries = cache_entries()
     if arguments.json:
-        _print_json([dataclasses.asdict(entry) for entry in entries])
+        print_json([dataclasses.asdict(entry) for entry in entries])
     else:
         print_cache(entries)
 
@@ -200,10 +199,6 @@ def _run_cache_rm(arguments: argparse.Namespace) -> None:
     keys = [entry.key for entry in cache_entries()] if arguments.all else arguments.keys
     for key in keys:
         print(f"removed {remove_from_cache(key)}")
-
-
-def _print_json(document: Any) -> None:
-    print(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False))
 
 
 def _check_outputs(arguments: argparse.Namespace) -> None:
@@ -248,6 +243,8 @@ def _push(signature: Signature, folder: Path, arguments: argparse.Namespace) -> 
 
 def _deliver(signature: Signature, arguments: argparse.Namespace) -> None:
     """Save what was asked for, then print: a closed pipe loses no file, and a full disk not what is printed."""
+    from hf_affscore.tables import print_json, print_signature
+
     saved = []
     try:
         if arguments.output:
@@ -258,9 +255,7 @@ def _deliver(signature: Signature, arguments: argparse.Namespace) -> None:
             saved.append(f"picture:   {arguments.plot}")
     finally:
         if arguments.json:
-            _print_json(signature.to_dict())
+            print_json(signature.to_dict())
         else:
-            from hf_affscore.tables import print_signature
-
             print_signature(signature)
             print(*saved, sep="\n")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,13 +60,13 @@ def _add_sources(command: argparse.ArgumentParser) -> None:
 
 
 def _run_compare(arguments: argparse.Namespace) -> None:
-    from hf_affscore.tables import print_comparison
+    from hf_affscore.tables import print_comparison, print_json
 
     comparison = _compared(arguments)
     if arguments.output:
         comparison.save(arguments.output)
     if arguments.json:
-        print(json.dumps(comparison.to_dict(), indent=2, ensure_ascii=False, allow_nan=False))
+        print_json(comparison.to_dict())
         return
     print_comparison(comparison)
     if arguments.output:
