@@ -77,7 +77,9 @@ def open_images(
                 "Choose it before, or pass the DatasetDict."
             )
         with _explained("The data set could not be read"):
-            return _from_datasets(dataset, {"id": getattr(dataset.info, "dataset_name", None)}, options)
+            return _from_datasets(
+                _encoded(dataset), {"id": getattr(dataset.info, "dataset_name", None)}, options
+            )
     if isinstance(dataset, Iterable) and not isinstance(dataset, bytes | dict):
         options.refuse(("split", "image_column"), f"a {type(dataset).__name__} of images has none")
         return _from_iterable(dataset, options)
@@ -175,7 +177,7 @@ def _choose_split(splits: dict[str, Any], options: Options, what: str) -> Any:
     if not names:
         raise DatasetError(f"{what} has no split at all; expected at least one with images.")
     if options.split is None:
-        return splits[next((name for name in PREFERRED_SPLITS if name in names), names[0])]
+        return _encoded(splits[next((name for name in PREFERRED_SPLITS if name in names), names[0])])
     selection = re.fullmatch(r"([^\[\]]+)(?:\[(\d*):(\d*)\])?", options.split)
     if selection is None:
         raise DatasetError(
@@ -212,19 +214,16 @@ def _part(data: Any, start: int, stop: int | None) -> Any:
 def _from_datasets(
     data: datasets.Dataset | datasets.IterableDataset, where: dict[str, Any], options: Options
 ) -> ImageStream:
-    """One column of a ``datasets`` object, its images left encoded, in seeded order."""
+    """One column of a ``datasets`` object whose images are encoded, in seeded order."""
     import datasets
 
     column = _image_column(data, options)
-    data = _encoded(data).select_columns([column])
-    first = None if isinstance(data, datasets.Dataset) else next(iter(data), None)
-    item = first[column] if first else None
+    data = data.select_columns([column])
     order: dict[str, Any] = {"shuffled": options.shuffle}
     if options.shuffle and isinstance(data, datasets.Dataset):
         data = data.shuffle(seed=options.seed)
     elif options.shuffle:
-        holds_paths = isinstance(item, dict) and item.get("bytes") is None  # a large buffer costs nothing
-        order["shuffle_buffer"] = SHUFFLE_BUFFER_OF_PATHS if holds_paths else SHUFFLE_BUFFER
+        order["shuffle_buffer"] = SHUFFLE_BUFFER_OF_PATHS if _holds_paths(data, column) else SHUFFLE_BUFFER
         data = data.shuffle(seed=options.seed, buffer_size=order["shuffle_buffer"])
     split = str(data.split) if data.split is not None else None
     metadata = {**where, "split": split, "image_column": column, **order}
@@ -239,6 +238,13 @@ def _from_datasets(
         return functools.partial(_fetched, column, item, next(theirs, None) or options.token)
 
     return ImageStream(data, lambda example: decode(example[column]), metadata, fetch_example)
+
+
+def _holds_paths(data: datasets.IterableDataset, column: str) -> bool:
+    """Whether items are paths of files rather than their bytes, so that a large buffer costs nothing."""
+    first = next(iter(data), None)
+    item = first[column] if first else None
+    return isinstance(item, dict) and item.get("bytes") is None
 
 
 def _fetched(column: str, item: dict[str, Any], token: str | bool | None) -> dict[str, Any]:

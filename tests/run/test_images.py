@@ -263,7 +263,7 @@ def test_a_stream_that_decodes_itself_names_the_way_out(files_on_the_hub):
     with pytest.raises(DatasetError, match=r"after 5 images: it decodes its images itself.*decode\(False\)"):
         list(stream.resumed())
     with pytest.raises(DatasetError, match=r"could not be read: it decodes its images itself"):
-        opened(theirs.rename_column("image", "picture").skip(5))
+        opened(theirs.rename_column("image", "picture").skip(5), shuffle=True)
 
 
 def test_few_files_on_the_hub_are_read_ahead(files_on_the_hub, monkeypatch):
