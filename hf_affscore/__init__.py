@@ -12,23 +12,22 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from hf_affscore.metrics import by_name
+from hf_affscore.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from hf_affscore.capture import register_activation as register_activation
     from hf_affscore.comparison import compare as compare
     from hf_affscore.errors import AffscoreError as AffscoreError
+    from hf_affscore.inspection.inspect import inspect as inspect
     from hf_affscore.publish import load_signatures as load_signatures
     from hf_affscore.publish import update_model_card as update_model_card
     from hf_affscore.run.analyze import analyze as analyze
-    from hf_affscore.run.analyze import analyze_many as analyze_many
-    from hf_affscore.run.inspection import inspect as inspect
+    from hf_affscore.run.many import analyze_many as analyze_many
     from hf_affscore.score import affinity_score as affinity_score
     from hf_affscore.score.loss import affinity_loss as affinity_loss
     from hf_affscore.signature import Signature as Signature
     from hf_affscore.training.callback import AffinityCallback as AffinityCallback
     from hf_affscore.training.track import track as track
-
-__version__ = "0.1.0"
 
 _HOME = {
     "AffinityCallback": "hf_affscore.training.callback",
@@ -38,9 +37,9 @@ _HOME = {
     "affinity_loss": "hf_affscore.score.loss",
     "affinity_score": "hf_affscore.score",
     "analyze": "hf_affscore.run.analyze",
-    "analyze_many": "hf_affscore.run.analyze",
+    "analyze_many": "hf_affscore.run.many",
     "compare": "hf_affscore.comparison",
-    "inspect": "hf_affscore.run.inspection",
+    "inspect": "hf_affscore.inspection.inspect",
     "load_signatures": "hf_affscore.publish",
     "register_activation": "hf_affscore.capture",
     "track": "hf_affscore.training.track",

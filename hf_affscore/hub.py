@@ -23,7 +23,7 @@ def client(token: str | bool | None = None) -> HfApi:
     """The Hub's client, with this package and its version in the user agent of every request."""
     from huggingface_hub import HfApi
 
-    from hf_affscore import __version__
+    from hf_affscore.version import __version__
 
     return HfApi(token=token, library_name="hf_affscore", library_version=__version__)
 

@@ -9,6 +9,8 @@ scored; and metadata that names everything which changes a number. On disk it is
 Both are written beside their destination and renamed into place, the JSON document last, so that a reader
 finds either the old signature, the new one, or a checksum that says the pair does not belong together. What
 is in them is the matter of :mod:`hf_affscore.fileformat`; a Hub repository keeps the same two files.
+
+One file, since a person who looks up what a signature can do reads it here, and most of its lines say so.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from __future__ import annotations
 import math
 import numbers
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -35,6 +37,7 @@ from hf_affscore.fileformat import (
     header,
     plain,
 )
+from hf_affscore.record import Record, call_name
 from hf_affscore.storage import write_atomically
 
 if TYPE_CHECKING:
@@ -42,64 +45,25 @@ if TYPE_CHECKING:
     from huggingface_hub import CommitInfo
     from matplotlib.figure import Figure
 
-__all__ = ["IDENTITY", "JSON_FILE", "NUMBERS_VERSION", "SCHEMA_VERSION", "TABLE_FILE", "Record", "Signature"]
+__all__ = [
+    "IDENTITY",
+    "JSON_FILE",
+    "NUMBERS_VERSION",
+    "SCHEMA_VERSION",
+    "TABLE_FILE",
+    "Record",
+    "Signature",
+    "call_name",
+    "images",
+]
 
 #: Raised whenever the same images through the same network give other numbers than before.
 NUMBERS_VERSION = 1
 
 
-class Record(Mapping[str, Any]):
-    """One immutable row, read by attribute or by key.
-
-    Example:
-        >>> row = Record(module="layer1.0.relu", affinity_score=0.76)
-        >>> row.affinity_score == row["affinity_score"]
-        True
-    """
-
-    __slots__ = ("_fields",)
-    _fields: dict[str, Any]
-
-    def __init__(self, /, **fields: Any) -> None:
-        object.__setattr__(self, "_fields", fields)
-
-    def __getitem__(self, name: str) -> Any:
-        return self._fields[name]
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("_") or name not in self._fields:
-            raise AttributeError(f"this row has no field {name!r}; it has {', '.join(self._fields)}")
-        return self._fields[name]
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        raise AttributeError(f"rows are immutable; {name!r} was not changed")
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._fields)
-
-    def __len__(self) -> int:
-        return len(self._fields)
-
-    def __eq__(self, other: object) -> bool:
-        """Equal fields; nan, which stands for an undefined number, equals nan."""
-        if not isinstance(other, Mapping):
-            return NotImplemented
-        return self._fields.keys() == other.keys() and all(
-            value == other[name] or (_is_nan(value) and _is_nan(other[name]))
-            for name, value in self._fields.items()
-        )
-
-    __hash__ = None  # type: ignore[assignment]
-
-    def __repr__(self) -> str:
-        return f"Record({', '.join(f'{name}={value!r}' for name, value in self._fields.items())})"
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return (_record, (self._fields,))
-
-
-def _record(fields: Mapping[str, Any]) -> Record:
-    return Record(**fields)
+# Doors upwards. The data model stands below pictures and the Hub; these methods reach up to them, each from inside
+# its body, because a person looks for them on the object: ``plot`` (hf_affscore.plots), ``from_pretrained`` of a
+# collection (hf_affscore.publish.fetch) and ``push_to_hub`` (hf_affscore.publish.push). A test holds the list.
 
 
 @dataclass(frozen=True, eq=False)
@@ -357,5 +321,14 @@ def _read_files(folder: Path) -> dict[str, bytes]:
         ) from error
 
 
-def _is_nan(value: Any) -> bool:
-    return isinstance(value, float) and math.isnan(value)
+def images(signature: Signature) -> str:
+    """What the network looked at, in words.
+
+    Example:
+        >>> images(Signature((), (), {"dataset": {"id": "cifar10", "split": "test", "num_samples": 512}}))
+        '512 images of cifar10, test'
+    """
+    dataset = signature.metadata.get("dataset", {})
+    parts = [str(dataset[key]) for key in ("id", "config", "split") if dataset.get(key)]
+    count = dataset.get("num_samples")
+    return f"{'' if count is None else f'{count} '}images of {', '.join(parts) or 'an unknown source'}"

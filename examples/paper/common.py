@@ -17,7 +17,7 @@ import pandas as pd
 import torch
 from matplotlib.figure import Figure
 
-from hf_affscore.comparison import tables
+from hf_affscore.comparison import export
 from hf_affscore.plots.style import save
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -105,7 +105,7 @@ def table(header: list[str], lines: list[list[Any]]) -> str:
         | :-- | --: |
         | 1 | 1.000 |
     """
-    return tables.markdown(pd.DataFrame(lines, columns=header).set_index(header[0]))
+    return export.markdown(pd.DataFrame(lines, columns=header).set_index(header[0]))
 
 
 def in_execution_order(figure: Figure) -> None:

@@ -4,15 +4,15 @@ from hf_affscore.capture.activations import looked_for, register_activation
 from hf_affscore.capture.capture import Capture
 from hf_affscore.capture.pooling import Skip, by_image, pool
 from hf_affscore.capture.selection import Selection
-from hf_affscore.capture.sites import ROOT, Call, Site, SkippedCall
+from hf_affscore.capture.sites import ROOT, Call, CallSite, SkippedCall
 from hf_affscore.capture.watched import Watched
 
 __all__ = [
     "ROOT",
     "Call",
+    "CallSite",
     "Capture",
     "Selection",
-    "Site",
     "Skip",
     "SkippedCall",
     "Watched",

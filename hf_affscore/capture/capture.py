@@ -39,7 +39,7 @@ from hf_affscore.capture.activations import Activation, of_function
 from hf_affscore.capture.layout import Layout
 from hf_affscore.capture.pooling import Skip
 from hf_affscore.capture.selection import Selection
-from hf_affscore.capture.sites import ROOT, Call, Kind, Site, SkippedCall
+from hf_affscore.capture.sites import ROOT, Call, CallSite, Kind, SkippedCall
 from hf_affscore.capture.watched import Watched, WatchedModule
 from hf_affscore.errors import InputError
 
@@ -81,7 +81,7 @@ class Capture(Generic[T]):
     def __init__(
         self,
         model: nn.Module | Watched,
-        summarize: Callable[[Tensor, Site], T],
+        summarize: Callable[[Tensor, CallSite], T],
         selection: Selection | None = None,
     ) -> None:
         self.calls: list[Call[T]] = []
@@ -149,7 +149,7 @@ class Capture(Generic[T]):
         number = self._counts[path, activation.name]
         self._counts[path, activation.name] += 1
         tensor = _first_tensor((*args, *kwargs.values()))
-        site = Site(path, activation.name, number, kind, is_relu=activation.is_relu)
+        site = CallSite(path, activation.name, number, kind, is_relu=activation.is_relu)
         if tensor is not None:
             axis, folded = self._layout.channel_axis(tensor), self._layout.folded_from(tensor)
             site = replace(site, channel_axis=axis, folded_from=folded)
@@ -227,7 +227,7 @@ _uncompiled = _Uncompiled()
 class _Begun(Generic[T]):
     """A call whose output is not there yet."""
 
-    site: Site
+    site: CallSite
     reason: str | None
     shape: tuple[int, ...] = ()
     kept: list[T] = field(default_factory=list)  # of the input, then of the output

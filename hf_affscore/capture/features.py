@@ -1,7 +1,7 @@
 """The pooled rows of every call site, collected batch by batch and given back site by site.
 
 A batch is known by the position of its first image in the stream, so that batches may come in any order, from
-any process, or from the journal of an interrupted run, and the rows still come out in the order of the images.
+any process, or from the cache of an interrupted run, and the rows still come out in the order of the images.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from hf_affscore.capture.shelf import Shelf
+from hf_affscore.capture.row_buffer import RowBuffer
 from hf_affscore.capture.summary import Summary, sparsity
 
 if TYPE_CHECKING:
-    from hf_affscore.capture.sites import Site
+    from hf_affscore.capture.sites import CallSite
 
 #: Input and output of one site in one batch.
 Pair: TypeAlias = tuple[Summary, Summary]
@@ -97,11 +97,11 @@ class Features:
         self.num_batches = 0
         self._memory = memory_limit
         self._file: IO[bytes] | None = None
-        self._sites: dict[Site, dict[int, tuple[Summary | _InFile, Summary | _InFile]]] = {}
-        self._shelves: defaultdict[Site, Shelf] = defaultdict(Shelf)
-        self._first: dict[Site, FirstSeen] = {}
+        self._sites: dict[CallSite, dict[int, tuple[Summary | _InFile, Summary | _InFile]]] = {}
+        self._shelves: defaultdict[CallSite, RowBuffer] = defaultdict(RowBuffer)
+        self._first: dict[CallSite, FirstSeen] = {}
 
-    def add(self, start: int, calls: Iterable[tuple[Site, Summary, Summary]]) -> None:
+    def add(self, start: int, calls: Iterable[tuple[CallSite, Summary, Summary]]) -> None:
         """Keep what one forward pass gave; ``start`` is the position of its first image."""
         self.num_batches += 1
         for number, (site, pre, post) in enumerate(calls):
@@ -111,11 +111,11 @@ class Features:
             self._sites.setdefault(site, {})[start] = kept
 
     @property
-    def first_seen(self) -> dict[Site, FirstSeen]:
+    def first_seen(self) -> dict[CallSite, FirstSeen]:
         """Every site with its earliest call in the batches of this process."""
         return dict(self._first)
 
-    def take(self, site: Site) -> dict[int, Pair]:
+    def take(self, site: CallSite) -> dict[int, Pair]:
         """The batches of one site; the store forgets them.
 
         Rows in the file stay there until they are looked at: they are views of one mapping for the whole site,
@@ -142,13 +142,13 @@ class Features:
         if self._file is not None:
             self._file.close()
 
-    def _stored(self, site: Site, summary: Summary) -> Summary | _InFile:
+    def _stored(self, site: CallSite, summary: Summary) -> Summary | _InFile:
         """The summary with its rows in memory or, past the limit, in the file."""
-        shelf = self._shelves[site]
-        near_zero = shelf.keep(summary.near_zero)
+        buffer = self._shelves[site]
+        near_zero = buffer.keep(summary.near_zero)
         self._memory -= summary.rows.nbytes
         if self._memory >= 0:
-            return Summary(shelf.keep(summary.rows), near_zero)
+            return Summary(buffer.keep(summary.rows), near_zero)
         rows = np.ascontiguousarray(summary.rows)
         try:
             if self._file is None:
@@ -159,7 +159,7 @@ class Features:
             whole = False
         if not whole:  # no room: what is in memory already shows that it can be had
             self._memory = math.inf
-            return Summary(shelf.keep(rows), near_zero)
+            return Summary(buffer.keep(rows), near_zero)
         return _InFile(offset, rows.shape, rows.dtype, near_zero)
 
 

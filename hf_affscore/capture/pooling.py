@@ -26,7 +26,7 @@ import math
 import torch
 from torch import Tensor
 
-from hf_affscore.capture.sites import Site
+from hf_affscore.capture.sites import CallSite
 from hf_affscore.options import Pooling
 
 #: Features that ``none`` keeps at most: 2,048 images of this width take 128 MB, on either side of a call.
@@ -37,7 +37,7 @@ class Skip(Exception):
     """Raised to say that a call is not scored; the text is the reason."""
 
 
-def by_image(tensor: Tensor, batch_size: int, site: Site) -> tuple[Tensor, int]:
+def by_image(tensor: Tensor, batch_size: int, site: CallSite) -> tuple[Tensor, int]:
     """The tensor with one entry per image on its first axis, and the axis of its channels.
 
     Windows or patches that were folded into the batch become an axis of their own, ``(N * k, ...)`` to
@@ -45,7 +45,7 @@ def by_image(tensor: Tensor, batch_size: int, site: Site) -> tuple[Tensor, int]:
     order would give a plausible wrong score: elsewhere such a tensor is left as it is, and :func:`pool` refuses it.
 
     Example:
-        >>> windows = Site("block", "ReLU", 0, "module", channel_axis=2, folded_from=2)
+        >>> windows = CallSite("block", "ReLU", 0, "module", channel_axis=2, folded_from=2)
         >>> tensor, channel_axis = by_image(torch.ones(8, 49, 96), 2, windows)
         >>> tuple(tensor.shape), channel_axis
         ((2, 4, 49, 96), 3)

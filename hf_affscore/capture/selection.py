@@ -16,7 +16,7 @@ from fnmatch import fnmatchcase
 from torch import nn
 
 from hf_affscore.capture.activations import Activation, Role
-from hf_affscore.capture.sites import Site
+from hf_affscore.capture.sites import CallSite
 from hf_affscore.errors import AffscoreWarning, InputError
 
 #: Why a role is not scored unless it is asked for.
@@ -86,7 +86,7 @@ class Selection:
         inside = next((part for part in path.split(".") if _ATTENTION.fullmatch(part)), None)
         return inside and f"inside attention ({inside!r} in the path), which is left out, as in the paper"
 
-    def check_all_matched(self, sites: Iterable[Site] = ()) -> None:
+    def check_all_matched(self, sites: Iterable[CallSite] = ()) -> None:
         """To be called when the model has run. Warns of a pattern that has had no effect so far.
 
         Args:

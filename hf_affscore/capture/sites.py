@@ -13,7 +13,7 @@ ROOT = "(model)"
 
 
 @dataclass(frozen=True)
-class Site:
+class CallSite:
     """One activation call of a forward pass; equal in every pass over the same model.
 
     Attributes:
@@ -49,7 +49,7 @@ class Call(Generic[T]):
         shape: Shape of the input.
     """
 
-    site: Site
+    site: CallSite
     pre: T
     post: T
     shape: tuple[int, ...]
@@ -59,5 +59,5 @@ class Call(Generic[T]):
 class SkippedCall:
     """An activation call that was seen and not kept, and why."""
 
-    site: Site
+    site: CallSite
     reason: str

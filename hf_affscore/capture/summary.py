@@ -21,8 +21,8 @@ import torch
 from torch import Tensor
 
 from hf_affscore.capture.pooling import by_image, pool
-from hf_affscore.capture.shelf import Shelf
-from hf_affscore.capture.sites import Site
+from hf_affscore.capture.row_buffer import RowBuffer
+from hf_affscore.capture.sites import CallSite
 from hf_affscore.options import Pooling
 
 NEAR_ZERO = 1e-3
@@ -64,7 +64,7 @@ class Summarize:
     Example:
         >>> summarize = Summarize("paper", num_samples=2, sparsity_samples=2, seed=0)
         >>> summarize.start([0, 1])
-        >>> summarize(torch.tensor([[0.0, 2.0], [1.0, 3.0]]), Site("relu", "ReLU", 0, "module")).near_zero
+        >>> summarize(torch.tensor([[0.0, 2.0], [1.0, 3.0]]), CallSite("relu", "ReLU", 0, "module")).near_zero
         array([0.5, 0. ])
     """
 
@@ -75,20 +75,22 @@ class Summarize:
         drawn = np.random.default_rng(seed).choice(num_samples, count, replace=False)
         self._measured = frozenset(drawn.tolist())
         self._images: Sequence[int] = ()
-        self._shelf = Shelf()
+        self._buffer = RowBuffer()
         self._draws: Tensor | None = None
-        self._of_outputs: dict[Site, npt.NDArray[np.float64]] = {}  # shares known before the output is there
+        self._of_outputs: dict[
+            CallSite, npt.NDArray[np.float64]
+        ] = {}  # shares known before the output is there
 
     def start(self, images: Sequence[int]) -> None:
         """Say which images are coming, by their number in the stream; what is drawn depends on that alone."""
         self._images = images
-        self._shelf = Shelf()
+        self._buffer = RowBuffer()
         self._of_outputs.clear()  # of calls that failed
         if self._pooling in ("positions", "tokens"):
             draws = [np.random.default_rng([self._seed, image]).random() for image in images]
             self._draws = torch.tensor(draws, dtype=torch.float64)
 
-    def __call__(self, tensor: Tensor, site: Site) -> Summary:
+    def __call__(self, tensor: Tensor, site: CallSite) -> Summary:
         """Summarise a tensor of shape ``(n, ...)``: the input of a call, or after it the output.
 
         Raises:
@@ -96,9 +98,9 @@ class Summarize:
         """
         tensor, axis = by_image(tensor, len(self._images), site)
         rows = pool(tensor, self._pooling, len(self._images), channel_axis=axis, draws=self._draws)
-        return Summary(self._shelf.keep(rows.cpu().numpy()), self._near_zero(tensor, site))
+        return Summary(self._buffer.keep(rows.cpu().numpy()), self._near_zero(tensor, site))
 
-    def _near_zero(self, tensor: Tensor, site: Site) -> npt.NDArray[np.float64]:
+    def _near_zero(self, tensor: Tensor, site: CallSite) -> npt.NDArray[np.float64]:
         if site in self._of_outputs:
             return self._of_outputs.pop(site)
         measured = [tensor[row] for row, image in enumerate(self._images) if image in self._measured]

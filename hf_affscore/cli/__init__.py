@@ -18,13 +18,13 @@ from contextlib import suppress
 from types import FrameType
 from typing import Any, NoReturn
 
-from hf_affscore import __version__
 from hf_affscore.cli.analyze import add_analyze, add_cache, add_demo, add_inspect
 from hf_affscore.cli.compare import add_compare, add_report
 from hf_affscore.cli.publish import add_card, add_push
 from hf_affscore.cli.space import add_space
 from hf_affscore.errors import AffscoreError, AffscoreWarning
 from hf_affscore.metrics.command import add_metric
+from hf_affscore.version import __version__
 
 
 class _Terminated(BaseException):

@@ -15,7 +15,7 @@ from hf_affscore.errors import AffscoreError, HubError, InputError, ModelError
 from hf_affscore.options import Options
 
 if TYPE_CHECKING:
-    from hf_affscore.run.analyze import Outcome
+    from hf_affscore.run.many import Outcome
     from hf_affscore.signature import Signature
 
 DEMO_FOLDER = "affscore-demo"
@@ -124,8 +124,8 @@ def _run_analyze(arguments: argparse.Namespace) -> None:
 
 def _run_many(arguments: argparse.Namespace, options: dict[str, Any]) -> None:
     """Analyse several models, each saved in a folder of its own; fail at the end if any has failed."""
-    from hf_affscore.run.analyze import analyze_many
-    from hf_affscore.tables import print_json, print_outcomes
+    from hf_affscore.cli.printing import print_json, print_outcomes
+    from hf_affscore.run.many import analyze_many
 
     if arguments.plot:
         raise ModelError("--plot is for one model; with several, --output FOLDER saves a picture of each.")
@@ -171,8 +171,8 @@ def _run_demo(arguments: argparse.Namespace) -> None:
 
 
 def _run_inspect(arguments: argparse.Namespace) -> None:
-    from hf_affscore.run.inspection import inspect
-    from hf_affscore.tables import print_inspection, print_json
+    from hf_affscore.cli.printing import print_inspection, print_json
+    from hf_affscore.inspection.inspect import inspect
 
     options = {name: getattr(arguments, name) for name in INSPECT_OPTIONS}
     inspection = inspect(arguments.model, **options)
@@ -183,8 +183,8 @@ def _run_inspect(arguments: argparse.Namespace) -> None:
 
 
 def _run_cache_ls(arguments: argparse.Namespace) -> None:
+    from hf_affscore.cli.printing import print_cache, print_json
     from hf_affscore.run.cache import cache_entries
-    from hf_affscore.tables import print_cache, print_json
 
     entries = cache_entries()
     if arguments.json:
@@ -218,11 +218,11 @@ def _check_outputs(arguments: argparse.Namespace) -> None:
 
 def _goes_on_alone() -> bool:
     """Part from the processes that shared the analysis; whether this is the one that prints and writes."""
-    from hf_affscore.run.world import World
+    from hf_affscore.run.processes import Processes
 
-    world = World.current()
-    world.leave()
-    return world.is_main
+    processes = Processes.current()
+    processes.leave()
+    return processes.is_main
 
 
 def _folder_for(signature: Signature) -> Path:
@@ -243,7 +243,7 @@ def _push(signature: Signature, folder: Path, arguments: argparse.Namespace) -> 
 
 def _deliver(signature: Signature, arguments: argparse.Namespace) -> None:
     """Save what was asked for, then print: a closed pipe loses no file, and a full disk not what is printed."""
-    from hf_affscore.tables import print_json, print_signature
+    from hf_affscore.cli.printing import print_json, print_signature
 
     saved = []
     try:

@@ -60,11 +60,13 @@ def _add_sources(command: argparse.ArgumentParser) -> None:
 
 
 def _run_compare(arguments: argparse.Namespace) -> None:
-    from hf_affscore.tables import print_comparison, print_json
+    from hf_affscore.cli.printing import print_comparison, print_json
 
     comparison = _compared(arguments)
     if arguments.output:
-        comparison.save(arguments.output)
+        from hf_affscore.report.folder import save_comparison
+
+        save_comparison(comparison, arguments.output)
     if arguments.json:
         print_json(comparison.to_dict())
         return

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import math
-import os
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from hf_affscore.comparison import agreement, statistics, tables
+from hf_affscore.comparison import agreement, export, statistics
 from hf_affscore.comparison.distances import cut, dtw_distances, leaves, link, warping_path
 from hf_affscore.comparison.sources import Source, read
 from hf_affscore.errors import InputError
 from hf_affscore.signature import Signature
-from hf_affscore.storage import write_atomically
 
 Published = Mapping[str, Mapping[str, Any]]
 
@@ -117,37 +113,11 @@ class Comparison:
 
     def to_markdown(self) -> str:
         """The networks, and the correlations over them, as two Markdown tables."""
-        return "\n".join(tables.markdown(table) for table in self._tables())
+        return "\n".join(export.markdown(table) for table in self._tables())
 
     def to_latex(self) -> str:
         """The networks, and the correlations over them, as two LaTeX tables for the ``booktabs`` package."""
-        return "\n".join(tables.latex(table) for table in self._tables())
-
-    def save(self, folder: str | os.PathLike[str]) -> Path:
-        """Write figures, tables and pictures into ``folder`` (made if missing) and return the folder.
-
-        Raises:
-            InputError: The folder cannot be written.
-        """
-        from hf_affscore.plots import plot_comparison
-
-        folder = Path(folder)
-        texts = {
-            "comparison.json": json.dumps(self.to_dict(), indent=2, ensure_ascii=False, allow_nan=False),
-            "comparison.md": self.to_markdown(),
-            "comparison.tex": self.to_latex(),
-        }
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            for name, text in texts.items():
-                write_atomically(folder / name, text.encode())
-        except OSError as error:
-            raise InputError(
-                f"The comparison could not be written to {folder}: {error.strerror or error}. "
-                "Choose a folder you can write to, with space left."
-            ) from error
-        plot_comparison(self, folder)
-        return folder
+        return "\n".join(export.latex(table) for table in self._tables())
 
     def to_dict(self) -> dict[str, Any]:
         """Every figure as one JSON-ready document; undefined numbers are ``None``."""

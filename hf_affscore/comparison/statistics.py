@@ -19,19 +19,6 @@ _NARROWEST = 0.01  # bandwidth for scores that are all alike
 _PROMINENCE = 0.1  # share of the highest peak that another has to rise above its surroundings to be a mode
 
 
-def images(signature: Signature) -> str:
-    """What the network looked at, in words.
-
-    Example:
-        >>> images(Signature((), (), {"dataset": {"id": "cifar10", "split": "test", "num_samples": 512}}))
-        '512 images of cifar10, test'
-    """
-    dataset = signature.metadata.get("dataset", {})
-    parts = [str(dataset[key]) for key in ("id", "config", "split") if dataset.get(key)]
-    count = dataset.get("num_samples")
-    return f"{'' if count is None else f'{count} '}images of {', '.join(parts) or 'an unknown source'}"
-
-
 def defined(signature: Signature) -> Array:
     """The defined scores in execution order."""
     scores = signature.scores

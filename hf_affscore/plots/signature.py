@@ -9,9 +9,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from hf_affscore.comparison.statistics import images
 from hf_affscore.plots.style import GREY, label, look, new_figure, plain, save, style
-from hf_affscore.signature import Record, Signature
+from hf_affscore.signature import Record, Signature, images
 
 #: Up to this many activations each is named on the axis; beyond, their positions are numbered.
 NAMED = 40

@@ -123,7 +123,7 @@ def merge_section(text: str, section: str) -> str:
         section: Markdown without the markers, with newlines as ``\n``.
 
     Raises:
-        InputError: The card has a marker without its partner, or more than one pair.
+        InputError: The card has a marker without its assignment, or more than one pair.
 
     Example:
         >>> merge_section(merge_section("# Net\n", "one"), "two").count("one")

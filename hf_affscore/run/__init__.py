@@ -1,1 +1,1 @@
-"""Where the outside comes in: checkpoints, images, and the runner that joins them with the score."""
+"""One analysis from beginning to end, in any number of processes, resumable."""

@@ -11,33 +11,29 @@ import itertools
 import sys
 from collections.abc import Callable, Iterator, Sized
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hf_affscore.capture import Capture, Selection, Watched
 from hf_affscore.capture.features import Features
-from hf_affscore.capture.sites import Site, SkippedCall
+from hf_affscore.capture.sites import CallSite, SkippedCall
 from hf_affscore.capture.summary import Summarize, Summary
 from hf_affscore.errors import AffscoreError, ModelError
+from hf_affscore.images.decoding import Undecodable
+from hf_affscore.images.stream import ImageStream
+from hf_affscore.models.evaluation import batch_size, on_cpu
+from hf_affscore.models.loading import Checkpoint
 from hf_affscore.options import Options
-from hf_affscore.run.decoding import Undecodable
-from hf_affscore.run.journal import Batch, Journal
-from hf_affscore.run.loading import Checkpoint
 from hf_affscore.run.memory import give_memory_back
-from hf_affscore.run.stream import ImageStream
-from hf_affscore.run.world import World
+from hf_affscore.run.processes import Processes
+from hf_affscore.run.resume import Batch, ResumeCache
 
 if TYPE_CHECKING:
     import torch
-    from torch import nn
     from tqdm import tqdm
 
-    from hf_affscore.run.decoding import Decoded
-
-#: Images per forward pass where nothing is said. On a CPU more gain little and take memory: MobileNetV2 with two
-#: threads 3.4 ms an image in batches of 8 and 3.3 in batches of 16, at 0.16 GB more; ResNet-50 20.6 and 21.1.
-DEFAULT_BATCH_SIZE, DEFAULT_BATCH_SIZE_ON_ACCELERATORS = 8, 64
+    from hf_affscore.images.decoding import Decoded
 
 #: How often free memory goes back to the system: what a forward pass frees, the next one takes up at no cost.
 BATCHES_BETWEEN_RETURNS = 64
@@ -63,7 +59,7 @@ class Group:
     features: Features
     starts: list[int] = field(default_factory=list)
     taken: int = 0
-    skipped: dict[Site, str] = field(default_factory=dict)
+    skipped: dict[CallSite, str] = field(default_factory=dict)
     num_samples: int = 0
     num_batches: int = 0
     undecodable: list[str] = field(default_factory=list)
@@ -78,7 +74,7 @@ class Group:
 
 
 class _Planned(NamedTuple):
-    """A batch that is due: where its images are in the stream, and what the journal has of it."""
+    """A batch that is due: where its images are in the stream, and what the cache has of it."""
 
     positions: list[int]
     finished: Batch | None
@@ -102,8 +98,8 @@ class Collector:
         checkpoint: The model and its preprocessing.
         stream: The images.
         options: Batch size, pooling, what to capture.
-        world: The processes that share the work.
-        journal: Where finished batches are kept.
+        processes: The processes that share the work.
+        resume: Where finished batches are kept.
         progress: Counts the images of this process.
     """
 
@@ -113,8 +109,8 @@ class Collector:
         stream: ImageStream,
         options: Options,
         *,
-        world: World,
-        journal: Journal,
+        processes: Processes,
+        resume: ResumeCache,
         progress: tqdm[Any],
     ) -> None:
         self.selection = Selection(options.include, options.exclude)
@@ -122,8 +118,8 @@ class Collector:
         self._checkpoint = checkpoint
         self._stream = stream
         self._options = options
-        self._world = world
-        self._journal = journal
+        self._processes = processes
+        self._resume = resume
         self._progress = progress
         self._encoded = stream.resumed()
         self._items: Iterator[Item] = enumerate(itertools.islice(self._encoded, options.max_images))
@@ -159,13 +155,13 @@ class Collector:
                 batch = prepared.finished or self._run(prepared, first, summarize)
                 self._check_patterns(batch)
                 if prepared.finished is None:
-                    self._journal.save_batch(prepared.start, batch)
+                    self._resume.save_batch(prepared.start, batch)
                 group.add(prepared.start, batch)
                 batches.append((batch.num_images, batch.undecodable))
                 if len(batches) % BATCHES_BETWEEN_RETURNS == 0:
                     give_memory_back()
                 self._show(batch.num_images)
-            everybody = list(itertools.chain.from_iterable(self._world.gather(batches)))
+            everybody = list(itertools.chain.from_iterable(self._processes.gather(batches)))
             group.num_samples += sum(images for images, _ in everybody)
             group.num_batches += sum(images > 0 for images, _ in everybody)
             unread = itertools.chain.from_iterable(reasons for _, reasons in everybody)
@@ -205,7 +201,7 @@ class Collector:
         while chunk := list(itertools.islice(self._items, min(size, wanted))):
             wanted -= len(chunk)
             self._taken += len(chunk)
-            if self._world.owns(next(numbers)):
+            if self._processes.is_mine(next(numbers)):
                 yield chunk
 
     def _prepared(self, chunks: Iterator[list[Item]]) -> Iterator[_Prepared]:
@@ -232,7 +228,7 @@ class Collector:
     def _planned(self, chunk: list[Item]) -> tuple[_Planned, list[Any]]:
         """A batch, and the encoded images that it takes: none if an interrupted run has finished it."""
         positions, items = [position for position, _ in chunk], [item for _, item in chunk]
-        finished = self._journal.load_batch(positions[0])
+        finished = self._resume.load_batch(positions[0])
         if finished is not None and finished.num_images + len(finished.undecodable) == len(chunk):
             return _Planned(positions, finished), []
         return _Planned(positions, None), items
@@ -341,7 +337,9 @@ class Collector:
         self._progress.update(images)
 
 
-def _joined(pieces: list[Capture[Summary]]) -> tuple[list[tuple[Site, Summary, Summary]], list[SkippedCall]]:
+def _joined(
+    pieces: list[Capture[Summary]],
+) -> tuple[list[tuple[CallSite, Summary, Summary]], list[SkippedCall]]:
     """The calls of a batch that went through the model in pieces, as if it had gone in one.
 
     A call that some pieces lack stays out; the batch then counts as without it. So does one whose pieces differ
@@ -360,40 +358,3 @@ def _joined(pieces: list[Capture[Summary]]) -> tuple[list[tuple[Site, Summary, S
             pre, post = (Summary.concatenate(side) for side in zip(*pairs, strict=True))
             joined.append((site, pre, post))
     return joined, uneven
-
-
-def batch_size(options: Options, module: nn.Module) -> int:
-    """Images per forward pass: as asked for, else by the device of the model."""
-    default = DEFAULT_BATCH_SIZE if on_cpu(module) else DEFAULT_BATCH_SIZE_ON_ACCELERATORS
-    return options.batch_size or default
-
-
-def on_cpu(module: nn.Module) -> bool:
-    """Whether a model runs on the CPU; one without parameters does."""
-    return all(parameter.device.type == "cpu" for parameter in itertools.islice(module.parameters(), 1))
-
-
-@contextmanager
-def evaluating(module: nn.Module) -> Iterator[None]:
-    """Evaluation mode without gradients or autocast; every module gets its own training flag back.
-
-    Only the flags are set: a module's own ``eval()`` may do more, such as adding an adapter into weights. The
-    precision is that of the weights, also inside an autocast region.
-    """
-    import torch
-
-    training = [part for part in module.modules() if part.training]
-    for part in training:
-        part.training = False
-    kinds = {"cpu", *(parameter.device.type for parameter in module.parameters())}
-    try:
-        with (
-            torch.no_grad(),
-            ExitStack() as regions,
-        ):  # not inference_mode: what is cached must stay trainable
-            for kind in filter(torch.amp.is_autocast_available, kinds):
-                regions.enter_context(torch.autocast(kind, enabled=False))
-            yield
-    finally:
-        for part in training:
-            part.training = True

@@ -20,28 +20,29 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hf_affscore import __version__
 from hf_affscore.capture import looked_for
-from hf_affscore.capture.sites import Site
+from hf_affscore.capture.sites import CallSite
 from hf_affscore.errors import AffscoreWarning, DatasetError, NoActivationError
-from hf_affscore.options import Options
-from hf_affscore.run.collect import Collector, Group, batch_size, evaluating
-from hf_affscore.run.images import locate_images, open_images
-from hf_affscore.run.journal import Journal
-from hf_affscore.run.loading import (
+from hf_affscore.images.open import locate_images, open_images
+from hf_affscore.images.stream import ImageStream
+from hf_affscore.models.evaluation import batch_size, evaluating
+from hf_affscore.models.loading import (
     Checkpoint,
     device_of,
     load_checkpoint,
     locate_model,
     warn_of_missing_weights,
 )
+from hf_affscore.options import Options
+from hf_affscore.run.collect import Collector, Group
 from hf_affscore.run.memory import freed_memory_kept
+from hf_affscore.run.processes import Processes
 from hf_affscore.run.progress import bar, library_bars
+from hf_affscore.run.resume import ResumeCache
 from hf_affscore.run.scoring import Scorer, Scores, from_json, over_groups, to_json
-from hf_affscore.run.sources import Source
-from hf_affscore.run.stream import ImageStream
-from hf_affscore.run.world import World
 from hf_affscore.signature import NUMBERS_VERSION, Record, Signature
+from hf_affscore.sources import Source
+from hf_affscore.version import __version__
 
 if TYPE_CHECKING:
     from torch import nn
@@ -63,26 +64,28 @@ def run(
     model: str | Path | nn.Module, dataset: str | Path | Iterable[Any], processor: Any, options: Options
 ) -> Signature:
     """:func:`hf_affscore.analyze` with its options in one object."""
-    world = World.current(options.device)
-    options = replace(options, progress=options.progress and world.is_main)
-    with world.together(), library_bars(enabled=options.progress):
+    processes = Processes.current(options.device)
+    options = replace(options, progress=options.progress and processes.is_main)
+    with processes.together(), library_bars(enabled=options.progress):
         # All processes go by what the main one found, in case a branch moves meanwhile.
         found_model = (
-            world.gather(locate_model(model, options))[0] if isinstance(model, str | Path) else model
+            processes.gather(locate_model(model, options))[0] if isinstance(model, str | Path) else model
         )
         found_images = (
-            world.gather(locate_images(dataset, options))[0] if isinstance(dataset, str | Path) else dataset
+            processes.gather(locate_images(dataset, options))[0]
+            if isinstance(dataset, str | Path)
+            else dataset
         )
-        with closing(_journal(found_model, found_images, processor, options, world)) as journal:
-            signature = world.gather(journal.finished() if world.is_main else None)[0]
+        with closing(_open_resume_cache(found_model, found_images, processor, options, processes)) as resume:
+            signature = processes.gather(resume.finished() if processes.is_main else None)[0]
             if signature is None:
-                if options.progress and journal.begun:
+                if options.progress and resume.begun:
                     print("An interrupted run of this analysis is there, and goes on.", file=sys.stderr)
                 checkpoint = load_checkpoint(found_model, processor, options)
                 stream = open_images(found_images, options, checkpoint.input_shape)
-                signature = signature_of(checkpoint, stream, options, world, journal)
-                if world.gather(world.is_main and journal.finish(signature))[0]:
-                    journal.forget_parts()  # also on the disks of other machines
+                signature = signature_of(checkpoint, stream, options, processes, resume)
+                if processes.gather(processes.is_main and resume.finish(signature))[0]:
+                    resume.forget_parts()  # also on the disks of other machines
             else:
                 warn_of_missing_weights(signature.metadata["model"])
                 if options.progress:
@@ -95,66 +98,74 @@ def run(
     return signature
 
 
-def _journal(
-    model: Source | nn.Module, dataset: Source | Iterable[Any], processor: Any, options: Options, world: World
-) -> Journal:
-    """The journal of this analysis; one that keeps nothing where the inputs have no name to be known by."""
+def _open_resume_cache(
+    model: Source | nn.Module,
+    dataset: Source | Iterable[Any],
+    processor: Any,
+    options: Options,
+    processes: Processes,
+) -> ResumeCache:
+    """The resume cache of this analysis; one that keeps nothing where the inputs have no name to be known by."""
     if not isinstance(model, Source) or not isinstance(dataset, Source):
-        return Journal()
+        return ResumeCache()
     if processor is not None or not options.cache:
-        return Journal()
+        return ResumeCache()
     asked = {
         "model": {"name": model.name, "state": model.state},
         "dataset": {"name": dataset.name, "state": dataset.state},
-        "options": {**options.recorded(), "device": world.gather(device_of(options).type)[0]},
+        "options": {**options.recorded(), "device": processes.gather(device_of(options).type)[0]},
         "numbers_version": NUMBERS_VERSION,
         "versions": _versions(),
     }
-    return Journal.open(asked, world)
+    return ResumeCache.open(asked, processes)
 
 
 def signature_of(
-    checkpoint: Checkpoint, stream: ImageStream, options: Options, world: World, journal: Journal
+    checkpoint: Checkpoint, stream: ImageStream, options: Options, processes: Processes, resume: ResumeCache
 ) -> Signature:
     """The signature of a model that is ready to run, on images that are open: collect, score, assemble."""
     # All cut the stream alike, whatever device each of them has.
-    size = world.gather(batch_size(options, checkpoint.module))[0]
+    size = processes.gather(batch_size(options, checkpoint.module))[0]
     options = replace(options, batch_size=size)
     total = None
     if options.num_samples != "all":
         starts = enumerate(range(0, options.num_samples, size))
-        total = sum(min(size, options.num_samples - start) for batch, start in starts if world.owns(batch))
+        total = sum(
+            min(size, options.num_samples - start) for batch, start in starts if processes.is_mine(batch)
+        )
     with ExitStack() as stack:
         stack.enter_context(freed_memory_kept())
         images = stack.enter_context(bar(total, "Images", "image", enabled=options.progress))
-        collector = Collector(checkpoint, stream, options, world=world, journal=journal, progress=images)
+        collector = Collector(
+            checkpoint, stream, options, processes=processes, resume=resume, progress=images
+        )
         stack.enter_context(closing(collector))
-        scorer = stack.enter_context(Scorer(options, world=world, journal=journal))
+        scorer = stack.enter_context(Scorer(options, processes=processes, resume=resume))
         stack.enter_context(evaluating(checkpoint.module))
         stack.enter_context(collector.watched)
-        tally = _Tally()
-        scores = over_groups(_groups(collector, scorer, tally, options, world, journal))
-    if tally.num_samples < 2:
+        totals = _Totals()
+        scores = over_groups(_groups(collector, scorer, totals, options, processes, resume))
+    if totals.num_samples < 2:
         advice = " Look at split and max_images." if options.split or options.max_images else ""
         raise DatasetError(
-            f"The data set gave {tally.num_samples} usable image(s){tally.unread()}; a score needs at least 2."
+            f"The data set gave {totals.num_samples} usable image(s){totals.unread()}; a score needs at least 2."
             + advice
         )
-    rows, skipped = _records(scores, tally)
+    rows, skipped = _records(scores, totals)
     if not rows:
         raise NoActivationError(_nothing_found(checkpoint, skipped))
-    return Signature(rows, skipped, _metadata(checkpoint, stream, tally, options, world))
+    return Signature(rows, skipped, _metadata(checkpoint, stream, totals, options, processes))
 
 
 @dataclass
-class _Tally:
+class _Totals:
     """What all groups together used, could not read, passed over and left."""
 
     num_samples: int = 0
     num_groups: int = 0
     unused: int = 0
     undecodable: list[str] = field(default_factory=list)
-    skipped: dict[Site, str] = field(default_factory=dict)
+    skipped: dict[CallSite, str] = field(default_factory=dict)
 
     def unread(self) -> str:
         if not self.undecodable:
@@ -163,7 +174,12 @@ class _Tally:
 
 
 def _groups(
-    collector: Collector, scorer: Scorer, tally: _Tally, options: Options, world: World, journal: Journal
+    collector: Collector,
+    scorer: Scorer,
+    totals: _Totals,
+    options: Options,
+    processes: Processes,
+    resume: ResumeCache,
 ) -> list[Scores]:
     """The scores of one group, or of every group of the data set.
 
@@ -175,33 +191,33 @@ def _groups(
     scores: list[Scores] = []
     under_way: _UnderWay | None = None
     for number in itertools.count():
-        stored = world.gather(journal.load_group(number) if world.is_main else None)[0]
+        stored = processes.gather(resume.load_group(number) if processes.is_main else None)[0]
         if stored is not None:
             collector.skip(stored["taken"])
-            tally.num_samples += stored["num_samples"]
-            tally.undecodable += stored["undecodable"]
-            tally.skipped |= {Site(**site): reason for site, reason in stored["skipped"]}
+            totals.num_samples += stored["num_samples"]
+            totals.undecodable += stored["undecodable"]
+            totals.skipped |= {CallSite(**site): reason for site, reason in stored["skipped"]}
             scores.append(from_json(stored["scores"]))
             continue
         group = collector.group(size, unless=under_way.failed if under_way else None)
         if not all_groups or not group.complete:
             collector.close()
         if under_way is not None:
-            scores.append(under_way.finish(world, journal))
-        tally.undecodable += group.undecodable
+            scores.append(under_way.finish(processes, resume))
+        totals.undecodable += group.undecodable
         if group.num_samples < 2 or (all_groups and scores and not group.complete):
-            tally.unused = group.num_samples
-            tally.num_samples += group.num_samples * (not scores)
+            totals.unused = group.num_samples
+            totals.num_samples += group.num_samples * (not scores)
             group.features.close()
             break
-        tally.num_samples += group.num_samples
-        for skipped in world.gather(group.skipped):
-            tally.skipped |= skipped
+        totals.num_samples += group.num_samples
+        for skipped in processes.gather(group.skipped):
+            totals.skipped |= skipped
         under_way = _UnderWay(number, group, scorer.start(group, number))
         if not all_groups or not group.complete:
-            scores.append(under_way.finish(world, journal))
+            scores.append(under_way.finish(processes, resume))
             break
-    tally.num_groups = len(scores)
+    totals.num_groups = len(scores)
     return scores
 
 
@@ -217,13 +233,13 @@ class _UnderWay:
         """Why there will be no scores, as soon as that is known."""
         return self.scoring.exception() if self.scoring.done() else None
 
-    def finish(self, world: World, journal: Journal) -> Scores:
+    def finish(self, processes: Processes, resume: ResumeCache) -> Scores:
         """Wait for the scores, and keep them in place of what they were made of."""
         scores = self.scoring.result()
         group = self.group
         group.features.close()
         written = False
-        if world.is_main:
+        if processes.is_main:
             document = {
                 "taken": group.taken,
                 "num_samples": group.num_samples,
@@ -231,18 +247,18 @@ class _UnderWay:
                 "skipped": [[vars(site), reason] for site, reason in group.skipped.items()],
                 "scores": to_json(scores),
             }
-            written = journal.save_group(self.number, document)
-        if world.gather(written)[0]:  # nobody removes a part before the whole is there
-            journal.forget(
+            written = resume.save_group(self.number, document)
+        if processes.gather(written)[0]:  # nobody removes a part before the whole is there
+            resume.forget(
                 f"layer-{self.number:06}-*.json", *(f"batch-{start:08}.npz" for start in group.starts)
             )
         return scores
 
 
-def _records(scores: Scores, tally: _Tally) -> tuple[tuple[Record, ...], tuple[Record, ...]]:
+def _records(scores: Scores, totals: _Totals) -> tuple[tuple[Record, ...], tuple[Record, ...]]:
     """The rows of a signature, and the records of what was seen and not scored."""
     rows: list[Record] = []
-    reasons = dict(tally.skipped)
+    reasons = dict(totals.skipped)
     for site, columns in scores:
         if "skipped" in columns:
             reasons.setdefault(site, columns["skipped"])
@@ -259,7 +275,7 @@ def _records(scores: Scores, tally: _Tally) -> tuple[tuple[Record, ...], tuple[R
     return tuple(rows), tuple(_skipped(site, reason) for site, reason in reasons.items())
 
 
-def _skipped(site: Site, reason: str) -> Record:
+def _skipped(site: CallSite, reason: str) -> Record:
     return Record(
         module=site.module, activation=site.activation, call=site.call, kind=site.kind, reason=reason
     )
@@ -275,7 +291,7 @@ def _nothing_found(checkpoint: Checkpoint, skipped: Iterable[Record]) -> str:
 
 
 def _metadata(
-    checkpoint: Checkpoint, stream: ImageStream, tally: _Tally, options: Options, world: World
+    checkpoint: Checkpoint, stream: ImageStream, totals: _Totals, options: Options, processes: Processes
 ) -> dict[str, Any]:
     """Everything that changes a number, and what the numbers were made with."""
     import torch
@@ -285,11 +301,11 @@ def _metadata(
         "model": {**checkpoint.metadata, **weights},
         "dataset": {
             **stream.metadata,
-            "num_samples": tally.num_samples,
-            "num_groups": tally.num_groups,
-            "unused": tally.unused,
-            "undecodable": len(tally.undecodable),
-            "undecodable_reasons": tally.undecodable[:20],
+            "num_samples": totals.num_samples,
+            "num_groups": totals.num_groups,
+            "unused": totals.unused,
+            "undecodable": len(totals.undecodable),
+            "undecodable_reasons": totals.undecodable[:20],
         },
         "preprocessing": checkpoint.preprocessing,
         "options": options.recorded(),
@@ -300,7 +316,7 @@ def _metadata(
             "versions": {"hf_affscore": __version__, **_versions()},
             "device": str(next((p.device for p in checkpoint.module.parameters()), "cpu")),
             "num_threads": torch.get_num_threads(),
-            "num_processes": world.size,
+            "num_processes": processes.size,
         },
     }
 

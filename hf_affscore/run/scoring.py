@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeAlias
 import numpy as np
 
 from hf_affscore.capture.features import FirstSeen, Pair, SiteFeatures, defect
-from hf_affscore.capture.sites import Site
+from hf_affscore.capture.sites import CallSite
 from hf_affscore.options import Options
 from hf_affscore.run.collect import Group
-from hf_affscore.run.journal import Journal
 from hf_affscore.run.memory import give_memory_back
+from hf_affscore.run.processes import Processes
 from hf_affscore.run.progress import bar
-from hf_affscore.run.world import World
+from hf_affscore.run.resume import ResumeCache
 from hf_affscore.score import score_layer
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 #: The columns of one row, or why there is none.
 Columns: TypeAlias = dict[str, Any]
 #: What one group gave: a site and its columns, in execution order.
-Scores: TypeAlias = list[tuple[Site, Columns]]
+Scores: TypeAlias = list[tuple[CallSite, Columns]]
 
 #: Seconds after which a process looks what the others have left, where nothing of its own is done before.
 ROUND = 0.03
@@ -38,7 +38,7 @@ class _Scored(NamedTuple):
     """A layer that is done: its place in the execution order, and what is known of it."""
 
     place: int
-    site: Site
+    site: CallSite
     columns: Columns
 
 
@@ -54,14 +54,14 @@ class Scorer:
 
     Args:
         options: Ridge, shrinkage, groups.
-        world: The processes that share the work.
-        journal: Where finished layers are kept.
+        processes: The processes that share the work.
+        resume: Where finished layers are kept.
     """
 
-    def __init__(self, options: Options, *, world: World, journal: Journal) -> None:
+    def __init__(self, options: Options, *, processes: Processes, resume: ResumeCache) -> None:
         self._options = options
-        self._world = world.apart()
-        self._journal = journal
+        self._processes = processes.apart()
+        self._resume = resume
         self._progress: tqdm[Any] | None = None  # from the first group on, when there is something to count
         self._num_threads = _num_threads()
         self._threads = ThreadPoolExecutor(self._num_threads, "score")
@@ -84,7 +84,7 @@ class Scorer:
         return self._dealer.submit(self._scores, group, number)
 
     def _scores(self, group: Group, number: int) -> Scores:
-        with self._world.together():
+        with self._processes.together():
             try:
                 return self._dealt(group, number)
             except Exception:
@@ -98,7 +98,7 @@ class Scorer:
         In every round all processes learn how each of them stands, and so agree on what comes next: the rows of
         a layer go to the one that has least left, or all let some time pass.
         """
-        seen = self._world.gather(group.features.first_seen)
+        seen = self._processes.gather(group.features.first_seen)
         sites = sorted(_earliest(seen).items(), key=lambda item: item[1])
         # Wide layers take longest: begun first, none is left over when the others are done.
         undealt = deque(sorted(range(len(sites)), key=lambda place: -sites[place][1].width))
@@ -115,12 +115,12 @@ class Scorer:
             own = [future.result() for future in work if future.done()]
             if undealt and not own_rows:
                 own_rows = group.features.take(sites[undealt[0]][0])
-            loads = self._world.gather(_Load(len(work) - len(own) - self._num_threads, len(own)))
+            loads = self._processes.gather(_Load(len(work) - len(own) - self._num_threads, len(own)))
             done, least = sum(load.done for load in loads), min(loads)
             if undealt and least.left <= 0:
                 place, owner = undealt.popleft(), loads.index(least)
                 batches, own_rows = self._batches_at(owner, own_rows), {}
-                if owner == self._world.rank:
+                if owner == self._processes.rank:
                     site = sites[place][0]
                     work.append(
                         self._threads.submit(self._score, number, place, site, batches, group.num_batches)
@@ -128,25 +128,27 @@ class Scorer:
             else:
                 wait([future for future in work if not future.done()], ROUND, FIRST_COMPLETED)
             self._progress.update(before + done - self._progress.n)
-        everybody = itertools.chain.from_iterable(self._world.gather([future.result() for future in work]))
+        everybody = itertools.chain.from_iterable(
+            self._processes.gather([future.result() for future in work])
+        )
         return [(layer.site, layer.columns) for layer in sorted(everybody, key=lambda layer: layer.place)]
 
     def _batches_at(self, owner: int, own: dict[int, Pair]) -> dict[int, Pair]:
         """The batches of one layer from all processes, in the one that scores it."""
         together: dict[int, Pair] = {}
-        for batches in self._world.gather_at(owner, own):
+        for batches in self._processes.gather_at(owner, own):
             together |= batches
         return together
 
     def _score(
-        self, number: int, place: int, site: Site, batches: dict[int, Pair], num_batches: int
+        self, number: int, place: int, site: CallSite, batches: dict[int, Pair], num_batches: int
     ) -> _Scored:
-        """One site, in one thread; from the journal where an interrupted run had it."""
-        columns = self._journal.load_layer(number, place)
+        """One site, in one thread; from the cache where an interrupted run had it."""
+        columns = self._resume.load_layer(number, place)
         if columns is None:
             columns = self._columns(batches, num_batches)
             give_memory_back()
-            self._journal.save_layer(number, place, columns)
+            self._resume.save_layer(number, place, columns)
         return _Scored(place, site, columns)
 
     def _columns(self, batches: dict[int, Pair], num_batches: int) -> Columns:
@@ -181,7 +183,7 @@ def over_groups(groups: list[Scores]) -> Scores:
     """
     if len(groups) == 1:
         return groups[0]
-    by_site: dict[Site, list[Columns]] = {}
+    by_site: dict[CallSite, list[Columns]] = {}
     for site, columns in itertools.chain.from_iterable(groups):
         by_site.setdefault(site, []).append(columns)
     return [(site, _mean(records, len(groups))) for site, records in by_site.items()]
@@ -216,11 +218,11 @@ def to_json(scores: Scores) -> list[Any]:
 
 def from_json(document: list[Any]) -> Scores:
     """What :func:`to_json` made."""
-    return [(Site(**site), columns) for site, columns in document]
+    return [(CallSite(**site), columns) for site, columns in document]
 
 
-def _earliest(seen: Iterable[Mapping[Site, FirstSeen]]) -> dict[Site, FirstSeen]:
-    earliest: dict[Site, FirstSeen] = {}
+def _earliest(seen: Iterable[Mapping[CallSite, FirstSeen]]) -> dict[CallSite, FirstSeen]:
+    earliest: dict[CallSite, FirstSeen] = {}
     for sites in seen:
         for site, first in sites.items():
             earliest[site] = min(earliest.get(site, first), first)

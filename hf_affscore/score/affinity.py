@@ -147,7 +147,7 @@ class Solution:
 
 
 def solve(
-    layer: Layer, *, shrinkage: bool, regularization: Regularization, prices: Rows | None = None
+    layer: Layer, *, shrinkage: bool, regularization: Regularization, duals: Rows | None = None
 ) -> Solution:
     """Map and coupling of rows that have passed :func:`~hf_affscore.score.arrays.defect`.
 
@@ -155,7 +155,7 @@ def solve(
         layer: The rows.
         shrinkage: See :func:`affinity_score`, as for ``regularization``.
         regularization: Of both covariances.
-        prices: Those of the same layer's coupling with other covariances, if there is one: they save time.
+        duals: Those of the same layer's coupling with other covariances, if there is one: they save time.
     """
     pre = Gaussian.fit(layer.pre, shrinkage=shrinkage, regularization=regularization)
     post = Gaussian.fit(layer.post, shrinkage=shrinkage, regularization=regularization)
@@ -170,11 +170,11 @@ def solve(
     source, target = pre.sample.centred, post.sample.centred
     for transport in pre.affine_maps_to(post):
         mapped = to_host(source @ transport.matrix)
-        coupling = optimal_coupling(mapped, to_host(target), prices)
+        coupling = optimal_coupling(mapped, to_host(target), duals)
         solution = Solution(source, target, transport, mapped, coupling, total)
         if rounding(solution) <= NEGLIGIBLE:
             break
-        prices = coupling.prices
+        duals = coupling.duals
         del mapped, coupling  # the next map takes as much memory again
     return replace(solution, flag="constant input") if layer.pre.total == 0 else solution
 
@@ -189,7 +189,7 @@ def rounding(solution: Solution) -> float:
     if cost == 0 or solution.transport is None:
         return 0.0
     some = slice(None, None, max(1, len(solution.mapped) // SAMPLED))
-    residual = solution.mapped[some] - to_host(solution.target)[solution.coupling.partner[some]]
+    residual = solution.mapped[some] - to_host(solution.target)[solution.coupling.assignment[some]]
     first, second = solution.transport.rounding(from_host(residual, solution.source))
     return (first + second / 2) / math.sqrt(2 * cost) / math.sqrt(solution.total)
 

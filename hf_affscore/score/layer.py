@@ -82,10 +82,10 @@ def score_layer(
             solution.identity_coupling_score,
         ]
         record = dict(zip(SCORES, scores, strict=True))
-        flag, prices = solution.flag, solution.coupling.prices
+        flag, duals = solution.flag, solution.coupling.duals
         del solution  # as large as the layer itself
         if shrinkage:
-            shrunk = solve(layer, shrinkage=True, regularization=regularization, prices=prices)
+            shrunk = solve(layer, shrinkage=True, regularization=regularization, duals=duals)
             record |= dict(zip(SHRUNK, [shrunk.score], strict=True))
         if num_groups > 1:
             record |= dict(zip(GROUPS, _over_groups(layer, num_groups, regularization), strict=True))

@@ -135,7 +135,7 @@ def histograms(rows: np.ndarray) -> np.ndarray:
 
     Bit for bit numpy's bins: the quotient chooses a bin, and the edges, which round differently, have the
     last word. They are asked only about entries as near to one as rounding reaches; which the least and the
-    largest of a row are, without being in doubt, as long as rounding is small against a bin.
+    largest of a row are, without being in error_bound, as long as rounding is small against a bin.
     """
     n, d = rows.shape
     low, high = rows.min(axis=1, keepdims=True), rows.max(axis=1, keepdims=True)

@@ -86,7 +86,7 @@ def standard_error(solution: Solution) -> float:
     basis, spectrum = solution.transport.basis, solution.transport.spectrum
     source, target = solution.source, solution.target
     n = len(source)
-    residual = from_host(solution.mapped, source) - target[solution.coupling.partner]
+    residual = from_host(solution.mapped, source) - target[solution.coupling.assignment]
     cost = solution.coupling.cost
     if cost == 0:
         return 0.0

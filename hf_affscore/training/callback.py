@@ -15,8 +15,7 @@ from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState,
 from transformers.image_processing_base import ImageProcessingMixin
 
 from hf_affscore.errors import InputError
-from hf_affscore.signature import Signature
-from hf_affscore.tables import call_name
+from hf_affscore.signature import Signature, call_name
 from hf_affscore.training.history import History, is_whole
 from hf_affscore.training.track import NUM_SAMPLES, Tracker, tracking_options
 

@@ -23,15 +23,15 @@ from hf_affscore.errors import (
     ModelError,
     SignatureError,
 )
+from hf_affscore.images.decoding import Undecodable
+from hf_affscore.images.open import locate_images, open_images
+from hf_affscore.images.stream import ImageStream
+from hf_affscore.models.loading import Checkpoint, load_checkpoint
 from hf_affscore.options import Options
-from hf_affscore.run.decoding import Undecodable
-from hf_affscore.run.images import locate_images, open_images
-from hf_affscore.run.journal import Journal
-from hf_affscore.run.loading import Checkpoint, load_checkpoint
+from hf_affscore.run.processes import Processes
 from hf_affscore.run.progress import library_bars
+from hf_affscore.run.resume import ResumeCache
 from hf_affscore.run.runner import signature_of
-from hf_affscore.run.stream import ImageStream
-from hf_affscore.run.world import World
 from hf_affscore.signature import Signature
 from hf_affscore.training.history import History, set_aside, step_folder
 
@@ -129,7 +129,7 @@ class Tracker:
         self._model = model
         self._options = options
         self._folder = folder
-        self._world = World.current(options.device)
+        self._processes = Processes.current(options.device)
         self._checkpoint: Checkpoint
         self._sample: ImageStream
 
@@ -141,7 +141,7 @@ class Tracker:
                 if folder is not None:
                     _make_ready(folder, after)
 
-        _by_main(self._world, prepare)
+        _by_main(self._processes, prepare)
 
     def __call__(self, step: int | None = None) -> Signature:
         """The same as :meth:`measure`."""
@@ -165,33 +165,35 @@ class Tracker:
             _refuse_sharded(self._model)
             module = self._checkpoint.module
             with _undisturbed(self._model), _without_autocast(module), library_bars(enabled=False):
-                found = signature_of(self._checkpoint, self._sample, self._options, World(), Journal())
+                found = signature_of(
+                    self._checkpoint, self._sample, self._options, Processes(), ResumeCache()
+                )
             signature = replace(found, metadata={**found.metadata, "training": {"step": number}})
             if self._folder is not None:
                 signature.save_pretrained(step_folder(self._folder, number))
             return signature
 
         try:
-            signature = _by_main(self._world, measure)
+            signature = _by_main(self._processes, measure)
         except AffscoreError as error:
             raise type(error)(f"At step {number}: {error}") from error
         self.history.add(number, signature)
         return signature
 
 
-def _by_main(world: World, work: Callable[[], T]) -> T:
+def _by_main(processes: Processes, work: Callable[[], T]) -> T:
     """What the main process gets from ``work``, in all of them; or its error, in all of them.
 
     The work is not shared: with batch normalisation, say, every process has running statistics of its own, and
     only the main one's are saved.
     """
     outcome: Any = None
-    if world.is_main:
+    if processes.is_main:
         try:
             outcome = work()
         except AffscoreError as error:
             outcome = error
-    outcome = world.gather(outcome)[0]
+    outcome = processes.gather(outcome)[0]
     if isinstance(outcome, AffscoreError):
         raise outcome
     found: T = outcome
@@ -285,7 +287,7 @@ def _without_autocast(module: nn.Module) -> Iterator[None]:
 def _undisturbed(model: nn.Module) -> Iterator[None]:
     """What a training loop shares with everything that runs in its process is as before, afterwards.
 
-    Flags and gradients of the model are the matter of :func:`hf_affscore.run.collect.evaluating`.
+    Flags and gradients of the model are the matter of :func:`hf_affscore.models.evaluation.evaluating`.
     """
     python, arrays = random.getstate(), np.random.get_state()
     devices = {parameter.device for parameter in model.parameters() if parameter.is_cuda}

@@ -29,7 +29,7 @@ import transformers
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from hf_affscore.capture import ROOT, Capture, Site, by_image, pool
+from hf_affscore.capture import ROOT, CallSite, Capture, by_image, pool
 from hf_affscore.capture.activations import MODULES
 from tests.capture.settings import BATCH, CAUSES, of_class
 from tests.capture.zoo import Architecture, run, timm_models, torchvision_models, transformers_models
@@ -137,7 +137,7 @@ def examine(architecture: Architecture) -> Result:
 
 
 def _compare(architecture: Architecture, model: nn.Module, batch: dict[str, Tensor], device: str) -> Result:
-    def width(tensor: Tensor, site: Site) -> int:
+    def width(tensor: Tensor, site: CallSite) -> int:
         tensor, _ = by_image(tensor, BATCH, site)
         return pool(tensor, "paper", BATCH).shape[1]
 

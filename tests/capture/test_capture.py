@@ -9,11 +9,11 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from hf_affscore.capture import Capture, Site, Skip, Watched
+from hf_affscore.capture import CallSite, Capture, Skip, Watched
 from hf_affscore.errors import InputError, ModelError
 
 
-def keep(tensor: Tensor, site: Site) -> Tensor:
+def keep(tensor: Tensor, site: CallSite) -> Tensor:
     return tensor.clone()
 
 
@@ -70,7 +70,7 @@ def test_input_is_taken_before_an_in_place_call(x: Tensor) -> None:
     with Capture(model, keep) as seen:
         model(x.clone())
     (call,) = seen.calls
-    assert call.site == Site("(model)", "ReLU", 0, "module")
+    assert call.site == CallSite("(model)", "ReLU", 0, "module")
     assert torch.equal(call.pre, x)
     assert torch.equal(call.post, x.relu())
 
@@ -164,7 +164,7 @@ def test_attention_is_reported_and_not_scored(x: Tensor) -> None:
 
 
 def test_skip_on_either_side_and_other_shapes(x: Tensor) -> None:
-    def reluctant(tensor: Tensor, site: Site) -> float:
+    def reluctant(tensor: Tensor, site: CallSite) -> float:
         if tensor.max() <= 1 and site.activation == "Sigmoid":
             raise Skip("saturated")
         return 0.0
@@ -192,7 +192,7 @@ def test_no_trace_and_equal_outputs(x: Tensor) -> None:
 
 
 def test_no_trace_after_an_error_anywhere(x: Tensor) -> None:
-    def refuse(tensor: Tensor, site: Site) -> None:
+    def refuse(tensor: Tensor, site: CallSite) -> None:
         raise RuntimeError("out of disk")
 
     model = Everything()

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from hf_affscore.capture.features import Features
-from hf_affscore.capture.sites import Site
+from hf_affscore.capture.sites import CallSite
 from hf_affscore.capture.summary import Summary
 
-SITES = [Site(f"act{number}", "ReLU", 0, "module") for number in range(3)]
+SITES = [CallSite(f"act{number}", "ReLU", 0, "module") for number in range(3)]
 
 
 def batch(start, dtype):

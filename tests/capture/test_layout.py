@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from hf_affscore.capture import Capture, Site, by_image, pool
+from hf_affscore.capture import CallSite, Capture, by_image, pool
 
 IMAGES, WINDOWS = 3, 4
 
@@ -60,7 +60,7 @@ class Model(nn.Module):
 
 
 def rows_of(function) -> Tensor:
-    def rows(tensor: Tensor, site: Site) -> Tensor:
+    def rows(tensor: Tensor, site: CallSite) -> Tensor:
         tensor, axis = by_image(tensor, IMAGES, site)
         return pool(tensor, "paper", IMAGES, channel_axis=axis) if len(tensor) == IMAGES else torch.empty(0)
 
@@ -89,7 +89,7 @@ def test_elsewhere_the_tensor_is_left_alone(function) -> None:
 
 
 def test_the_channels_move_along() -> None:
-    site = Site("block", "ReLU", 0, "module", channel_axis=2, folded_from=2)
+    site = CallSite("block", "ReLU", 0, "module", channel_axis=2, folded_from=2)
     tensor, axis = by_image(torch.ones(8, 49, 96), 2, site)
     assert tensor.shape == (2, 4, 49, 96)
     assert pool(tensor, "channels", 2, channel_axis=axis).shape == (2, 96)

@@ -8,7 +8,7 @@ import torchvision
 from torch import Tensor, nn
 from transformers import AutoModel, ConvNextConfig, Dinov2Config, SwinConfig, ViTConfig
 
-from hf_affscore.capture import Capture, Site, Skip, pool
+from hf_affscore.capture import CallSite, Capture, Skip, pool
 from hf_affscore.capture.pooling import WIDTH_LIMIT
 from hf_affscore.capture.summary import Summarize, Summary, near_zero_share, sparsity
 
@@ -98,7 +98,7 @@ def test_a_position_is_drawn_per_image(images: Tensor, pooling: str) -> None:
 
 
 def test_positions_depend_on_the_image_not_on_the_batch(images: Tensor) -> None:
-    site = Site("act", "ReLU", 0, "module")
+    site = CallSite("act", "ReLU", 0, "module")
 
     def rows(*batches: list[int], seed: int = 0) -> np.ndarray:
         summarize = Summarize("positions", num_samples=4, sparsity_samples=0, seed=seed)
@@ -161,7 +161,7 @@ def test_pooled_width_by_architecture(architecture: str) -> None:
         model = build().eval()
         x = torch.empty(2, 3, 224, 224)
 
-    def widths(tensor: Tensor, site: Site) -> tuple[int, int]:
+    def widths(tensor: Tensor, site: CallSite) -> tuple[int, int]:
         poolings = (pool(tensor, name, 2, channel_axis=site.channel_axis) for name in ("paper", "channels"))
         return tuple(rows.shape[1] for rows in poolings)
 
@@ -204,7 +204,7 @@ def test_near_zero_share_agrees_with_torch(dtype: torch.dtype, memory_format: to
 def test_sparsity_of_a_subset_and_its_error() -> None:
     shares = np.random.default_rng(0).random((400, 1))
     x = torch.tensor(shares < 0.3, dtype=torch.float32)
-    site = Site("act", "ReLU", 0, "module")
+    site = CallSite("act", "ReLU", 0, "module")
 
     def measure(samples: int, seed: int, batch: int = 8) -> tuple[float, float]:
         summarize = Summarize("paper", num_samples=400, sparsity_samples=samples, seed=seed)

@@ -5,11 +5,11 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from hf_affscore.capture import Capture, Selection, Site, activations, looked_for, register_activation
+from hf_affscore.capture import CallSite, Capture, Selection, activations, looked_for, register_activation
 from hf_affscore.errors import AffscoreWarning, InputError
 
 
-def keep(tensor: Tensor, site: Site) -> Tensor:
+def keep(tensor: Tensor, site: CallSite) -> Tensor:
     return tensor.clone()
 
 

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from hf_affscore.capture import Capture, Site, register_activation, summary
+from hf_affscore.capture import CallSite, Capture, register_activation, summary
 from hf_affscore.capture.summary import Summarize, Summary, near_zero_shares
 
 
@@ -67,7 +67,7 @@ def values(dtype: torch.dtype) -> Tensor:
 
 
 def summaries(
-    model: nn.Module, x: Tensor, looked_at: Callable[[Site], Site] = lambda site: site
+    model: nn.Module, x: Tensor, looked_at: Callable[[CallSite], CallSite] = lambda site: site
 ) -> tuple[list[bool], list[Summary]]:
     """Whether each call was taken for a ReLU, and what was kept of its input and output."""
     summarize = Summarize("paper", num_samples=len(x), sparsity_samples=len(x) - 1, seed=0)
@@ -79,7 +79,7 @@ def summaries(
     ]
 
 
-def by_reading_the_output(site: Site) -> Site:
+def by_reading_the_output(site: CallSite) -> CallSite:
     return replace(site, is_relu=False)
 
 
@@ -155,7 +155,7 @@ def test_calls_that_fail_repeat_or_nest_do_not_mix() -> None:
 
 
 def test_each_pass_begins_anew() -> None:
-    site = Site("act", "ReLU", 0, "module", is_relu=True)
+    site = CallSite("act", "ReLU", 0, "module", is_relu=True)
     x = torch.tensor([[-1.0, -1.0], [0.0, 0.0], [-1.0, 0.0]])
     summarize = Summarize("paper", num_samples=3, sparsity_samples=3, seed=0)
     summarize.start([0, 1, 2])

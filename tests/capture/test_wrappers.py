@@ -8,11 +8,11 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from hf_affscore.capture import Capture, Site
+from hf_affscore.capture import CallSite, Capture
 from hf_affscore.errors import ModelError
 
 
-def keep(tensor: Tensor, site: Site) -> Tensor:
+def keep(tensor: Tensor, site: CallSite) -> Tensor:
     return tensor.clone()
 
 

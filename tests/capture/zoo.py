@@ -12,7 +12,7 @@ import torchvision
 import transformers
 from torch import Tensor, nn
 
-from hf_affscore.run.image_side import FROM_PROCESSOR, image_shape, image_side
+from hf_affscore.models.vision_forward import FROM_PROCESSOR, image_shape, vision_forward
 from tests.capture.settings import BATCH, INPUTS, SETTINGS, SIZES, Inputs, of_class
 
 #: transformers' Auto classes for images. Of AutoModel, what belongs to images.
@@ -51,7 +51,7 @@ def run(model: nn.Module, batch: dict[str, Tensor]) -> None:
     """Run the image side, or with other inputs than image processors give everything."""
     with torch.no_grad():
         if batch.keys() <= FROM_PROCESSOR:
-            image_side(model)(batch)
+            vision_forward(model)(batch)
         else:
             getattr(model, "get_image_features", model)(**batch)
 

@@ -11,6 +11,7 @@ import hf_affscore.comparison
 from hf_affscore.comparison import compare
 from hf_affscore.comparison.sources import read_published
 from hf_affscore.errors import HubError, InputError, SignatureError
+from hf_affscore.report.folder import save_comparison
 from tests.signatures import make_signature
 
 
@@ -152,7 +153,7 @@ def test_a_comparison_does_not_change(families):
 def test_saving_writes_figures_tables_and_pictures(families, tmp_path):
     named = make_signature([0.1, 0.2, 0.3], name="other", cka=[0.1, 0.5, 0.2])
     comparison = compare([*families, named], published={"cnn0": {"year": np.int64(2012)}})
-    folder = comparison.save(tmp_path / "new" / "folder")
+    folder = save_comparison(comparison, tmp_path / "new" / "folder")
     document = json.loads((folder / "comparison.json").read_text())
     assert document["networks"][0]["network"] == "cnn0"
     assert document["networks"][0]["year"] == 2012
@@ -169,7 +170,7 @@ def test_saving_writes_figures_tables_and_pictures(families, tmp_path):
     }
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="could not be written to"):
-        comparison.save(tmp_path / "file")
+        save_comparison(comparison, tmp_path / "file")
 
 
 def test_published_figures_are_read_from_a_csv_file(families, tmp_path):

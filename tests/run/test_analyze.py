@@ -17,12 +17,12 @@ from transformers import AutoImageProcessor
 
 import hf_affscore as ha
 from hf_affscore.assets import DEMO_DATASET, DEMO_MODEL
-from hf_affscore.capture import Site
+from hf_affscore.capture import CallSite
 from hf_affscore.capture.features import Features, SiteFeatures
 from hf_affscore.capture.summary import Summary
 from hf_affscore.errors import AffscoreWarning, DatasetError, InputError, ModelError, NoActivationError
-from hf_affscore.run.decoding import Undecodable, decode, to_rgb
-from hf_affscore.run.preprocessing import ImageNetTransform
+from hf_affscore.images.decoding import Undecodable, decode, to_rgb
+from hf_affscore.models.preprocessing import ImageNetTransform
 
 
 class Small(nn.Module):
@@ -460,7 +460,7 @@ def test_batches_that_are_prepared_ahead_for_an_accelerator_give_the_same_bits(m
 
 
 def test_rows_outlive_the_memory_they_were_made_in():
-    features, site = Features(), Site("act", "ReLU", 0, "module")
+    features, site = Features(), CallSite("act", "ReLU", 0, "module")
     rows = np.arange(6, dtype=np.float32).reshape(2, 3)
     for start in range(0, 200, 2):  # more batches than a block has room for
         summary = Summary(rows + start, np.array([0.25, 0.5]))

@@ -20,15 +20,16 @@ from torch import nn
 
 import hf_affscore as ha
 from hf_affscore.assets import DEMO_DATASET, DEMO_MODEL
+from hf_affscore.cli.printing import print_cache
 from hf_affscore.errors import AffscoreWarning, DatasetError, InputError, SignatureError
+from hf_affscore.images import stream as streams
+from hf_affscore.images.stream import ImageStream
+from hf_affscore.models import evaluation
 from hf_affscore.options import Options
 from hf_affscore.run import collect, scoring
-from hf_affscore.run import stream as streams
-from hf_affscore.run.analyze import analyze_many
 from hf_affscore.run.cache import cache_entries, cache_folder, remove_from_cache
-from hf_affscore.run.journal import Journal
-from hf_affscore.run.stream import ImageStream
-from hf_affscore.tables import print_cache
+from hf_affscore.run.many import analyze_many
+from hf_affscore.run.resume import ResumeCache
 from tests.processes import torchrun
 
 ARGUMENTS = ["analyze", str(DEMO_MODEL), "--dataset", str(DEMO_DATASET), "--json"]
@@ -68,14 +69,14 @@ def pictures(tmp_path):
 BOTH = """
 import json, sys, warnings
 import hf_affscore as ha
-from hf_affscore.run.world import World
+from hf_affscore.run.processes import Processes
 
 warnings.simplefilter("ignore")
 model, *folders = sys.argv[1:]
 sizes = zip([*folders, folders[0]], (100, 17, 10))
 options = {"batch_size": 7, "exclude": ["resnet.encoder.stages.2.*"], "cache": False}
 found = [ha.analyze(model, folder, num_samples=n, **options) for folder, n in sizes]
-if World.current().is_main:
+if Processes.current().is_main:
     print(json.dumps([sig.to_dict() for sig in found]))
 """
 
@@ -172,7 +173,7 @@ def test_patterns_match_what_an_interrupted_run_saw(cache, monkeypatch):
     options = {"num_samples": 32, "exclude": ["resnet.encoder.stages.0.*"]}
     whole = ha.analyze(DEMO_MODEL, DEMO_DATASET, **options, cache=False)
     with monkeypatch.context() as patched:
-        patched.setattr(Journal, "save_layer", interrupted)
+        patched.setattr(ResumeCache, "save_layer", interrupted)
         with pytest.raises(KeyboardInterrupt):
             ha.analyze(DEMO_MODEL, DEMO_DATASET, **options)
     assert len(list(cache.glob("*/batch-*.npz"))) == 4
@@ -236,7 +237,7 @@ def test_damaged_batches_are_made_again(cache, monkeypatch, damage):
 def test_damaged_layers_are_made_again(cache, monkeypatch):
     whole = ha.analyze(DEMO_MODEL, DEMO_DATASET, num_samples=64, cache=False)
     with monkeypatch.context() as patched:
-        patched.setattr(Journal, "save_group", interrupted)
+        patched.setattr(ResumeCache, "save_group", interrupted)
         with pytest.raises(KeyboardInterrupt):
             ha.analyze(DEMO_MODEL, DEMO_DATASET, num_samples=64)
     layers = sorted(cache.glob("*/layer-*.json"))
@@ -270,7 +271,7 @@ def test_batches_of_another_size_are_not_taken_for_those_of_this_run(cache, monk
     whole = ha.analyze(DEMO_MODEL, DEMO_DATASET, num_samples=64, cache=False)
     with monkeypatch.context() as elsewhere:
         interrupt_at(4, elsewhere)
-        elsewhere.setattr(collect, "DEFAULT_BATCH_SIZE", 16)
+        elsewhere.setattr(evaluation, "DEFAULT_BATCH_SIZE", 16)
         with pytest.raises(KeyboardInterrupt):
             ha.analyze(DEMO_MODEL, DEMO_DATASET, num_samples=64)
     assert list(cache.glob("*/batch-*.npz"))
@@ -361,7 +362,7 @@ def test_a_full_disk_ends_the_journal_and_not_the_analysis(cache, monkeypatch):
     assert not list(cache.glob("*/.*.npz.*"))  # nothing half-written
 
 
-def test_two_runs_of_one_key_do_not_share_a_journal(cache):
+def test_two_runs_of_one_key_do_not_share_a_cache(cache):
     from filelock import FileLock
 
     ha.analyze(DEMO_MODEL, DEMO_DATASET, num_samples=32)
@@ -662,13 +663,14 @@ import json, os, sys, warnings
 import torch
 from torch import nn
 from hf_affscore.errors import ModelError
+from hf_affscore.models import evaluation
 from hf_affscore.run import collect, scoring
-from hf_affscore.run.analyze import analyze_many
-from hf_affscore.run.world import World
+from hf_affscore.run.many import analyze_many
+from hf_affscore.run.processes import Processes
 
 warnings.simplefilter("ignore")
 failing = sys.argv[1]
-world = World.current()
+processes = Processes.current()
 forward, score, scored = collect.Collector._forward, scoring.score_layer, []
 
 class Broken(nn.Sequential):
@@ -678,13 +680,13 @@ class Good(nn.Sequential):
     pass
 
 def failing_forward(self, inputs, summarize):
-    if "images" in failing and world.rank == 1 and isinstance(self._checkpoint.module, Broken) and scored:
+    if "images" in failing and processes.rank == 1 and isinstance(self._checkpoint.module, Broken) and scored:
         raise ModelError("the images failed")
     return forward(self, inputs, summarize)
 
 def failing_score(*rows, **options):
     scored.append(1)
-    if "scores" in failing and world.rank == 1 and len(scored) == 2:
+    if "scores" in failing and processes.rank == 1 and len(scored) == 2:
         raise ModelError("the scores failed")
     return score(*rows, **options)
 
@@ -693,9 +695,9 @@ layers = [layer for _ in range(6) for layer in (nn.Conv2d(3, 3, 1), nn.ReLU())]
 images = list(torch.randn(96, 3, 8, 8, generator=torch.Generator().manual_seed(0)))
 options = dict(num_samples="all", group_size=32, batch_size=4, shuffle=False, cache=False)
 found = analyze_many([Broken(*layers), Good(*layers)], images, **options)
-if world.is_main:
+if processes.is_main:
     print(json.dumps([[outcome.error, outcome.signature and len(outcome.signature.rows)] for outcome in found]))
-world.leave()
+processes.leave()
 sys.stdout.flush()
 os._exit(0)
 """
@@ -744,7 +746,7 @@ TWO_MACHINES = """
 import json, os, sys, warnings
 import hf_affscore as ha
 from hf_affscore.run import collect
-from hf_affscore.run.world import World
+from hf_affscore.run.processes import Processes
 
 warnings.simplefilter("ignore")
 model, data, last = *sys.argv[1:3], float(sys.argv[3])
@@ -758,9 +760,9 @@ def forward(self, *rest):
 
 collect.Collector._forward = forward
 found = ha.analyze(model, data, num_samples=100, batch_size=7)
-if World.current().is_main:
+if Processes.current().is_main:
     print(json.dumps([found.to_dict()["rows"], found.metadata["environment"]["num_processes"], len(done)]))
-World.current().leave()
+Processes.current().leave()
 sys.stdout.flush()
 os._exit(0)
 """

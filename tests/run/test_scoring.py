@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 
 from hf_affscore.capture.features import Features
-from hf_affscore.capture.sites import Site
+from hf_affscore.capture.sites import CallSite
 from hf_affscore.capture.summary import Summary
 from hf_affscore.errors import ModelError
 from hf_affscore.options import Options
 from hf_affscore.run import scoring
 from hf_affscore.run.collect import Group
-from hf_affscore.run.journal import Journal
+from hf_affscore.run.processes import Processes
+from hf_affscore.run.resume import ResumeCache
 from hf_affscore.run.runner import _UnderWay
 from hf_affscore.run.scoring import Scorer
-from hf_affscore.run.world import World
 
 LAYERS = 6
 SECONDS = 3  # after which a test gives up
@@ -34,7 +34,7 @@ class Meeting:
         self.values = [None] * size
 
 
-class OneOfThreads(World):
+class OneOfThreads(Processes):
     """A process that is a thread."""
 
     def __init__(self, rank, meeting):
@@ -56,7 +56,7 @@ class OneOfThreads(World):
         return self
 
 
-class Watched(Journal):
+class Watched(ResumeCache):
     """Says which layers were scored, and lets the test hold one back."""
 
     def __init__(self, hold=None):
@@ -74,7 +74,7 @@ class Watched(Journal):
 
 
 def site(number):
-    return Site(module=f"features.{number}", activation="relu", call=0, kind="relu")
+    return CallSite(module=f"features.{number}", activation="relu", call=0, kind="relu")
 
 
 def group(rank, size):
@@ -86,9 +86,9 @@ def group(rank, size):
     return Group(features, num_samples=8 * size, num_batches=size)
 
 
-def scored(world, journal):
-    with Scorer(Options(progress=False), world=world, journal=journal) as scorer:
-        return scorer.start(group(world.rank, world.size), 0).result(SECONDS)
+def scored(processes, resume):
+    with Scorer(Options(progress=False), processes=processes, resume=resume) as scorer:
+        return scorer.start(group(processes.rank, processes.size), 0).result(SECONDS)
 
 
 def in_threads(size, function):
@@ -113,12 +113,12 @@ def test_a_process_that_is_held_up_leaves_the_other_layers_to_the_others():
             if len(self.places) == LAYERS - 2:
                 others_are_done.set()
 
-    journals = [Watched(hold=others_are_done), Free()]
-    first, second = in_threads(2, lambda rank: scored(OneOfThreads(rank, meeting), journals[rank]))
+    caches = [Watched(hold=others_are_done), Free()]
+    first, second = in_threads(2, lambda rank: scored(OneOfThreads(rank, meeting), caches[rank]))
     assert first == second
     assert [site for site, _ in first] == [site(number) for number in range(LAYERS)]
-    assert [len(journal.places) for journal in journals] == [2, LAYERS - 2]
-    assert sorted(journals[0].places + journals[1].places) == list(range(LAYERS))
+    assert [len(resume.places) for resume in caches] == [2, LAYERS - 2]
+    assert sorted(caches[0].places + caches[1].places) == list(range(LAYERS))
 
 
 def test_layers_have_the_rows_of_all_processes():
@@ -138,50 +138,50 @@ def test_an_error_ends_the_dealing():
             begun.set()
             return super().load_layer(group, place)
 
-    journal = Slow(hold=threading.Event())
+    resume = Slow(hold=threading.Event())
     answers = []
 
     def interrupted():
-        with Scorer(Options(progress=False), world=World(), journal=journal) as scorer:
+        with Scorer(Options(progress=False), processes=Processes(), resume=resume) as scorer:
             answers.append(scorer.start(group(0, 1), 0))
             assert begun.wait(SECONDS)
-            threading.Timer(0.2, journal.hold.set).start()
+            threading.Timer(0.2, resume.hold.set).start()
             raise reason
 
     with pytest.raises(ModelError, match="the next group"):
         interrupted()
     assert answers[0].exception(0) is reason
-    assert len(journal.places) == 1
+    assert len(resume.places) == 1
 
 
 def test_an_error_in_the_middle_of_a_round_is_the_one_that_is_told():
     """Not that a layer was cancelled, or could not be begun."""
     reason = ModelError("the next group failed")
 
-    class Ends(World):
+    class Ends(Processes):
         def _exchanged(self, value):
             if isinstance(value, scoring._Load):
                 scorer.__exit__(ModelError, reason, None)
             return [value]
 
-    scorer = Scorer(Options(progress=False), world=Ends(), journal=Watched())
+    scorer = Scorer(Options(progress=False), processes=Ends(), resume=Watched())
     scorer._dealer.shutdown = lambda: None  # this is the thread it would wait for
     assert scorer.start(group(0, 1), 0).exception(SECONDS) is reason
 
 
-class Full(Journal):
+class Full(ResumeCache):
     def save_layer(self, group, place, columns):
         raise OSError("no space left")
 
 
 def test_an_error_in_a_thread_reaches_whoever_waits():
     with pytest.raises(OSError, match="no space left"):
-        scored(World(), Full())
+        scored(Processes(), Full())
 
 
 def test_an_error_in_a_thread_of_one_process_ends_the_dealing_in_all():
-    meeting, journals = Meeting(3), [Watched(), Full(), Watched()]
-    first, own, last = in_threads(3, lambda rank: scored(OneOfThreads(rank, meeting), journals[rank]))
+    meeting, caches = Meeting(3), [Watched(), Full(), Watched()]
+    first, own, last = in_threads(3, lambda rank: scored(OneOfThreads(rank, meeting), caches[rank]))
     assert isinstance(own, OSError)
     assert str(first) == str(last) == "Process 1 failed: OSError: no space left"
 
@@ -196,12 +196,12 @@ def test_an_error_outside_ends_the_dealing_in_all_processes():
             if len(self.places) == LAYERS - 2:
                 own_are_done.set()
 
-    journals = [Done(), Watched(hold=has_left)]
+    caches = [Done(), Watched(hold=has_left)]
 
     def process(rank):
         try:
             with Scorer(
-                Options(progress=False), world=OneOfThreads(rank, meeting), journal=journals[rank]
+                Options(progress=False), processes=OneOfThreads(rank, meeting), resume=caches[rank]
             ) as scorer:
                 answer = scorer.start(group(rank, 2), 0)
                 if rank == 1:
@@ -225,13 +225,13 @@ def test_an_error_of_one_process_is_raised_in_all():
     meeting = Meeting(3)
 
     def told(rank, gathers, error):
-        world = OneOfThreads(rank, meeting)
+        processes = OneOfThreads(rank, meeting)
         try:
-            with world.together():
+            with processes.together():
                 if rank == 1:
                     raise error
                 for _ in range(gathers):
-                    world.gather("some value")
+                    processes.gather("some value")
         except (ModelError, ValueError, RuntimeError) as caught:
             return caught
         return None
@@ -260,17 +260,17 @@ def test_errors_of_several_processes_at_once_are_their_own():
 def test_batches_stay_where_the_main_process_could_not_keep_the_group(tmp_path):
     meeting = Meeting(2)
 
-    class MainFull(Journal):
+    class MainFull(ResumeCache):
         def save_group(self, number, group):
             return False
 
     def process(rank):
-        journal = MainFull(tmp_path) if rank == 0 else Journal(tmp_path)
+        resume = MainFull(tmp_path) if rank == 0 else ResumeCache(tmp_path)
         own = group(rank, 2)
         own.starts.append(rank * 8)
         scores = Future()
         scores.set_result([])
-        _UnderWay(0, own, scores).finish(OneOfThreads(rank, meeting), journal)
+        _UnderWay(0, own, scores).finish(OneOfThreads(rank, meeting), resume)
 
     (tmp_path / "batch-00000008.npz").write_bytes(b"rows")
     assert in_threads(2, process) == [None, None]

@@ -33,10 +33,10 @@ KINDS = ["unrelated", "near", "saturated", "duplicates", "far from zero", "equal
 def test_cost_is_scipys_and_pots(kind, n, d):
     source, target = clouds(kind, n, d)
     coupling = optimal_coupling(source, target)
-    assert sorted(coupling.partner) == list(range(n))
+    assert sorted(coupling.assignment) == list(range(n))
     distances = ((source[:, None] - target) ** 2).sum(axis=2)
     rows, columns = linear_sum_assignment(distances)
-    cost = coupling_cost(source, target[coupling.partner])
+    cost = coupling_cost(source, target[coupling.assignment])
     assert cost == pytest.approx(distances[rows, columns].mean(), rel=1e-11, abs=1e-14)
     weights = np.full(n, 1 / n)
     assert cost == pytest.approx(ot.emd2(weights, weights, distances), rel=1e-9, abs=1e-12)
@@ -47,7 +47,7 @@ def test_cost_is_the_least_over_all_permutations(d):
     source, target = clouds("unrelated", 6, d)
     least = min(coupling_cost(source, target[list(p)]) for p in itertools.permutations(range(6)))
     coupling = optimal_coupling(source, target)
-    assert coupling_cost(source, target[coupling.partner]) == pytest.approx(least, rel=1e-14)
+    assert coupling_cost(source, target[coupling.assignment]) == pytest.approx(least, rel=1e-14)
 
 
 @pytest.mark.parametrize("kind", ["near", "saturated", "unrelated"])
@@ -56,11 +56,11 @@ def test_identity_is_certified_only_where_it_is_optimal(kind):
     source, target = clouds(kind, 200, 5)
     own = ((source - target) ** 2).sum(axis=1)
     rough = ((source[:, None] - target) ** 2).sum(axis=2).astype(np.float32)
-    partner = linear_sum_assignment(rough)[1]
-    optimal = coupling_cost(source, target[partner]) >= own.mean() * (1 - 1e-9)
+    assignment = linear_sum_assignment(rough)[1]
+    optimal = coupling_cost(source, target[assignment]) >= own.mean() * (1 - 1e-9)
     lengths = (source**2).sum(axis=1), (target**2).sum(axis=1)
-    contested, _ = transport._contested(rough, transport._doubt(5, lengths), own, source, target)
-    certified = contested == 0
+    violating, _ = transport._violating_pairs(rough, transport._error_bound(5, lengths), own, source, target)
+    certified = violating == 0
     assert optimal or not certified
     assert certified == (kind == "near")
 
@@ -75,7 +75,7 @@ def test_a_swap_too_small_for_float32_is_seen(seed):
     source, target = source + 30, target + 30
     gain = coupling_cost(source[:2], target[:2]) - coupling_cost(source[[1, 0]], target[:2])
     assert 0 < gain < 1e-4
-    assert list(optimal_coupling(source, target).partner[:2]) == [1, 0]
+    assert list(optimal_coupling(source, target).assignment[:2]) == [1, 0]
 
 
 @pytest.mark.parametrize("seed", [153, 192, 419, 603])
@@ -83,21 +83,21 @@ def test_a_cycle_is_followed_beyond_the_first_who_gains(seed):
     source, target = np.random.default_rng(seed).normal(size=(2, 3, 2))
     distances = ((source[:, None] - target) ** 2).sum(axis=2)
     own = np.diag(distances)
-    assert (distances < (own[:, None] + own) / 2).sum() == 1  # at the first prices a single pair would change
+    assert (distances < (own[:, None] + own) / 2).sum() == 1  # at the first duals a single pair would change
     assert (linear_sum_assignment(distances)[1] != np.arange(3)).all()
-    contested, _ = transport._contested(distances, 1e-6, own, source, target)
-    assert contested > 0
+    violating, _ = transport._violating_pairs(distances, 1e-6, own, source, target)
+    assert violating > 0
 
 
 def test_bad_prices_cost_time_but_not_exactness(monkeypatch):
     source, target = clouds("saturated", 150, 4)
-    expected = coupling_cost(source, target[optimal_coupling(source, target).partner])
+    expected = coupling_cost(source, target[optimal_coupling(source, target).assignment])
     noise = np.random.default_rng(1).normal(size=150)
-    partner = optimal_coupling(source, target, noise).partner  # refined, then taken
-    assert coupling_cost(source, target[partner]) == pytest.approx(expected, rel=1e-13)
-    monkeypatch.setattr(transport, "_prices", lambda rough, start: noise)
-    partner = optimal_coupling(source, target).partner
-    assert coupling_cost(source, target[partner]) == pytest.approx(expected, rel=1e-13)
+    assignment = optimal_coupling(source, target, noise).assignment  # refined, then taken
+    assert coupling_cost(source, target[assignment]) == pytest.approx(expected, rel=1e-13)
+    monkeypatch.setattr(transport, "_duals", lambda rough, start: noise)
+    assignment = optimal_coupling(source, target).assignment
+    assert coupling_cost(source, target[assignment]) == pytest.approx(expected, rel=1e-13)
 
 
 @pytest.mark.parametrize("kind", ["near", "unrelated"])
@@ -105,7 +105,7 @@ def test_bad_prices_cost_time_but_not_exactness(monkeypatch):
 def test_shares_add_up_to_the_cost(kind, d):
     source, target = clouds(kind, 300, d)
     coupling = optimal_coupling(source, target)
-    cost = coupling_cost(source, target[coupling.partner])
+    cost = coupling_cost(source, target[coupling.assignment])
     assert coupling.shares.mean() == pytest.approx(cost, rel=1e-12 if d == 1 or kind == "near" else 0.1)
 
 
@@ -116,7 +116,7 @@ def test_a_power_of_two_changes_no_bit_of_coupling_or_shares(exponent):
         optimal_coupling(source, target),
         optimal_coupling(source * 2.0**exponent, target * 2.0**exponent),
     )
-    np.testing.assert_array_equal(scaled.partner, plain.partner)
+    np.testing.assert_array_equal(scaled.assignment, plain.assignment)
     np.testing.assert_array_equal(scaled.shares, plain.shares * 4.0**exponent)
 
 
@@ -126,7 +126,7 @@ def test_a_power_of_two_changes_no_bit_of_coupling_or_shares(exponent):
 def test_prices_of_a_similar_pair_change_no_partner(kind, d, exponent):
     source, target = (rows * 2.0**exponent for rows in clouds(kind, 200, d))
     first = optimal_coupling(source, target)
-    assert first.prices is not None
+    assert first.duals is not None
     source = source * 1.01
-    again, cold = optimal_coupling(source, target, first.prices), optimal_coupling(source, target)
-    np.testing.assert_array_equal(again.partner, cold.partner)
+    again, cold = optimal_coupling(source, target, first.duals), optimal_coupling(source, target)
+    np.testing.assert_array_equal(again.assignment, cold.assignment)

@@ -16,11 +16,11 @@ import evaluate
 import numpy as np
 
 try:  # indented, these escape evaluate's own search for what is missing, and its garbled message
-    from hf_affscore import analyze
     from hf_affscore.errors import InputError
+    from hf_affscore.run.analyze import analyze
     from hf_affscore.score import affinity
     from hf_affscore.score.arrays import as_row_pair, to_host
-    from hf_affscore.tables import call_name
+    from hf_affscore.signature import call_name
 except ModuleNotFoundError as error:
     if error.name != "hf_affscore":
         raise

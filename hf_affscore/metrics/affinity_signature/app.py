@@ -15,16 +15,15 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 from PIL import Image
 
-import hf_affscore as ha
 from hf_affscore.assets import DEMO_DATASET, DEMO_MODEL
 from hf_affscore.errors import AffscoreError, InputError
 from hf_affscore.options import Options
 from hf_affscore.plots.style import COLOURS, GREY, new_figure, style
+from hf_affscore.run.analyze import analyze
 from hf_affscore.score import affinity
 from hf_affscore.score.gaussian import Gaussian
 from hf_affscore.score.sample import Sample
-from hf_affscore.signature import Signature
-from hf_affscore.tables import call_name
+from hf_affscore.signature import Signature, call_name
 
 Rows = npt.NDArray[np.float64]
 
@@ -71,12 +70,12 @@ def analyse(model: str, dataset: str, files: list[str]) -> Signature:
     """The signature of a checkpoint on uploaded images, else on a data set; the demo's where nothing is named."""
     model_or_demo = model or DEMO_MODEL
     if not files:
-        return ha.analyze(model_or_demo, dataset or DEMO_DATASET, num_samples=MOST_IMAGES, progress=False)
+        return analyze(model_or_demo, dataset or DEMO_DATASET, num_samples=MOST_IMAGES, progress=False)
     try:
         images = [Image.open(file) for file in files]
     except OSError as error:
         raise InputError(f"An uploaded file is no image: {error}. Upload PNG or JPEG files.") from error
-    return ha.analyze(model_or_demo, images, num_samples=max(2, len(images)), progress=False)
+    return analyze(model_or_demo, images, num_samples=max(2, len(images)), progress=False)
 
 
 def read_rows(side: str, text: str, file: str | None) -> Rows:

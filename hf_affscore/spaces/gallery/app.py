@@ -17,7 +17,7 @@ from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 from matplotlib.figure import Figure
 
-import hf_affscore as ha
+from hf_affscore.comparison import compare
 from hf_affscore.errors import AffscoreError, InputError
 from hf_affscore.plots import plot_correlations, plot_distances, plot_distributions, plot_timeline
 from hf_affscore.report import render_report
@@ -37,7 +37,7 @@ def first_collection() -> str:
 def show(collection: str) -> View:
     """The report in a frame, and the pictures."""
     try:
-        comparison = ha.compare([_allowed(collection.strip())], allow_differences=True)
+        comparison = compare([_allowed(collection.strip())], allow_differences=True)
     except AffscoreError as error:
         raise gr.Error(str(error), print_exception=False) from error
     return (

@@ -1,6 +1,6 @@
 import pandas as pd
 
-from hf_affscore.comparison.tables import latex, markdown
+from hf_affscore.comparison.export import latex, markdown
 
 EVIL = "<script>|a_b\\&%$#{}~^\n`*[x](y)"
 

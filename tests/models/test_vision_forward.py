@@ -6,7 +6,7 @@ import transformers
 from torch import nn
 
 from hf_affscore.errors import ModelError
-from hf_affscore.run.image_side import image_side
+from hf_affscore.models.vision_forward import vision_forward
 
 SIDES = {
     "ViTForImageClassification": "forward",
@@ -34,7 +34,7 @@ def build(name: str) -> nn.Module:
 @pytest.mark.parametrize("name", SIDES)
 def test_what_runs(name: str) -> None:
     model = build(name)
-    side = image_side(model)
+    side = vision_forward(model)
     assert side.name == SIDES[name]
     owner = model.get_submodule(
         side.name.removesuffix("get_image_features").rstrip(".").replace("forward", "")
@@ -46,7 +46,7 @@ def test_inputs_that_are_not_taken_are_left_out() -> None:
     model = build("CLIPModel")
     size = model.config.vision_config.image_size
     inputs = {name: torch.empty(2, 3, size, size, device="meta") for name in ("pixel_values", "pixel_mask")}
-    image_side(model)(inputs)
+    vision_forward(model)(inputs)
 
 
 @pytest.mark.parametrize(
@@ -60,10 +60,10 @@ def test_inputs_that_are_not_taken_are_left_out() -> None:
 )
 def test_other_inputs_are_named(name: str, needs: str) -> None:
     with pytest.raises(ModelError, match=f"{name} cannot run on images alone: it needs {needs}"):
-        image_side(build(name))
+        vision_forward(build(name))
 
 
 def test_a_bare_module_takes_pixels() -> None:
     model = nn.ReLU()
     x = torch.randn(2, 3)
-    assert torch.equal(image_side(model)({"pixel_values": x, "labels": x}), x.relu())
+    assert torch.equal(vision_forward(model)({"pixel_values": x, "labels": x}), x.relu())

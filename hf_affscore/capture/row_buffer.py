@@ -17,12 +17,12 @@ ARRAYS = 64
 _ALIGNMENT = 64
 
 
-class Shelf:
+class RowBuffer:
     """Arrays side by side in mappings of their own; a mapping ends with the last array in it.
 
     Example:
-        >>> shelf = Shelf()
-        >>> shelf.keep(np.arange(3))
+        >>> buffer = RowBuffer()
+        >>> buffer.keep(np.arange(3))
         array([0, 1, 2])
     """
 
@@ -30,7 +30,7 @@ class Shelf:
         self._free = np.empty(0, dtype=np.uint8)
 
     def keep(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """A copy of ``array``, on the shelf."""
+        """A copy of ``array``, in the buffer."""
         size = -(-array.nbytes // _ALIGNMENT) * _ALIGNMENT
         if size > self._free.nbytes:
             self._free = np.frombuffer(mmap.mmap(-1, ARRAYS * size), dtype=np.uint8)

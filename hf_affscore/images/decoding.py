@@ -41,13 +41,13 @@ def decode(item: Any) -> Decoded:
     return as_image(item)
 
 
-def lies_elsewhere(item: Any) -> bool:
+def is_remote(item: Any) -> bool:
     """Whether an item names a file that is to be read over a connection, or out of an archive."""
     return isinstance(item, dict) and item.get("bytes") is None and "://" in (item.get("path") or "")
 
 
 def fetch(item: dict[str, Any], token: str | bool | None) -> dict[str, Any] | Undecodable:
-    """An item that :func:`lies_elsewhere` with the bytes of its file, or why it is none that can be read.
+    """An item that :func:`is_remote` with the bytes of its file, or why it is none that can be read.
 
     Raises:
         DatasetError: No access, or the connection broke and the Hub's client has tried again for long enough.

@@ -14,10 +14,10 @@ import numpy as np
 
 from hf_affscore.errors import AffscoreError, DatasetError, InputError
 from hf_affscore.hub import failures_named
+from hf_affscore.images.decoding import as_image, decode, fetch, is_remote
+from hf_affscore.images.stream import ImageStream, said
 from hf_affscore.options import Options
-from hf_affscore.run.decoding import as_image, decode, fetch, lies_elsewhere
-from hf_affscore.run.sources import Source, locate
-from hf_affscore.run.stream import ImageStream, said
+from hf_affscore.sources import Source, locate
 
 if TYPE_CHECKING:
     import datasets
@@ -125,7 +125,7 @@ class _Permuted:
 
 def _on_the_hub(source: Source, options: Options) -> ImageStream:
     """A Hub data set, streamed at one pinned commit."""
-    from hf_affscore.run.parquet import open_streaming
+    from hf_affscore.images.parquet import open_streaming
 
     name = source.location
     where = {"id": name, "config": options.dataset_config, "revision": source.commit}
@@ -141,7 +141,7 @@ def _local(source: Source, options: Options) -> ImageStream:
     """A folder of images or Parquet files, or one that ``Dataset.save_to_disk`` wrote."""
     import datasets
 
-    from hf_affscore.run.parquet import open_streaming
+    from hf_affscore.images.parquet import open_streaming
 
     folder = Path(source.location)
     saved = (folder / "dataset_dict.json").exists() or (folder / "state.json").exists()
@@ -232,7 +232,7 @@ def _from_datasets(
 
     def fetch_example(example: dict[str, Any]) -> Callable[[], dict[str, Any]] | None:
         item = example[column]
-        if not lies_elsewhere(item):
+        if not is_remote(item):
             return None
         theirs = (token for repo, token in tokens.items() if f"datasets/{repo}@" in item["path"])
         return functools.partial(_fetched, column, item, next(theirs, None) or options.token)

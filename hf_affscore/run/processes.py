@@ -24,7 +24,7 @@ class _Failure(NamedTuple):
 
 
 @dataclass
-class World:
+class Processes:
     """Which of how many processes this is.
 
     Attributes:
@@ -40,7 +40,7 @@ class World:
     _parted: bool = field(default=False, init=False, repr=False)
 
     @classmethod
-    def current(cls, device: str | None = None) -> World:
+    def current(cls, device: str | None = None) -> Processes:
         """What ``accelerate launch`` or ``torchrun`` started; by itself a process is alone.
 
         Without an accelerator in the machine, Accelerate joins processes only if it is told to use the CPU.
@@ -58,7 +58,7 @@ class World:
         """Whether this is the process that writes and prints."""
         return self.rank == 0
 
-    def owns(self, number: int) -> bool:
+    def is_mine(self, number: int) -> bool:
         """Whether the batch with this number is this process's work: they are dealt out in turn."""
         return number % self.size == self.rank
 
@@ -120,7 +120,7 @@ class World:
             return type(error)(str(error))
         return RuntimeError(f"Process {self.rank} failed: {type(error).__name__}: {error}")
 
-    def apart(self) -> World:
+    def apart(self) -> Processes:
         """The same processes over connections of their own, so that another thread may use them meanwhile.
 
         They join CPUs: what they carry does not pass through an accelerator's memory.

@@ -14,11 +14,11 @@ import yaml
 from PIL import Image
 
 from hf_affscore.errors import DatasetError, InputError
+from hf_affscore.images import stream as streams
+from hf_affscore.images.decoding import Undecodable, fetch, to_rgb
+from hf_affscore.images.open import locate_images, open_images
+from hf_affscore.images.stream import ImageStream
 from hf_affscore.options import Options
-from hf_affscore.run import stream as streams
-from hf_affscore.run.decoding import Undecodable, fetch, to_rgb
-from hf_affscore.run.images import locate_images, open_images
-from hf_affscore.run.stream import ImageStream
 
 
 def picture(value, size=(5, 4)):

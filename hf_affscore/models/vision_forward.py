@@ -29,7 +29,7 @@ FROM_PROCESSOR = {
 
 
 @dataclass(frozen=True)
-class ImageSide:
+class VisionForward:
     """How to run the image side of a model.
 
     Attributes:
@@ -52,23 +52,23 @@ class ImageSide:
         return self.run(**(named or inputs))  # one that names none of them passes on them all, as PEFT's does
 
 
-def image_side(model: nn.Module) -> ImageSide:
+def vision_forward(model: nn.Module) -> VisionForward:
     """Find what images alone can run.
 
     Raises:
         ModelError: The model needs other inputs; the message names them.
     """
     if not hasattr(model, "main_input_name"):  # not of transformers: takes pixels
-        return ImageSide("forward", model, by_name=False)
+        return VisionForward("forward", model, by_name=False)
     if _takes_images_alone(model):
-        return ImageSide("forward", model, by_name=True)
+        return VisionForward("forward", model, by_name=True)
     for path, part in _outermost_first(model):
         features = getattr(part, "get_image_features", None)
         if features is not None and _needed(features) <= FROM_PROCESSOR:
-            return ImageSide(".".join(filter(None, (path, "get_image_features"))), features, by_name=True)
+            return VisionForward(".".join(filter(None, (path, "get_image_features"))), features, by_name=True)
     for path, part in _outermost_first(model):
         if _takes_images_alone(part):
-            return ImageSide(path, part, by_name=True)
+            return VisionForward(path, part, by_name=True)
     main: Any = model.main_input_name  # which some vision towers inherit from a language model
     declared = {main} if isinstance(main, str) else set(main)
     needs = sorted((declared & _parameters(model.forward).keys() | _needed(model.forward)) - FROM_PROCESSOR)

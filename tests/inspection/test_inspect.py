@@ -15,7 +15,7 @@ import hf_affscore as ha
 from hf_affscore.assets import DEMO_DATASET, DEMO_MODEL
 from hf_affscore.cli import main
 from hf_affscore.errors import InputError, ModelError, NoActivationError
-from hf_affscore.run.collect import DEFAULT_BATCH_SIZE
+from hf_affscore.models.evaluation import DEFAULT_BATCH_SIZE
 
 
 def test_it_lists_what_analyze_scores() -> None:

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from hf_affscore.errors import AffscoreError, AffscoreWarning, InputError, ModelError
 from hf_affscore.hub import failures_named
+from hf_affscore.models.preprocessing import default_processor, preprocessing_of, stack
+from hf_affscore.models.vision_forward import VisionForward, vision_forward
 from hf_affscore.options import Options
-from hf_affscore.run.image_side import ImageSide, image_side
-from hf_affscore.run.preprocessing import default_processor, preprocessing_of, stack
-from hf_affscore.run.sources import Source, locate
+from hf_affscore.sources import Source, locate
 
 if TYPE_CHECKING:
     import torch
@@ -97,8 +97,8 @@ class Checkpoint:
             ) from error
 
     @cached_property
-    def _image_side(self) -> ImageSide:
-        return image_side(self.module)
+    def _image_side(self) -> VisionForward:
+        return vision_forward(self.module)
 
     def forward(self, inputs: dict[str, torch.Tensor]) -> None:
         """Run the network once, or its image side."""
@@ -285,7 +285,7 @@ def describe(module: nn.Module) -> dict[str, Any]:
     parameters = list(module.parameters())
     return {
         "class": type(module).__name__,
-        "runs": image_side(module).name,
+        "runs": vision_forward(module).name,
         "num_parameters": sum(parameter.numel() for parameter in parameters),
         "num_trainable_parameters": sum(p.numel() for p in parameters if p.requires_grad),
         "num_modules": sum(1 for _ in module.modules()),

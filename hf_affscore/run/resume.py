@@ -25,11 +25,11 @@ from typing import Any, TypeVar
 import numpy as np
 from filelock import FileLock, Timeout
 
-from hf_affscore.capture.sites import Site, SkippedCall
+from hf_affscore.capture.sites import CallSite, SkippedCall
 from hf_affscore.capture.summary import Summary
 from hf_affscore.errors import AffscoreWarning, SignatureError
 from hf_affscore.run.cache import ASKED_FILE, cache_folder
-from hf_affscore.run.world import World
+from hf_affscore.run.processes import Processes
 from hf_affscore.signature import JSON_FILE, Signature
 from hf_affscore.storage import write_atomically
 
@@ -46,19 +46,19 @@ class Batch:
     """What one batch of images left behind.
 
     Attributes:
-        calls: Site, input and output of every activation call.
+        calls: CallSite, input and output of every activation call.
         skipped: Calls that were passed over.
         num_images: Images that were decoded.
         undecodable: Position and reason of each that was not.
     """
 
-    calls: list[tuple[Site, Summary, Summary]]
+    calls: list[tuple[CallSite, Summary, Summary]]
     skipped: list[SkippedCall]
     num_images: int
     undecodable: list[tuple[int, str]]
 
 
-class Journal:
+class ResumeCache:
     """The files of one analysis. Without a folder it keeps nothing and finds nothing."""
 
     def __init__(self, folder: Path | None = None) -> None:
@@ -66,22 +66,22 @@ class Journal:
         self._lock: FileLock | None = None
 
     @classmethod
-    def open(cls, asked: Mapping[str, Any], world: World) -> Journal:
-        """The journal of what is asked for.
+    def open(cls, asked: Mapping[str, Any], processes: Processes) -> ResumeCache:
+        """The cache of what is asked for.
 
         Args:
             asked: Everything that changes a number, JSON-ready.
-            world: Only the main process makes the folder and holds its lock.
+            processes: Only the main process makes the folder and holds its lock.
         """
         text = json.dumps(asked, sort_keys=True, indent=2)
         folder = cache_folder() / hashlib.sha256(text.encode()).hexdigest()[:16]
-        journal, problem = cls(folder), None
-        if world.is_main:
-            problem = journal._claim(text)
-        if any(world.gather(problem)):
+        resume, problem = cls(folder), None
+        if processes.is_main:
+            problem = resume._claim(text)
+        if any(processes.gather(problem)):
             return cls()
         folder.mkdir(parents=True, exist_ok=True)  # the other nodes have disks of their own
-        return journal
+        return resume
 
     def _claim(self, asked: str) -> str | None:
         """Make the folder and lock it; the reason why not, after a warning."""
@@ -256,9 +256,12 @@ def _unpacked(content: bytes, start: int) -> Batch:
 
         return Batch(
             calls=[
-                (Site(**site), summary("pre", i), summary("post", i)) for i, site in enumerate(about["calls"])
+                (CallSite(**site), summary("pre", i), summary("post", i))
+                for i, site in enumerate(about["calls"])
             ],
-            skipped=[SkippedCall(Site(**skipped["site"]), skipped["reason"]) for skipped in about["skipped"]],
+            skipped=[
+                SkippedCall(CallSite(**skipped["site"]), skipped["reason"]) for skipped in about["skipped"]
+            ],
             num_images=about["num_images"],
             undecodable=[(position, reason) for position, reason in about["undecodable"]],
         )

@@ -20,9 +20,9 @@ from transformers import (
 )
 
 from hf_affscore.errors import InputError, ModelError
+from hf_affscore.models.loading import load_checkpoint, locate_model, model_class
 from hf_affscore.options import Options
-from hf_affscore.run.loading import load_checkpoint, locate_model, model_class
-from hf_affscore.run.sources import model_checksum
+from hf_affscore.sources import model_checksum
 
 TINY_VIT = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16,
             "image_size": 16, "patch_size": 8}  # fmt: skip

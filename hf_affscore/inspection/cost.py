@@ -6,8 +6,8 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from hf_affscore.models.evaluation import DEFAULT_BATCH_SIZE
 from hf_affscore.options import Options
-from hf_affscore.run.collect import DEFAULT_BATCH_SIZE
 
 #: Seconds to score one layer, measured with shrinkage on two cores of an AMD EPYC: assignment of 2,048 rows,
 #: and two eigendecompositions per cubed feature.

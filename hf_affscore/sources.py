@@ -1,4 +1,4 @@
-"""Where a named model or data set is, and which state of it: what a journal's key and the loaders go by."""
+"""Where a named model or data set is, and which state of it: what a cache's key and the loaders go by."""
 
 from __future__ import annotations
 

@@ -13,14 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from hf_affscore.capture import Capture, Selection, Site, SkippedCall, by_image, looked_for, pool
+from hf_affscore.capture import CallSite, Capture, Selection, SkippedCall, by_image, looked_for, pool
 from hf_affscore.errors import AffscoreError, InputError, ModelError, NoActivationError
 from hf_affscore.hub import failures_named
+from hf_affscore.inspection.cost import Cost, estimate
+from hf_affscore.models.evaluation import evaluating
+from hf_affscore.models.loading import locate_model, model_class
+from hf_affscore.models.vision_forward import PIXELS, image_shape, vision_forward
 from hf_affscore.options import Options, Pooling
-from hf_affscore.run.collect import evaluating
-from hf_affscore.run.cost import Cost, estimate
-from hf_affscore.run.image_side import PIXELS, image_shape, image_side
-from hf_affscore.run.loading import locate_model, model_class
 from hf_affscore.signature import Record
 
 if TYPE_CHECKING:
@@ -246,11 +246,11 @@ def _run(model: nn.Module, name: str, batch: dict[str, torch.Tensor], options: O
     size = len(next(iter(batch.values())))
     selection = Selection(options.include, options.exclude)
 
-    def width(tensor: torch.Tensor, site: Site) -> int:
+    def width(tensor: torch.Tensor, site: CallSite) -> int:
         tensor, axis = by_image(tensor, size, site)
         return pool(tensor, options.pooling, size, channel_axis=axis).shape[1]
 
-    side = image_side(model)
+    side = vision_forward(model)
     device = next(iter(batch.values())).device.type
     try:
         with (
@@ -299,5 +299,5 @@ def _records(seen: Capture[int], batch_size: int) -> tuple[tuple[Record, ...], t
     return tuple(rows), tuple(skipped)
 
 
-def _identity(site: Site) -> dict[str, Any]:
+def _identity(site: CallSite) -> dict[str, Any]:
     return {"module": site.module, "activation": site.activation, "call": site.call, "kind": site.kind}

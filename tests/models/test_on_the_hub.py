@@ -9,7 +9,7 @@ from PIL import Image
 import hf_affscore as ha
 from hf_affscore.assets import DEMO_DATASET, DEMO_MODEL
 from hf_affscore.errors import DatasetError, ModelError
-from hf_affscore.run.journal import Journal
+from hf_affscore.run.resume import ResumeCache
 
 
 def test_an_unknown_model_is_one_sentence(hub):
@@ -46,7 +46,7 @@ def test_files_on_the_hub_give_what_a_folder_gives_and_are_not_read_again(hub, t
     here = ha.analyze(DEMO_MODEL, tmp_path, **options, cache=False)
     monkeypatch.setenv("HF_AFFSCORE_CACHE", str(tmp_path / "cache"))
     with monkeypatch.context() as patched:
-        patched.setattr(Journal, "save_layer", interrupted)
+        patched.setattr(ResumeCache, "save_layer", interrupted)
         with pytest.raises(KeyboardInterrupt):
             ha.analyze(DEMO_MODEL, "ada/files", **options)
     hub.log.clear()

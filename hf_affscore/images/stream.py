@@ -1,7 +1,7 @@
 """Encoded images in a fixed order: read in spite of dropped connections, and ahead of whoever needs them.
 
 Nothing is decoded here that nobody asks for, and memory does not depend on the length of a data set. An item that
-cannot be decoded raises :class:`~hf_affscore.run.decoding.Undecodable`; the runner counts it and goes on.
+cannot be decoded raises :class:`~hf_affscore.images.decoding.Undecodable`; the runner counts it and goes on.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from PIL import UnidentifiedImageError
 from hf_affscore.errors import AffscoreError, DatasetError
 
 if TYPE_CHECKING:
-    from hf_affscore.run.decoding import Decoded
+    from hf_affscore.images.decoding import Decoded
 
 T = TypeVar("T")
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hf_affscore.errors import AffscoreWarning, InputError
-from hf_affscore.run.image_side import PIXELS, image_shape
+from hf_affscore.models.vision_forward import PIXELS, image_shape
 
 if TYPE_CHECKING:
     import torch

@@ -13,11 +13,13 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from hf_affscore.signature import call_name
+
 if TYPE_CHECKING:
     from hf_affscore.comparison import Comparison
-    from hf_affscore.run.analyze import Outcome
+    from hf_affscore.inspection.inspect import Inspection
     from hf_affscore.run.cache import CacheEntry
-    from hf_affscore.run.inspection import Inspection
+    from hf_affscore.run.many import Outcome
     from hf_affscore.signature import Record, Signature
 
 BAR_WIDTH = 20
@@ -142,11 +144,6 @@ def _print(console: Console, *renderables: RenderableType) -> None:
     with console.capture() as printed:
         console.print(*renderables)
     print("\n".join(line.rstrip() for line in printed.get().splitlines()))
-
-
-def call_name(row: Record) -> str:
-    """A call as a person names it: the module's path, and the number of the call where it is reused."""
-    return f"{row.module or '(root)'}" + (f" #{row.call}" if row.call else "")
 
 
 def _title(signature: Signature) -> str:

@@ -1,0 +1,42 @@
+"""A comparison as a folder of files: figures as JSON, tables as Markdown and LaTeX, pictures."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+from hf_affscore.comparison import Comparison
+from hf_affscore.errors import InputError
+from hf_affscore.plots import plot_comparison
+from hf_affscore.storage import write_atomically
+
+
+def save_comparison(comparison: Comparison, folder: str | os.PathLike[str]) -> Path:
+    """Write figures, tables and pictures into ``folder`` (made if missing) and return the folder.
+
+    Args:
+        comparison: What :func:`hf_affscore.compare` returned.
+        folder: Gets ``comparison.json``, ``comparison.md``, ``comparison.tex`` and one picture per figure, as
+            PNG and PDF.
+
+    Raises:
+        InputError: The folder cannot be written.
+    """
+    folder = Path(folder)
+    texts = {
+        "comparison.json": json.dumps(comparison.to_dict(), indent=2, ensure_ascii=False, allow_nan=False),
+        "comparison.md": comparison.to_markdown(),
+        "comparison.tex": comparison.to_latex(),
+    }
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, text in texts.items():
+            write_atomically(folder / name, text.encode())
+    except OSError as error:
+        raise InputError(
+            f"The comparison could not be written to {folder}: {error.strerror or error}. "
+            "Choose a folder you can write to, with space left."
+        ) from error
+    plot_comparison(comparison, folder)
+    return folder

@@ -1,0 +1,118 @@
+"""A page about many networks: one HTML file with everything inside, for any browser, without a network.
+
+The page is a template (``page/``), Apache ECharts (``vendor/``), and the comparison as one JSON document. Python
+computes what the page shows, except the alignment of a pair, which the page works out when a pair is chosen: all
+pairs would be far larger than the rest.
+
+A content security policy in the page forbids every request and every script but its own two, which are named by
+their hashes. Names from outside reach the page only as JSON, and the document only as text.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import math
+import os
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from hf_affscore.comparison import Comparison
+from hf_affscore.comparison.distances import tree
+from hf_affscore.comparison.statistics import companions
+from hf_affscore.errors import InputError
+from hf_affscore.signature import Signature, images
+from hf_affscore.storage import write_atomically
+
+_SCRIPTS = ("warping.js", "charts.js", "table.js", "main.js")
+
+
+def write_report(comparison: Comparison, path: str | os.PathLike[str]) -> Path:
+    """Write the page about ``comparison`` to ``path`` and return the path.
+
+    Raises:
+        InputError: The file cannot be written, or its name does not end in ``.html``.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise InputError(f"{path} is no name of a page; expected one that ends in .html.")
+    try:
+        write_atomically(path, render_report(comparison).encode())
+    except OSError as error:
+        raise InputError(
+            f"The report could not be written to {path}: {error.strerror or error}. "
+            "Choose a folder that exists and that you can write to."
+        ) from error
+    return path
+
+
+def render_report(comparison: Comparison) -> str:
+    """The page as text; the same comparison gives the same page."""
+    library = _read("vendor", "echarts.min.js")
+    script = "\n".join(_read("page", name) for name in _SCRIPTS)
+    parts = {
+        "%POLICY%": f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
+        f"script-src {_hash(library)} {_hash(script)}",
+        "%STYLE%": _read("page", "page.css"),
+        "%DATA%": _json(_document(comparison)),
+        "%LIBRARY%": library,
+        "%SCRIPT%": script,
+    }
+    page = _read("page", "page.html")
+    # One pass from left to right, so that nothing inside a part is taken for a place to fill.
+    for place, part in parts.items():
+        before, found, page = page.partition(place)
+        assert found, place
+        parts[place] = before + part
+    return "".join(parts.values()) + page
+
+
+def _document(comparison: Comparison) -> dict[str, Any]:
+    """What the page shows."""
+    figures = comparison.to_dict()
+    return {
+        "networks": [
+            {**line, **_rows(signature)}
+            for line, signature in zip(figures["networks"], comparison.signatures, strict=True)
+        ],
+        "columns": [str(column) for column in comparison.networks.columns],
+        "images": sorted({images(signature) for signature in comparison.signatures}),
+        "distances": figures["distances"],
+        "tree": tree(comparison.linkage),
+        "leaf_order": figures["leaf_order"],
+        "correlations": figures["correlation_summary"],
+        "differences": figures["differences"],
+    }
+
+
+def _rows(signature: Signature) -> dict[str, Any]:
+    """The rows of one network, by column: far smaller than a record for each."""
+    rows = signature.rows
+    interval = [name for name in ("affinity_score_low", "affinity_score_high") if rows and name in rows[0]]
+    columns = ("affinity_score", *interval, *companions(signature))
+    return {
+        "rows": {
+            name: [row.get(name) for row in rows] for name in ("module", "activation", "call", "reason")
+        },
+        "statistics": {name: [_number(row[name]) for row in rows] for name in columns},
+    }
+
+
+def _number(value: float | None) -> float | None:
+    return None if value is None or math.isnan(value) else value
+
+
+def _json(document: dict[str, Any]) -> str:
+    """JSON that cannot end the element it stands in, whatever a network is called."""
+    text = json.dumps(document, allow_nan=False, separators=(",", ":"))
+    return text.replace("<", "\\u003c")
+
+
+def _hash(script: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
+
+
+def _read(*path: str) -> str:
+    return files(__package__).joinpath(*path).read_text(encoding="utf-8")
