@@ -10,8 +10,8 @@ have them. The score compares how far T(X) lies from Y, as point clouds, with ho
 non-linear. On real networks values from 0.1 to 1 occur.
 
 What it does not mean. It is no property of the activation function, but of function and data: ReLU scores 1
-where all inputs are positive. It ignores which x became which y beyond the covariances: clouds are compared,
-not pairs. A rotation or a sign flip is linear and still scores below 1, since it is not positive
+where all inputs are positive. Which x became which y counts only through the covariances: the score compares clouds
+of points, not pairs. A rotation or a sign flip is linear and still scores below 1, since it is not positive
 semi-definite. And it depends on the number of samples: with few, W2 between samples is not yet W2 between
 distributions.
 
@@ -37,10 +37,11 @@ import numpy as np
 
 from hf_affscore.errors import InputError
 from hf_affscore.score.arrays import LARGEST, Array, as_row_pair, defect, from_host, to_host
+from hf_affscore.score.distances import Rows
 from hf_affscore.score.gaussian import Gaussian, LinearMap, Regularization, compress
 from hf_affscore.score.sample import Layer, Sample
 from hf_affscore.score.threads import one_blas_thread
-from hf_affscore.score.transport import Coupling, Rows, optimal_coupling
+from hf_affscore.score.transport import Coupling, optimal_coupling
 
 #: Up to this estimate of the score's rounding error a map is good enough; beyond it the next one is taken. The
 #: estimate was at least 20 times the error on 200 layers, real and synthetic (``benchmarks/accuracy.md``).

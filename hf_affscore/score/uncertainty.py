@@ -27,9 +27,10 @@ import numpy as np
 
 from hf_affscore.score.affinity import Solution, solve
 from hf_affscore.score.arrays import Array, from_host, namespace, to_host
+from hf_affscore.score.distances import Rows
 from hf_affscore.score.gaussian import Regularization
 from hf_affscore.score.sample import Layer, Sample
-from hf_affscore.score.transport import Rows, coupling_cost
+from hf_affscore.score.transport import coupling_cost
 
 #: Fewer than this, and the bias of the fitted map is no longer removed by comparing with the halves.
 SAMPLES_PER_FEATURE = 8

@@ -7,7 +7,8 @@ import ot
 import pytest
 from scipy.optimize import linear_sum_assignment
 
-from hf_affscore.score import transport
+from hf_affscore.score import certificate, transport
+from hf_affscore.score.distances import error_bound
 from hf_affscore.score.transport import coupling_cost, optimal_coupling
 
 
@@ -52,14 +53,14 @@ def test_cost_is_the_least_over_all_permutations(d):
 
 @pytest.mark.parametrize("kind", ["near", "saturated", "unrelated"])
 def test_identity_is_certified_only_where_it_is_optimal(kind):
-    # The saturated cloud has so many equal targets that the search gives up, as it may.
+    # The saturated cloud has so many equal targets that the search for duals stops early, which is allowed.
     source, target = clouds(kind, 200, 5)
     own = ((source - target) ** 2).sum(axis=1)
     rough = ((source[:, None] - target) ** 2).sum(axis=2).astype(np.float32)
     assignment = linear_sum_assignment(rough)[1]
     optimal = coupling_cost(source, target[assignment]) >= own.mean() * (1 - 1e-9)
     lengths = (source**2).sum(axis=1), (target**2).sum(axis=1)
-    violating, _ = transport._violating_pairs(rough, transport._error_bound(5, lengths), own, source, target)
+    violating, _ = certificate.violating_pairs(rough, error_bound(5, lengths), own, source, target)
     certified = violating == 0
     assert optimal or not certified
     assert certified == (kind == "near")
@@ -68,7 +69,7 @@ def test_identity_is_certified_only_where_it_is_optimal(kind):
 @pytest.mark.parametrize("seed", range(10))
 def test_a_swap_too_small_for_float32_is_seen(seed):
     source, target = clouds("near", 100, 8, seed)
-    # Two nearly equal rows whose partners are exchanged, far from zero: a gain of 8e-5 among expanded squares
+    # Two nearly equal rows whose targets are exchanged, far from zero: a gain of 8e-5 among expanded squares
     # of some 7,000, which float32 knows to 1e-3.
     step = 1e-2 * np.eye(8)[0]
     source[1], target[1] = source[0] + step, target[0] - 2e-1 * step
@@ -79,17 +80,17 @@ def test_a_swap_too_small_for_float32_is_seen(seed):
 
 
 @pytest.mark.parametrize("seed", [153, 192, 419, 603])
-def test_a_cycle_is_followed_beyond_the_first_who_gains(seed):
+def test_a_cycle_is_followed_beyond_its_first_violating_pair(seed):
     source, target = np.random.default_rng(seed).normal(size=(2, 3, 2))
     distances = ((source[:, None] - target) ** 2).sum(axis=2)
     own = np.diag(distances)
     assert (distances < (own[:, None] + own) / 2).sum() == 1  # at the first duals a single pair would change
     assert (linear_sum_assignment(distances)[1] != np.arange(3)).all()
-    violating, _ = transport._violating_pairs(distances, 1e-6, own, source, target)
+    violating, _ = certificate.violating_pairs(distances, 1e-6, own, source, target)
     assert violating > 0
 
 
-def test_bad_prices_cost_time_but_not_exactness(monkeypatch):
+def test_bad_duals_cost_time_but_not_exactness(monkeypatch):
     source, target = clouds("saturated", 150, 4)
     expected = coupling_cost(source, target[optimal_coupling(source, target).assignment])
     noise = np.random.default_rng(1).normal(size=150)
