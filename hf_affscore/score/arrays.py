@@ -1,9 +1,9 @@
-"""What comes in: arrays of numpy or torch become rows that stay on their device.
+"""Input: arrays of numpy or torch become rows that stay on their device.
 
-The linear algebra of this package is written once, in the operations that numpy and torch spell alike, and
-runs where the rows are: :func:`namespace` says with whose functions. Rows in main memory are numpy's, also
+The linear algebra of this package is written once, in operations that numpy and torch have under the same name,
+and runs on the device of the rows: :func:`namespace` is the library to call. Rows in main memory are numpy's, also
 when they came as a torch tensor; rows on an accelerator stay torch's. torch is never imported here: a tensor
-can only exist where somebody else has imported it.
+only exists where torch has been imported already.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def as_row_pair(pre: Any, post: Any) -> tuple[Array, Array]:
 
 
 def defect(pre: Array, post: Array) -> str | None:
-    """Why no score can be computed from these rows, or None where nothing stands against it."""
+    """Why no score can be computed from these rows, or None if one can."""
     if len(pre) < 2:
         return f"{len(pre)} sample{'s' * (len(pre) != 1)}; a covariance needs at least 2"
     for name, rows in (("pre", pre), ("post", post)):

@@ -1,9 +1,9 @@
 """Mean and covariance of rows in one object, and the optimal transport map between two of them.
 
-A covariance is kept as what it is made of, ``weight * rows.T @ rows + ridge * I``: a sample and two numbers.
-The ridge of the paper and the target of Ledoit and Wolf's shrinkage are then one and the same thing, the sums
-of products are shared by everybody who needs them, and where squaring the rows would cost too many digits the
-map is computed without doing so.
+A covariance is kept as its parts, ``weight * rows.T @ rows + ridge * I``: a sample and two numbers. The ridge of
+the paper and the target of Ledoit and Wolf's shrinkage are then the same kind of term, the products of the rows
+are computed once for all statistics that use them, and where squaring the rows would lose too many digits the
+map is computed from the rows themselves.
 """
 
 from __future__ import annotations
@@ -25,10 +25,9 @@ from hf_affscore.score.sample import Sample
 #: The ridge of ``regularization="relative"``, in units of the mean variance of the features.
 RELATIVE_RIDGE = 1e-6
 
-#: A step of the refinement that starts at most this far from the map is the last, and ends about the square of
-#: it away; one that starts further off than the second number does not converge; after so many steps there is
-#: something wrong.
-SETTLED, LOST, STEPS = 1e-4, 0.1, 8
+#: Newton's iteration: a step from an error of at most ``CONVERGED`` is the last (its own error is about the square
+#: of that); from an error above ``DIVERGED`` the iteration does not converge; and it takes at most ``STEPS``.
+CONVERGED, DIVERGED, STEPS = 1e-4, 0.1, 8
 
 #: Up to this many features the rows are always used: it costs a few milliseconds.
 NARROW = 128
@@ -41,9 +40,9 @@ class Gaussian:
     """A normal distribution in d dimensions around zero.
 
     Attributes:
-        sample: What it was fitted to.
-        weight: What one sample counts in the covariance ``weight * rows.T @ rows + ridge * I``.
-        ridge: What is added to every variance.
+        sample: The rows it was fitted to.
+        weight: Factor of the rows' products in the covariance ``weight * rows.T @ rows + ridge * I``.
+        ridge: Added to every variance.
 
     Example:
         >>> import numpy as np
@@ -108,9 +107,9 @@ class Gaussian:
         return exact
 
     def affine_maps_to(self, other: Gaussian) -> Iterator[LinearMap]:
-        """The same map once or twice: where there are two, the second has more digits and costs as much again.
+        """The map, and where it can be improved, the same map again with a smaller rounding error.
 
-        :meth:`LinearMap.rounding` tells what the digits that the first lacks mean for a score.
+        :meth:`LinearMap.rounding` estimates what the rounding error of a map means for a score.
         """
         if self.sample.shape[1] > NARROW:
             found = self._map_from_covariances(other)
@@ -123,7 +122,7 @@ class Gaussian:
         yield self._map_from_roots(other)
 
     def _map_from_covariances(self, other: Gaussian) -> LinearMap | None:
-        """The map, or None where products of the rows keep too few digits."""
+        """The map, or None where the products of the rows have lost too many digits."""
         found = symmetric_pencil(self.covariance, other.covariance)
         if found is None or not found[0][0] > 0:
             return None
@@ -131,11 +130,11 @@ class Gaussian:
         return LinearMap(basis, spectrum=squares**0.5)
 
     def _refined(self, found: LinearMap) -> LinearMap | None:
-        """The same map with all its digits, by Newton's iteration; None where that does not converge.
+        """The same map to working precision, by Newton's iteration; None where that does not converge.
 
         The map is right when ``inner @ (basis.T @ covariance @ basis) @ inner`` is the identity. The product
-        in the middle is made from the rows in the coordinates of the map, small where its diagonal is small,
-        and so has the digits that the covariance had lost.
+        in the middle is computed from the rows in the coordinates of the map. Where its diagonal is small its
+        entries are small too, so it keeps the digits that the covariance had lost.
         """
         basis, spectrum = found.basis, found.spectrum
         coordinates = self.sample.centred @ basis
@@ -143,23 +142,23 @@ class Gaussian:
         del coordinates
         product += self.ridge * (basis.T @ basis)
         inner = namespace(basis).diag(1 / spectrum)
-        misfit = product / (spectrum[:, None] * spectrum)
+        deviation = product / (spectrum[:, None] * spectrum)
         for _ in range(STEPS):
-            misfit[diagonal(misfit)] -= 1
-            worst = float(abs(misfit).max())
-            if not worst <= LOST:
+            deviation[diagonal(deviation)] -= 1
+            worst = float(abs(deviation).max())
+            if not worst <= DIVERGED:
                 return None
-            misfit /= spectrum[:, None] + spectrum
-            inner -= misfit
-            if worst <= SETTLED:
+            deviation /= spectrum[:, None] + spectrum
+            inner -= deviation
+            if worst <= CONVERGED:
                 return LinearMap(basis, spectrum, inner)
-            misfit = inner @ product @ inner
+            deviation = inner @ product @ inner
         return None
 
     def _map_from_roots(self, other: Gaussian) -> LinearMap:
         """The same from roots R and S of the covariances: ``R @ S.T = U diag(s) V.T``, the basis ``S.T @ V``.
 
-        Nothing is squared, which keeps twice as many digits.
+        Nothing is squared, so twice as many digits are kept.
         """
         root = other.root
         _, singular, vt = namespace(root).linalg.svd(self.root @ root.T)
@@ -174,8 +173,8 @@ class LinearMap:
     Attributes:
         basis: B of shape ``(d, k)`` with ``B @ B.T`` the target's covariance; k <= d is the rank.
         spectrum: s of shape ``(k,)``, positive, with ``B.T @ covariance @ B = diag(s)^2`` for the source.
-        inner: Shape ``(k, k)``, what has to stand in place of ``diag(1 / spectrum)`` where rounding left the
-            spectrum with too few digits.
+        inner: Shape ``(k, k)``; replaces ``diag(1 / spectrum)`` where rounding left the spectrum with too few
+            digits.
     """
 
     basis: Array
@@ -191,16 +190,16 @@ class LinearMap:
         return half @ half.T
 
     def rounding(self, residual: Array) -> tuple[float, float]:
-        """What an eigendecomposition in float64 leaves wrong, as it enters a mean squared distance.
+        """The rounding error of an eigendecomposition in float64, as it enters a mean squared distance.
 
         Every ``s_i^2`` has an error of about the largest one's last digit. Along column i of the basis the map
-        is then wrong by a share ``e_i = 2^-52 (s_max / s_i)^2`` of what it does there, at random signs.
+        then has a relative error ``e_i = 2^-52 (s_max / s_i)^2``, of random sign.
 
         Args:
             residual: ``T(X) - Y`` for some or all samples, shape ``(m, d)``.
 
         Returns:
-            About the largest inner product of residual and error, and the mean square of the error itself.
+            Estimates of the largest inner product of residual and error, and of the mean square of the error.
         """
         if len(self.spectrum) == 0:
             return 0.0, 0.0

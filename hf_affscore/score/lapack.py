@@ -1,8 +1,8 @@
-"""Three routines of LAPACK in float64, called so that other threads run meanwhile.
+"""Three routines of LAPACK in float64, called without holding the interpreter's lock.
 
-All are in scipy.linalg, but its wrappers keep the interpreter's lock while they work, and threads that score a
-layer each would wait for one another. numpy's let go of it, yet have none of them. ctypes lets go of it too,
-and scipy gives out the addresses for such use (:class:`scipy.LowLevelCallable`).
+scipy.linalg has all three, but its wrappers hold the lock while they work, so threads that score one layer each
+would wait for one another. numpy releases the lock, but does not have these routines. ctypes releases it too, and
+scipy provides the addresses for such use (:class:`scipy.LowLevelCallable`).
 """
 
 from __future__ import annotations
@@ -63,14 +63,14 @@ def inverse_of_lower(factor: Matrix) -> Matrix:
 
 
 def pivots(matrix: Matrix, tolerance: float) -> Matrix:
-    """Which rows of a symmetric positive semi-definite matrix all others depend on.
+    """Rows of a symmetric positive semi-definite matrix that all other rows depend on.
 
-    Cholesky's factorisation takes the row with the largest remaining variance next, until none is left with
+    A pivoted Cholesky factorisation: the row with the largest remaining variance is next, until no row has
     more than ``tolerance``: ``d k^2`` operations for k rows.
 
     Args:
         matrix: Shape ``(d, d)``.
-        tolerance: Variance that counts as none, positive.
+        tolerance: Remaining variance that counts as zero; positive.
 
     Returns:
         Their indices, shape ``(k,)``.
@@ -88,7 +88,7 @@ def pivots(matrix: Matrix, tolerance: float) -> Matrix:
 
 
 def _call(name: str, *arguments: int | bytes | Matrix) -> int:
-    """Call a routine, all of whose arguments are addresses; its last, INFO, is 0 where all went well."""
+    """Call a routine, all of whose arguments are addresses; the last, INFO, is 0 on success."""
     info = ctypes.c_int()
     passed: list[Any] = []
     for argument in arguments:

@@ -13,7 +13,7 @@ the columns of B are eigenvectors of A Cx, with eigenvalues s. For dA = B E B^T 
 
     E_ij = K_ij / (s_i + s_j),    K = B^-1 dCy B^-T - diag(1/s) B^T dCx B diag(1/s)
 
-Denominators are sums of positive numbers, never differences: equal eigenvalues are nothing special.
+The denominators are sums of positive numbers, never differences, so equal eigenvalues need no special case.
 
 This module imports torch; ``hf_affscore.score`` does not import it.
 """
@@ -85,11 +85,11 @@ def _check(pre: Tensor, post: Tensor) -> None:
             received = rows.dtype if isinstance(rows, Tensor) else type(rows).__name__
             raise InputError(
                 f"{name} is {received}; expected a floating point torch tensor. "
-                "For numpy arrays, and without gradients, there is affinity_score."
+                "For numpy arrays, or without gradients, use affinity_score."
             )
     reason = defect(*as_row_pair(pre, post))
     if reason is not None:
-        raise InputError(f"No affinity loss: {reason}. Look for what made them in the step before.")
+        raise InputError(f"No affinity loss: {reason}. Look at what the step before produced.")
 
 
 def _ridge(rows: Tensor, regularization: Regularization) -> Tensor:
@@ -136,7 +136,7 @@ class _TransportMap(torch.autograd.Function):
         ctx: Any, source: Tensor, target: Tensor, matrix: Tensor, basis: Tensor, spectrum: Tensor
     ) -> Tensor:
         ctx.save_for_backward(source, basis, spectrum)
-        return matrix.view_as(matrix)  # an output that is an input needs a face of its own
+        return matrix.view_as(matrix)  # autograd wants an output that is not one of the inputs
 
     @staticmethod
     def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, Tensor, None, None, None]:

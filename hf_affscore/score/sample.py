@@ -1,6 +1,6 @@
 """The rows on one side of an activation, or on both, with the sums that several statistics share.
 
-Each sum is made when first asked for and then kept: the covariances of the score, Ledoit and Wolf's
+Each sum is computed when first used and then kept: the covariances of the score, Ledoit and Wolf's
 shrinkage, CKA and the regression all need the same products of centred rows.
 """
 

@@ -1,8 +1,8 @@
-"""What is recorded beside the score, to show that it measures something else: one function each, one table.
+"""The statistics recorded beside the score: one function each, one table.
 
 Every function takes the :class:`~hf_affscore.score.sample.Layer` of an activation, with finite rows and at
-least two of them, and returns a float; nan where the statistic is undefined. A new statistic is one function
-and one line in :data:`STATISTICS`.
+least two of them, and returns a float; nan where the statistic is undefined. The paper compares the score with
+them, to show that it measures something else. A new statistic is one function and one line in :data:`STATISTICS`.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ ROUNDING = 2.0**-48
 #: Singular values below this share of the largest do not take part in the regression; as in scikit-learn 1.9.
 TOLERANCE = 1e-6
 
-#: From so many features on a low rank is looked for; it has to leave at most this share of the least square of a
-#: singular value that counts.
+#: From ``WIDE`` features on a low rank is tried first; the variance outside it may be at most ``GAP`` times the
+#: smallest eigenvalue that is kept.
 WIDE, GAP = 256, 1e-6
 
 
@@ -49,7 +49,7 @@ def r2(layer: Layer) -> float:
 
     Equal to scikit-learn's ``LinearRegression().fit(pre, post).score(pre, post)`` in float64, where a
     constant feature counts 1, and directions of ``pre`` with a singular value below 1e-6 of the largest do
-    not count: features that depend on each other up to the rounding of float32 would explain noise by noise.
+    not count: features that depend on each other but for the rounding of float32 would fit noise to noise.
     """
     post = layer.post
     for way in (_explained_at_low_rank, _explained_at_full_rank, _explained):
@@ -62,12 +62,12 @@ def r2(layer: Layer) -> float:
 
 
 def _explained_at_low_rank(layer: Layer) -> Array | None:
-    """What the regression explains of every feature's squares, if few features say what all others do; else None.
+    """The explained sum of squares of every feature, if the features have a low rank; else None.
 
-    As after a layer that widens a narrow one. Pivots span the space but for rounding; one step of subspace
-    iteration brings it to that of the leading singular vectors, as near as the square of the share that is left
-    of the least one that counts. What is left in all, rounding of the sums included, must not be enough for one
-    more that would count. A third of the time of an eigendecomposition.
+    A layer that widens a narrow one has a low rank. The pivots of a Cholesky factorisation span the space up to
+    rounding, and one step of subspace iteration brings it close to that of the leading singular vectors. The
+    variance outside, rounding included, must be too small for one more singular value above the tolerance.
+    A third of the time of an eigendecomposition.
     """
     pre, product = layer.pre, layer.pre.product
     if is_torch(product) or pre.wide or len(product) < WIDE or pre.frobenius == 0:
@@ -87,11 +87,11 @@ def _explained_at_low_rank(layer: Layer) -> Array | None:
 
 
 def _explained_at_full_rank(layer: Layer) -> Array | None:
-    """The same if all singular values count; else None.
+    """The same if all singular values are above the tolerance; else None.
 
     With M.T M the inverse of the products of ``pre``, ``1 / |M|^2`` is a lower bound of their least eigenvalue,
     and their Frobenius norm an upper bound of the largest. A quarter of the time of an eigendecomposition.
-    Constant features, which explain nothing, do not stand in the way.
+    Constant features explain nothing and are left out.
     """
     if layer.pre.wide or layer.pre.frobenius == 0:
         return None
@@ -105,7 +105,7 @@ def _explained_at_full_rank(layer: Layer) -> Array | None:
 
 
 def _explained(layer: Layer) -> Array | None:
-    """The same whatever the rank; never None."""
+    """The same for any rank; never None."""
     pre, post = layer.pre, layer.post
     values, vectors = namespace(pre.rows).linalg.eigh(pre.product)
     kept = values > TOLERANCE**2 * values[-1]
@@ -133,9 +133,9 @@ def entropy(rows: Array) -> float:
 def histograms(rows: np.ndarray) -> np.ndarray:
     """``numpy.histogram(row, d)`` of every row of ``(n, d)`` at once: counts of shape ``(n, d)``.
 
-    Bit for bit numpy's bins: the quotient chooses a bin, and the edges, which round differently, have the
-    last word. They are asked only about entries as near to one as rounding reaches; which the least and the
-    largest of a row are, without being in error_bound, as long as rounding is small against a bin.
+    The bins are numpy's, bit for bit: a quotient chooses a bin, and a comparison with the bin's edges corrects it.
+    Only entries within rounding of an edge are compared. The minimum and the maximum of a row lie on edges but
+    need no comparison as long as rounding is small against a bin.
     """
     n, d = rows.shape
     low, high = rows.min(axis=1, keepdims=True), rows.max(axis=1, keepdims=True)

@@ -1,11 +1,11 @@
 """One BLAS thread per score: the same bits in every pool, and two scores at a time beat one on two cores.
 
 OpenBLAS adds in another order when it splits a product over threads, so a score would depend on the machine
-in its last digits. The cap is the process's, not the thread's; hence the count of those who need it.
+in its last digits. The limit belongs to the process, not to the thread, so its users are counted: it is set for
+the first and lifted after the last.
 
-threadpoolctl lets only one thread at a time move the cap, the first that did, and silently ignores all others
-while that one lives. Whoever leaves last is seldom who came first, so each move is made by a thread that takes
-this right and ends.
+threadpoolctl accepts such a change from one thread only, the first that made one, and silently ignores all others
+while that thread lives. So each change is made by a new thread, which then ends.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ def _controller() -> ThreadpoolController:
     return ThreadpoolController()
 
 
-def _in_a_thread_of_its_own(move: Callable[[], None]) -> None:
+def _in_a_new_thread(change: Callable[[], None]) -> None:
     OpenBLASController.clear_controlling_thread(force=True)
-    thread = Thread(target=move)
+    thread = Thread(target=change)
     thread.start()
     thread.join()
 
 
-class _SharedCap:
-    """The cap stands while anybody needs it: the first to come sets it, the last to leave lifts it."""
+class _SharedLimit:
+    """One BLAS thread for as long as at least one user needs it."""
 
     def __init__(self) -> None:
         self._lock = Lock()
@@ -44,7 +44,7 @@ class _SharedCap:
     def __call__(self) -> Iterator[None]:
         with self._lock:
             if self._users == 0:
-                _in_a_thread_of_its_own(self._set)
+                _in_a_new_thread(self._set)
             self._users += 1
         try:
             yield
@@ -52,7 +52,7 @@ class _SharedCap:
             with self._lock:
                 self._users -= 1
                 if self._users == 0:
-                    _in_a_thread_of_its_own(self._lift)
+                    _in_a_new_thread(self._lift)
 
     def _set(self) -> None:
         self._limiter = _controller().limit(limits=1, user_api="blas")
@@ -62,4 +62,4 @@ class _SharedCap:
 
 
 #: ``with one_blas_thread(): ...`` in any number of threads at once.
-one_blas_thread = _SharedCap()
+one_blas_thread = _SharedLimit()
