@@ -30,7 +30,7 @@ def _option(default: Any, help: str, *, metavar: str | None = None, recorded: bo
     )
 
 
-#: Types of the options whose value is not from a closed set. A bool is no number here, nor a number a bool.
+#: Types of the options whose value is not from a closed set. A bool is not a number here.
 _KINDS: dict[str, tuple[type, ...]] = {
     **dict.fromkeys(("group_size", "seed", "sparsity_samples", "num_groups"), (int,)),
     **dict.fromkeys(("max_images", "batch_size"), (int, NoneType)),

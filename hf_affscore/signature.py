@@ -8,7 +8,7 @@ scored; and metadata that names everything which changes a number. On disk it is
 
 Both are written beside their destination and renamed into place, the JSON document last, so that a reader
 finds either the old signature, the new one, or a checksum that says the pair does not belong together. What
-is in them is the matter of :mod:`hf_affscore.fileformat`; a Hub repository keeps the same two files.
+is in them stands in :mod:`hf_affscore.fileformat`; a Hub repository keeps the same two files.
 
 One file, since a person who looks up what a signature can do reads it here, and most of its lines say so.
 """
@@ -164,7 +164,7 @@ class Signature:
         """Write the signature into ``folder`` (made if missing) and return the folder.
 
         Raises:
-            SignatureError: The folder cannot be written; what stood there is unharmed.
+            SignatureError: The folder cannot be written; what was there before is unchanged.
         """
         folder = Path(folder)
         files = self.to_files()

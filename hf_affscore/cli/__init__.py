@@ -34,12 +34,14 @@ class _Terminated(BaseException):
 def main(argv: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit.
 
-    0: done. 1: failed, with a message. 2: wrong usage. 130: interrupted (Ctrl-C). 141: whoever read the output has
-    closed it (``| head``). 143: terminated (SIGTERM).
+    Exit codes: 0 done, 1 failed with a message, 2 wrong usage, 130 interrupted (Ctrl-C), 141 the reader of the
+    output closed it (``| head``), 143 terminated (SIGTERM).
     """
     _prepare_stdout()
     arguments = parser().parse_args(argv)
-    is_main = os.environ.get("RANK", "0") == "0"  # as torchrun and accelerate number processes; one speaks
+    is_main = (
+        os.environ.get("RANK", "0") == "0"
+    )  # the number that torchrun and accelerate give a process; one prints
     _show_warnings_as_sentences(quiet=getattr(arguments, "quiet", False) or not is_main)
     signal.signal(signal.SIGTERM, _terminate)
     try:
@@ -58,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
         hint = "; the same command again goes on where it stopped" if resume else ""
         print(f"\nhf-affscore: interrupted{hint}", file=sys.stderr)
         code = 130 if isinstance(stop, KeyboardInterrupt) else 143
-        atexit.register(_leave, code)
+        atexit.register(_exit_at_once, code)
         sys.exit(code)
     sys.exit(0)
 
@@ -89,17 +91,18 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _prepare_stdout() -> None:
-    """Let output go nowhere where stdout was closed, and let no character stop it that the terminal lacks."""
+    """Discard output where stdout is closed; replace characters that the terminal cannot show."""
     if sys.stdout is None:
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  # for as long as the process lives
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
 
 
-def _leave(code: int) -> NoReturn:
-    """End with ``code`` before Python takes itself apart.
+def _exit_at_once(code: int) -> NoReturn:
+    """Exit with ``code`` at once, without Python's own shutdown.
 
-    Libraries are still at work then, and one run in eight was ended by SIGINT there, long after it was caught.
+    Threads of libraries still run during that shutdown, and a SIGINT that was already handled ended one run in
+    eight there, with another exit code.
     """
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError):

@@ -1,4 +1,4 @@
-"""``analyze``, ``demo`` and ``inspect``: what runs a model; and ``cache``, what it leaves on disk."""
+"""``analyze``, ``demo`` and ``inspect``, which run a model, and ``cache``, for what they leave on disk."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 DEMO_FOLDER = "affscore-demo"
 
-#: The options that say what is listed, and what it would cost.
+#: The options of ``inspect``: those that change which activations are listed, or their cost.
 INSPECT_OPTIONS = (
     *("num_samples", "pooling", "include", "exclude"),
     *("revision", "trust_remote_code", "token"),
@@ -32,7 +32,7 @@ def add_analyze(commands: Any) -> None:
     command = commands.add_parser(
         "analyze",
         help="the signature of a checkpoint, or of many, on a data set",
-        usage="%(prog)s MODEL [MODEL ...] --dataset DATASET [OPTIONS]",  # after --include A, MODEL is a pattern
+        usage="%(prog)s MODEL [MODEL ...] --dataset DATASET [OPTIONS]",  # --include takes all words after it
         description="Run images through a checkpoint and score every activation.",
         allow_abbrev=False,
     )
@@ -116,7 +116,7 @@ def _run_analyze(arguments: argparse.Namespace) -> None:
     if not _goes_on_alone():
         return
     if arguments.push_to_hub and not arguments.output:
-        arguments.output = _folder_for(signature)  # a push can fail; the analysis must not go with it
+        arguments.output = _folder_for(signature)  # a push can fail; the analysis must not be lost with it
     _deliver(signature, arguments)
     if arguments.push_to_hub:
         _push(signature, arguments.output, arguments)
@@ -136,7 +136,9 @@ def _run_many(arguments: argparse.Namespace, options: dict[str, Any]) -> None:
     folders = [(arguments.output or Path()) / _folder_for(signature) for signature in made]
     try:
         if arguments.output or arguments.push_to_hub:
-            for signature, folder in zip(made, folders, strict=True):  # all are safe before the first is sent
+            for signature, folder in zip(
+                made, folders, strict=True
+            ):  # all are saved before the first is sent
                 signature.save_pretrained(folder)
                 signature.plot(folder / "signature.png")
     finally:
@@ -202,7 +204,7 @@ def _run_cache_rm(arguments: argparse.Namespace) -> None:
 
 
 def _check_outputs(arguments: argparse.Namespace) -> None:
-    """Fail now, not after a night of work, if what is asked for cannot be written."""
+    """Fail before the analysis, not after it, if the results cannot be written."""
     if arguments.plot:
         from hf_affscore.plots.style import check_format
 
@@ -242,7 +244,7 @@ def _push(signature: Signature, folder: Path, arguments: argparse.Namespace) -> 
 
 
 def _deliver(signature: Signature, arguments: argparse.Namespace) -> None:
-    """Save what was asked for, then print: a closed pipe loses no file, and a full disk not what is printed."""
+    """Save, then print: a closed pipe loses no file, and on a full disk the result is still printed."""
     from hf_affscore.cli.printing import print_json, print_signature
 
     saved = []

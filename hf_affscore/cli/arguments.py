@@ -1,4 +1,4 @@
-"""Command-line options out of :class:`hf_affscore.options.Options`: one for each field, nothing spelt twice."""
+"""The command-line options of an analysis, made from the fields of :class:`hf_affscore.options.Options`."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def add_options(command: argparse.ArgumentParser, names: Collection[str] | None 
 
 
 def _value_type(hint: Any) -> Any:
-    """What one word on the command line is read as.
+    """The type that one word on the command line is converted to.
 
     ``int | None`` is an int, ``str | bool`` a str, and ``int | Literal["all"]`` an int or that word.
     """
