@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal
 
+from hf_affscore.compat import client_error, resolve_revision, unresolved_errors
 from hf_affscore.errors import AffscoreError, DatasetError, HubError, ModelError
 
 if TYPE_CHECKING:
@@ -37,8 +38,7 @@ def pin(kind: Kind, repo_id: str, *, revision: str | None, token: str | bool | N
         ModelError, DatasetError: No such repository or revision, no access, or no connection and no cache.
     """
     with failures_named(kind, repo_id, revision):
-        resolved = client(token).resolve_revision(repo_id, repo_type=kind, revision=revision)
-    return str(resolved.resolved)
+        return resolve_revision(client(token), repo_id, kind=kind, revision=revision)
 
 
 @contextmanager
@@ -54,13 +54,13 @@ def failures_named(
         publishing: The repository is one to write to: what is raised is a
             :class:`~hf_affscore.errors.HubError` then, else a ModelError or DatasetError.
     """
-    from httpx2 import HTTPError
-    from huggingface_hub.errors import HFValidationError, RevisionResolutionError
+    from huggingface_hub.errors import HFValidationError
 
     error_class: type[AffscoreError] = ModelError if kind == "model" else DatasetError
+    theirs: tuple[type[Exception], ...] = (client_error(), *unresolved_errors(), HFValidationError, OSError)
     try:
         yield
-    except (HTTPError, HFValidationError, RevisionResolutionError, OSError) as error:
+    except theirs as error:
         what = f"{_CALLED[kind]} {repo_id!r}"
         sentence = explain(error, what, revision, publishing=publishing)
         if sentence is None:
@@ -72,12 +72,8 @@ def explain(
     error: Exception, what: str, revision: str | None = None, *, publishing: bool = False
 ) -> str | None:
     """What went wrong with ``what`` and what to do, or ``None`` where the error is not the Hub's."""
-    from httpx2 import HTTPError
     from huggingface_hub import errors
 
-    unreachable = (
-        errors.RevisionResolutionError | errors.OfflineModeIsEnabled | errors.LocalEntryNotFoundError
-    )
     if isinstance(error, errors.GatedRepoError):
         return f"{what} is gated: accept its terms on its Hub page, then {_LOG_IN}."
     if isinstance(error, errors.RepositoryNotFoundError):
@@ -91,14 +87,14 @@ def explain(
         return f"{what} is neither a local folder nor a Hub id (expected 'user/name'). Check the path."
     if isinstance(error, errors.LocalTokenNotFoundError):
         return f"{what} needs a token, and there is none: {_LOG_IN}."
-    if isinstance(error, unreachable):
+    if isinstance(error, unresolved_errors()):
         return (
             f"{what} is not in the local cache, and the Hub could not be reached; there is no local folder of that "
             "name either. Check the path, or go online once (unset HF_HUB_OFFLINE)."
         )
     if isinstance(error, errors.HfHubHTTPError):
         return _explain_status(error, what, publishing=publishing)
-    if isinstance(error, HTTPError):
+    if isinstance(error, client_error()):
         return (
             f"{what}: the connection to the Hub broke ({type(error).__name__}: {error}). "
             "Check the network, then try again."

@@ -17,7 +17,18 @@ PACKAGE = Path(hf_affscore.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 #: Leaves: anyone may import them. What they import themselves stands in ``ALLOWED``.
-LEAVES = {"errors", "version", "compat", "options", "storage", "fileformat", "record", "hub", "sources", "assets"}
+LEAVES = {
+    "errors",
+    "version",
+    "compat",
+    "options",
+    "storage",
+    "fileformat",
+    "record",
+    "hub",
+    "sources",
+    "assets",
+}
 
 #: What each room may import besides itself and the leaves, function bodies included.
 ALLOWED: dict[str, set[str]] = {
@@ -61,7 +72,18 @@ ALLOWED: dict[str, set[str]] = {
 }
 
 #: Leaves may import leaves that come before them in this order.
-ORDER = ["errors", "version", "compat", "assets", "storage", "options", "record", "fileformat", "hub", "sources"]
+ORDER = [
+    "errors",
+    "version",
+    "compat",
+    "assets",
+    "storage",
+    "options",
+    "record",
+    "fileformat",
+    "hub",
+    "sources",
+]
 
 #: The doors: where the data model reaches what stands above it, from inside a method. Each is named in the
 #: comment above ``Signature`` in ``signature.py``.

@@ -6,9 +6,9 @@ import io
 import re
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-import httpx2
 import numpy as np
 
+from hf_affscore.compat import client_error
 from hf_affscore.errors import DatasetError, InputError
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def fetch(item: dict[str, Any], token: str | bool | None) -> dict[str, Any] | Un
     try:
         with xopen(item["path"], "rb", download_config=DownloadConfig(token=token)) as file:
             return {**item, "bytes": file.read()}
-    except (OSError, httpx2.HTTPError, ImportError) as error:
+    except (OSError, client_error(), ImportError) as error:
         no_access = isinstance(error.__cause__, RepositoryNotFoundError | RevisionNotFoundError)
         if isinstance(error, FileNotFoundError) and not no_access:
             return Undecodable(f"there is no such file ({name})")

@@ -18,10 +18,10 @@ from dataclasses import dataclass
 from multiprocessing.pool import AsyncResult, ThreadPool
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
-import httpx2
 import pyarrow
 from PIL import UnidentifiedImageError
 
+from hf_affscore.compat import client_error
 from hf_affscore.errors import AffscoreError, DatasetError
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ class ImageStream:
                 raise DatasetError(
                     f"Reading the data set failed after {given} images: {said(error)}"
                 ) from error
-            except (OSError, httpx2.HTTPError) as error:
+            except (OSError, client_error()) as error:
                 failures += 1 if self._streams else RETRIES + 1  # what is no stream cannot be opened again
                 if failures > RETRIES:
                     raise DatasetError(

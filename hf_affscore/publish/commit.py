@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from hf_affscore.compat import client_error, is_connection_error, unresolved_errors
 from hf_affscore.errors import HubError, InputError
 from hf_affscore.hub import Kind, client, failures_named
 
@@ -116,14 +117,12 @@ def retried(action: Callable[[], T]) -> T:
 
     Pauses double and are drawn at random below that, so that writers who collided once do not again.
     """
-    from httpx2 import HTTPError
-    from huggingface_hub.errors import LocalEntryNotFoundError, RevisionResolutionError
-
+    theirs: tuple[type[Exception], ...] = (client_error(), *unresolved_errors(), RuntimeError)
     conflicts = faults = 0
     while True:
         try:
             return action()
-        except (HTTPError, LocalEntryNotFoundError, RevisionResolutionError, RuntimeError) as raised:
+        except theirs as raised:
             error = _unwrapped(raised)
             if _is_conflict(error):
                 conflicts += 1
@@ -138,10 +137,9 @@ def retried(action: Callable[[], T]) -> T:
 
 def _unwrapped(error: Exception) -> Exception:
     """The HTTP error behind one that the client raises for a large file, or when its cache cannot help out."""
-    from httpx2 import HTTPError
-
     cause = error.__cause__
-    return cause if isinstance(cause, HTTPError) and not isinstance(error, HTTPError) else error
+    theirs = client_error()
+    return cause if isinstance(cause, theirs) and not isinstance(error, theirs) else error
 
 
 def _status(error: Exception) -> int | None:
@@ -157,11 +155,9 @@ def _is_conflict(error: Exception) -> bool:
 
 def _passes(error: Exception) -> bool:
     """Whether another attempt can help: conflicts, rate limits, faults of the Hub, broken connections."""
-    from httpx2 import TransportError
-
     status = _status(error)
     if status is None:
-        return isinstance(error, TransportError)
+        return is_connection_error(error)
     return status in (409, 412, 429) or status >= 500
 
 

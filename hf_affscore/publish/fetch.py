@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from hf_affscore.compat import resolve_revision
 from hf_affscore.errors import HubError, SignatureError
 from hf_affscore.fileformat import JSON_FILE, MAX_TABLE, TABLE_FILE
 from hf_affscore.hub import client, failures_named
@@ -132,7 +133,7 @@ def _repo_id(source: str | os.PathLike[str]) -> str:
 
 def _open(repo_id: str, revision: str | None, token: str | bool | None) -> _Collection:
     api = client(token)
-    resolved = api.resolve_revision(repo_id, repo_type="dataset", revision=revision).resolved
+    resolved = resolve_revision(api, repo_id, kind="dataset", revision=revision)
     return _Collection(api, repo_id, resolved)
 
 
