@@ -14,6 +14,7 @@ import numpy as np
 
 from hf_affscore.errors import AffscoreError, DatasetError, InputError
 from hf_affscore.hub import failures_named
+from hf_affscore.images.columns import encoded, image_column
 from hf_affscore.images.decoding import as_image, decode, fetch, is_remote
 from hf_affscore.images.stream import ImageStream, said
 from hf_affscore.options import Options
@@ -78,7 +79,7 @@ def open_images(
             )
         with _explained("The data set could not be read"):
             return _from_datasets(
-                _encoded(dataset), {"id": getattr(dataset.info, "dataset_name", None)}, options
+                encoded(dataset), {"id": getattr(dataset.info, "dataset_name", None)}, options
             )
     if isinstance(dataset, Iterable) and not isinstance(dataset, bytes | dict):
         options.refuse(("split", "image_column"), f"a {type(dataset).__name__} of images has none")
@@ -177,7 +178,7 @@ def _choose_split(splits: dict[str, Any], options: Options, what: str) -> Any:
     if not names:
         raise DatasetError(f"{what} has no split at all; expected at least one with images.")
     if options.split is None:
-        return _encoded(splits[next((name for name in PREFERRED_SPLITS if name in names), names[0])])
+        return encoded(splits[next((name for name in PREFERRED_SPLITS if name in names), names[0])])
     selection = re.fullmatch(r"([^\[\]]+)(?:\[(\d*):(\d*)\])?", options.split)
     if selection is None:
         raise DatasetError(
@@ -186,23 +187,7 @@ def _choose_split(splits: dict[str, Any], options: Options, what: str) -> Any:
     name, start, stop = selection[1], int(selection[2] or 0), int(selection[3]) if selection[3] else None
     if name not in names:
         raise DatasetError(f"{what} has no split {name!r}; it has {', '.join(names)}.")
-    return _part(_encoded(splits[name]), start, stop)
-
-
-def _encoded(data: Any) -> Any:
-    """A ``datasets`` object that gives images as it holds them.
-
-    A stream of files on the Hub decodes every one of them by itself, ahead of what is asked for; what was taken or
-    skipped of such a stream goes on to do so, which is why this comes first.
-    """
-    import datasets
-
-    if isinstance(data, datasets.IterableDataset):
-        return data.decode(False) if data.features else data
-    images = [name for name, feature in data.features.items() if isinstance(feature, datasets.Image)]
-    for name in images:
-        data = data.cast_column(name, datasets.Image(decode=False))
-    return data
+    return _part(encoded(splits[name]), start, stop)
 
 
 def _part(data: Any, start: int, stop: int | None) -> Any:
@@ -217,27 +202,29 @@ def _from_datasets(
     """One column of a ``datasets`` object whose images are encoded, in seeded order."""
     import datasets
 
-    column = _image_column(data, options)
-    data = data.select_columns([column])
+    column = image_column(data, options)
+    data = data.select_columns([column.name])
     order: dict[str, Any] = {"shuffled": options.shuffle}
     if options.shuffle and isinstance(data, datasets.Dataset):
         data = data.shuffle(seed=options.seed)
     elif options.shuffle:
-        order["shuffle_buffer"] = SHUFFLE_BUFFER_OF_PATHS if _holds_paths(data, column) else SHUFFLE_BUFFER
+        order["shuffle_buffer"] = (
+            SHUFFLE_BUFFER_OF_PATHS if _holds_paths(data, column.name) else SHUFFLE_BUFFER
+        )
         data = data.shuffle(seed=options.seed, buffer_size=order["shuffle_buffer"])
     split = str(data.split) if data.split is not None else None
-    metadata = {**where, "split": split, "image_column": column, **order}
+    metadata = {**where, "split": split, "image_column": column.path, **order}
     # What somebody opened with datasets brings its own tokens.
     tokens: Mapping[str, str | bool | None] = getattr(data, "_token_per_repo_id", {})
 
     def fetch_example(example: dict[str, Any]) -> Callable[[], dict[str, Any]] | None:
-        item = example[column]
+        item = column.item_of(example)
         if not is_remote(item):
             return None
         theirs = (token for repo, token in tokens.items() if f"datasets/{repo}@" in item["path"])
-        return functools.partial(_fetched, column, item, next(theirs, None) or options.token)
+        return functools.partial(_fetched, column.name, item, next(theirs, None) or options.token)
 
-    return ImageStream(data, lambda example: decode(example[column]), metadata, fetch_example)
+    return ImageStream(data, lambda example: decode(column.item_of(example)), metadata, fetch_example)
 
 
 def _holds_paths(data: datasets.IterableDataset, column: str) -> bool:
@@ -249,32 +236,3 @@ def _holds_paths(data: datasets.IterableDataset, column: str) -> bool:
 
 def _fetched(column: str, item: dict[str, Any], token: str | bool | None) -> dict[str, Any]:
     return {column: fetch(item, token)}
-
-
-def _image_column(data: datasets.Dataset | datasets.IterableDataset, options: Options) -> str:
-    """The column asked for, or the only one with images."""
-    import datasets
-    from PIL.Image import Image
-
-    if data.features is not None:
-        names = list(data.features)
-        images = [name for name, feature in data.features.items() if isinstance(feature, datasets.Image)]
-    else:  # a stream that does not declare its columns: look at one example
-        example: dict[str, Any] = next(iter(data), {})
-        names = list(example)
-        images = [name for name, value in example.items() if isinstance(value, Image)]
-    columns = ", ".join(names) or "none"
-    if options.image_column is not None:
-        if options.image_column not in names:
-            raise DatasetError(f"There is no column {options.image_column!r}; the columns are {columns}.")
-        return options.image_column
-    if not images:
-        raise DatasetError(
-            f"No column holds images; the columns are {columns}. "
-            "If one holds encoded images as bytes, name it with image_column (--image-column)."
-        )
-    if len(images) > 1:
-        raise DatasetError(
-            f"Several columns hold images: {', '.join(images)}. Choose one with image_column (--image-column)."
-        )
-    return str(images[0])
