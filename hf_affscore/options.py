@@ -11,8 +11,8 @@ import dataclasses
 import numbers
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from types import NoneType
-from typing import Any, Literal, get_args
+from types import NoneType, UnionType
+from typing import Any, Literal, TypedDict, Union, get_args, get_origin, get_type_hints
 
 from hf_affscore.errors import InputError
 
@@ -28,25 +28,6 @@ def _option(default: Any, help: str, *, metavar: str | None = None, recorded: bo
     return field(
         default=default, repr=recorded, metadata={"help": help, "metavar": metavar, "recorded": recorded}
     )
-
-
-#: Types of the options whose value is not from a closed set. A bool is not a number here.
-_KINDS: dict[str, tuple[type, ...]] = {
-    **dict.fromkeys(("group_size", "seed", "sparsity_samples", "num_groups"), (int,)),
-    **dict.fromkeys(("max_images", "batch_size"), (int, NoneType)),
-    **dict.fromkeys(
-        ("shuffle", "shrinkage", "random_weights", "trust_remote_code", "cache", "progress"), (bool,)
-    ),
-    **dict.fromkeys(
-        (
-            *("split", "dataset_config", "image_column", "device", "device_map"),
-            *("attn_implementation", "revision", "dataset_revision"),
-        ),
-        (str, NoneType),
-    ),
-    "memory_limit": (float, int),
-    "token": (str, bool, NoneType),
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,14 +102,15 @@ class Options:
             if not fine:
                 raise InputError(f"{name} is {getattr(self, name)!r}; expected {wanted}")
 
-        for name, kinds in _KINDS.items():
-            value = getattr(self, name)
-            fine = isinstance(value, kinds) and (bool in kinds or not isinstance(value, bool))
-            wanted = " or ".join("None" if kind is NoneType else kind.__name__ for kind in kinds)
-            expect(name, fine, f"{wanted}.")
         at_least_two = "at least 2: a covariance needs two samples."
+        in_words = {
+            "num_samples": f"'all', or {at_least_two}",
+            "regularization": "a finite number of at least 0, or 'relative'.",
+        }
+        for name, kind in get_type_hints(Options).items():
+            expect(name, _is_of(getattr(self, name), kind), in_words.get(name, f"{_described(kind)}."))
         samples = self.group_size if self.num_samples == "all" else self.num_samples
-        expect("num_samples", isinstance(samples, int) and samples >= 2, f"'all', or {at_least_two}")
+        expect("num_samples", samples >= 2, in_words["num_samples"])
         expect("group_size", self.group_size >= 2, at_least_two)
         expect("max_images", self.max_images is None or self.max_images >= 2, at_least_two)
         one_place = self.device is None or (self.device_map is None)
@@ -136,19 +118,11 @@ class Options:
         expect("memory_limit", self.memory_limit >= 0, "a number of gigabytes, or 0.")
         expect("seed", self.seed >= 0, "0 or more.")
         expect("batch_size", self.batch_size is None or self.batch_size >= 1, "a positive number, or None.")
-        ridge: Any = 0.0 if self.regularization == "relative" else self.regularization
-        fine = isinstance(ridge, int | float) and not isinstance(ridge, bool) and 0 <= ridge < float("inf")
-        expect("regularization", fine, "a finite number of at least 0, or 'relative'.")
-        parts = isinstance(samples, int) and 1 <= self.num_groups <= samples // 2
+        ridge = 0.0 if self.regularization == "relative" else self.regularization
+        expect("regularization", 0 <= ridge < float("inf"), in_words["regularization"])
+        parts = 1 <= self.num_groups <= samples // 2
         expect("num_groups", parts, f"1 to {samples // 2}: every part needs two samples.")
         expect("sparsity_samples", self.sparsity_samples >= 0, "a number of images, or 0.")
-        for name in ("include", "exclude"):
-            patterns: Any = getattr(self, name)
-            fine = isinstance(patterns, Sequence) and not isinstance(patterns, str | bytes)
-            fine = fine and all(isinstance(pattern, str) for pattern in patterns)
-            expect(name, fine, "a list of patterns.")
-        expect("pooling", self.pooling in get_args(Pooling), f"one of {', '.join(get_args(Pooling))}.")
-        expect("dtype", self.dtype in get_args(DType), f"one of {', '.join(get_args(DType))}.")
 
     def refuse(self, names: Sequence[str], why: str) -> None:
         """Say that options cannot apply to what was passed, where they were given.
@@ -169,3 +143,68 @@ class Options:
             if option.metadata["recorded"]
             for value in [getattr(self, option.name)]
         }
+
+
+def _is_of(value: Any, kind: Any) -> bool:
+    """Whether an option's value is of the annotated kind. A bool is not a number here."""
+    origin = get_origin(kind)
+    if origin in (Union, UnionType):
+        return any(_is_of(value, each) for each in get_args(kind))
+    if origin is Literal:
+        return isinstance(value, str) and value in get_args(kind)
+    if origin is not None:  # the one container among the options: Sequence[str]
+        return (
+            isinstance(value, Sequence)
+            and not isinstance(value, str | bytes)
+            and all(isinstance(item, str) for item in value)
+        )
+    if kind in (int, float):
+        return isinstance(value, int | kind) and not isinstance(value, bool)
+    return isinstance(value, kind)
+
+
+def _described(kind: Any) -> str:
+    """An annotation in words, for a message."""
+    origin = get_origin(kind)
+    if origin in (Union, UnionType):
+        return " or ".join(map(_described, get_args(kind)))
+    if origin is Literal:
+        choices = get_args(kind)
+        return repr(choices[0]) if len(choices) == 1 else f"one of {', '.join(choices)}"
+    if origin is not None:
+        return "a list of patterns"
+    names: dict[Any, str] = {NoneType: "None", float: "float or int"}
+    return names.get(kind) or str(kind.__name__)
+
+
+class AnalysisOptions(TypedDict, total=False):
+    """The options as keywords of functions that hand them on; a test holds names and types equal to the table."""
+
+    split: str | None
+    dataset_config: str | None
+    image_column: str | None
+    num_samples: int | Literal["all"]
+    group_size: int
+    max_images: int | None
+    batch_size: int | None
+    shuffle: bool
+    seed: int
+    pooling: Pooling
+    include: Sequence[str]
+    exclude: Sequence[str]
+    sparsity_samples: int
+    shrinkage: bool
+    regularization: float | Literal["relative"]
+    num_groups: int
+    dtype: DType
+    random_weights: bool
+    device: str | None
+    device_map: str | None
+    attn_implementation: str | None
+    revision: str | None
+    dataset_revision: str | None
+    trust_remote_code: bool
+    token: str | bool | None
+    memory_limit: float
+    cache: bool
+    progress: bool

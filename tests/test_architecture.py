@@ -28,6 +28,7 @@ LEAVES = {
     "hub",
     "sources",
     "assets",
+    "patches",
 }
 
 #: What each room may import besides itself and the leaves, function bodies included.
@@ -42,6 +43,7 @@ ALLOWED: dict[str, set[str]] = {
     "fileformat": set(),
     "hub": set(),
     "sources": set(),
+    "patches": set(),
     "signature": set(),
     "score": set(),
     "capture": set(),
@@ -83,6 +85,7 @@ ORDER = [
     "fileformat",
     "hub",
     "sources",
+    "patches",
 ]
 
 #: The doors: where the data model reaches what stands above it, from inside a method. Each is named in the
@@ -188,6 +191,12 @@ def test_a_long_file_says_why_it_is_one(path):
         assert "One file" in docstring, (
             f"{path.name} has over 300 lines: split it, or say why it is 'One file'"
         )
+
+
+@pytest.mark.parametrize("means", ["sys.meta_path", "f_locals", "_original_forward"])
+def test_other_libraries_are_patched_in_one_place(means):
+    """By the means that this package uses for it."""
+    assert [path.name for path in FILES if means in path.read_text()] in (["patches.py"], [])
 
 
 def test_only_the_metric_imports_evaluate():

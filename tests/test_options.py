@@ -3,14 +3,16 @@
 import dataclasses
 import inspect
 import json
+from collections.abc import Sequence
+from typing import Literal, get_type_hints
 
 import numpy as np
 import pytest
 
-from hf_affscore import analyze
+from hf_affscore import AffinityCallback, analyze, analyze_many, track
 from hf_affscore.cli import parser
 from hf_affscore.errors import InputError
-from hf_affscore.options import Options
+from hf_affscore.options import AnalysisOptions, Options
 
 
 def test_analyze_has_exactly_the_options_and_their_defaults():
@@ -19,6 +21,33 @@ def test_analyze_has_exactly_the_options_and_their_defaults():
         del parameters[name]
     assert {name: p.default for name, p in parameters.items()} == dataclasses.asdict(Options())
     assert all(p.kind is p.KEYWORD_ONLY for p in parameters.values())
+
+
+def test_functions_that_hand_options_on_have_the_same_keywords():
+    """One typed dictionary of names and types; the defaults are those of the table, since all may be left out."""
+    assert get_type_hints(AnalysisOptions) == get_type_hints(Options)
+    assert list(AnalysisOptions.__annotations__) == [field.name for field in dataclasses.fields(Options)]
+    assert AnalysisOptions.__required_keys__ == frozenset()
+    for function in (analyze_many, track, AffinityCallback.__init__):
+        own = dict(inspect.signature(function).parameters)
+        assert own.pop("options").annotation == "Unpack[AnalysisOptions]"
+        assert not own.keys() & AnalysisOptions.__annotations__.keys()
+
+
+def test_analyze_is_annotated_like_the_table():
+    hints = inspect.get_annotations(analyze)
+    table = inspect.get_annotations(Options)
+    assert {name: hints[name] for name in table} == table
+
+
+def test_values_are_checked_against_every_form_of_annotation():
+    """The forms that the options have; a new one has to be added here and where values are checked."""
+    kinds = {type(None), bool, int, float, str}
+    for kind in get_type_hints(Options).values():
+        members = getattr(kind, "__args__", (kind,))
+        for member in members:
+            origin = getattr(member, "__origin__", member)
+            assert member in kinds or origin is Literal or isinstance(member, str) or kind == Sequence[str]
 
 
 def test_the_docstring_of_analyze_explains_every_option():

@@ -219,11 +219,11 @@ def _check_outputs(arguments: argparse.Namespace) -> None:
 
 
 def _goes_on_alone() -> bool:
-    """Part from the processes that shared the analysis; whether this is the one that prints and writes."""
+    """Disconnect from the processes that shared the analysis; whether this is the one that prints and writes."""
     from hf_affscore.run.processes import Processes
 
     processes = Processes.current()
-    processes.leave()
+    processes.disconnect()
     return processes.is_main
 
 

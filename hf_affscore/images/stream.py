@@ -1,6 +1,6 @@
-"""Encoded images in a fixed order: read in spite of dropped connections, and ahead of whoever needs them.
+"""Encoded images in a fixed order: read again after dropped connections, and ahead of when they are needed.
 
-Nothing is decoded here that nobody asks for, and memory does not depend on the length of a data set. An item that
+Nothing is decoded here before it is asked for, and memory does not depend on the length of a data set. An item that
 cannot be decoded raises :class:`~hf_affscore.images.decoding.Undecodable`; the runner counts it and goes on.
 """
 
@@ -38,21 +38,21 @@ PAUSE = 0.5
 
 
 class _Reading(NamedTuple, Generic[T]):
-    """A group of items of which some are still being read."""
+    """A batch of items of which some are still being read."""
 
     what: T
     items: list[Any]
     files: dict[int, AsyncResult[Any]]  # by the place of the item
 
     def done(self) -> tuple[T, list[Any]]:
-        """Wait for the files; the group as :meth:`ImageStream.fetched` gives it."""
+        """Wait for the files; the batch as :meth:`ImageStream.fetched` gives it."""
         read = {place: file.get() for place, file in self.files.items()}
         return self.what, [read.get(place, item) for place, item in enumerate(self.items)]
 
 
 def _enough(waiting: Collection[_Reading[Any]]) -> bool:
-    """Whether so much is being read that the first group may be waited for."""
-    return len(waiting) > 1 and sum(len(group.files) or 1 for group in waiting) >= FETCHERS
+    """Whether so much is being read that the first batch may be waited for."""
+    return len(waiting) > 1 and sum(len(batch.files) or 1 for batch in waiting) >= FETCHERS
 
 
 @dataclass(frozen=True)
@@ -108,10 +108,10 @@ class ImageStream:
                     "Expected one that can be iterated over; repair it, or take fewer images."
                 ) from error
 
-    def fetched(self, groups: Iterable[tuple[T, list[Any]]]) -> Generator[tuple[T, list[Any]]]:
-        """The same groups of items, with whatever belongs to each; files elsewhere are read, by threads.
+    def fetched(self, batches: Iterable[tuple[T, list[Any]]]) -> Generator[tuple[T, list[Any]]]:
+        """The same batches of items, each with what it came with; remote files are read, by threads.
 
-        They are read ahead of what is given: about :data:`FETCHERS` files, of one group at least.
+        They are read ahead of what is given: about :data:`FETCHERS` files, of one batch at least.
 
         Raises:
             DatasetError: One could not be read.
@@ -120,10 +120,10 @@ class ImageStream:
         with ExitStack() as stack:
 
             @functools.cache
-            def threads() -> ThreadPool:  # which nobody waits for: one may wait for a dead connection
+            def threads() -> ThreadPool:  # not joined at the end: one may wait for a dead connection
                 return stack.enter_context(ThreadPool(FETCHERS))
 
-            for what, items in groups:
+            for what, items in batches:
                 jobs = enumerate(map(self.fetch, items))
                 files = {place: threads().apply_async(job) for place, job in jobs if job is not None}
                 waiting.append(_Reading(what, items, files))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from hf_affscore.errors import AffscoreError, InputError
-from hf_affscore.options import Options
+from hf_affscore.options import AnalysisOptions, Options
 from hf_affscore.run.runner import run
 from hf_affscore.signature import Signature
 
@@ -26,20 +26,26 @@ class Outcome:
 
 
 def analyze_many(
-    models: Iterable[str | Path | nn.Module], dataset: str | Path | Iterable[Any], **options: Any
+    models: Iterable[str | Path | nn.Module],
+    dataset: str | Path | Iterable[Any],
+    *,
+    processor: Any = None,
+    **options: Unpack[AnalysisOptions],
 ) -> list[Outcome]:
     """One signature after the other; a model that fails does not stop the others.
 
     Args:
         models: What :func:`analyze` takes, in any number.
-        dataset: The images of all of them.
-        **options: The keywords of :func:`analyze`, the same for every model.
+        dataset: The images of all of them, which can be iterated over more than once.
+        processor: What turns images into inputs, the same for every model; default: each checkpoint's own.
+        **options: The other keywords of :func:`analyze`, the same for every model.
 
     Returns:
         One outcome per model, in order.
 
     Raises:
-        InputError: An option is out of range, or ``models`` is a single model.
+        InputError: An option is out of range, ``models`` is a single model, or ``dataset`` can be iterated over
+            only once.
         TypeError: An option is misspelt.
 
     Example:
@@ -50,7 +56,11 @@ def analyze_many(
     """
     if isinstance(models, str | Path) or not isinstance(models, Iterable) or hasattr(models, "forward"):
         raise InputError(f"models is {str(models)[:100]!r}; expected a list of models. Put it into brackets.")
-    processor = options.pop("processor", None)
+    if isinstance(dataset, Iterator):
+        raise InputError(
+            f"dataset is a {type(dataset).__name__}, which ends after one model; expected images that can be "
+            "iterated over for each model. Pass a list of them."
+        )
     asked = Options(**options)
     outcomes = []
     for model in models:
@@ -59,7 +69,7 @@ def analyze_many(
             outcomes.append(Outcome(name, run(model, dataset, processor, asked)))
         except AffscoreError as error:
             outcomes.append(Outcome(name, None, str(error)))
-        except Exception as error:  # a checkpoint may come with anybody's code
-            reason = f"{type(error).__name__}: {error}. Nobody expected that; analyse it alone to see more."
+        except Exception as error:  # a checkpoint may come with code of its own
+            reason = f"{type(error).__name__}: {error}. Not an error of this package; analyse it alone to see more."
             outcomes.append(Outcome(name, None, reason))
     return outcomes

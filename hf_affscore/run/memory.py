@@ -1,4 +1,4 @@
-"""Memory that is free for Python and not yet for the system: when to keep it, and when to hand it back."""
+"""Memory that Python has freed and the C library still holds: when to keep it, and when to return it."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4
 
 @contextmanager
 def freed_memory_kept() -> Iterator[None]:
-    """Blocks that one operation frees stay at hand for the next, until :func:`give_memory_back`.
+    """Memory that one operation frees is kept for the next, until :func:`give_memory_back`.
 
-    By itself glibc hands every large block back to the system when it is freed, and the system has to clear
+    By default glibc returns every large block to the system when it is freed, and the system has to clear
     its pages when they are asked for again: half of the time of a forward pass of MobileNetV2 in batches of 16
     (21 against 10 ms an image). Afterwards the thresholds are what a process arrives at that frees large blocks.
     """
@@ -40,7 +40,7 @@ def freed_memory_kept() -> Iterator[None]:
 
 
 def give_memory_back() -> None:
-    """Hand freed memory back to the system: Arrow's, and where the C library is glibc everybody's."""
+    """Return freed memory to the system: Arrow's, and under glibc that of all libraries."""
     pyarrow.default_memory_pool().release_unused()
     if _GLIBC:
         ctypes.CDLL(None).malloc_trim(0)

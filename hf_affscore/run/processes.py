@@ -18,9 +18,9 @@ T = TypeVar("T")
 
 
 class _Failure(NamedTuple):
-    """What a process tells the others in place of a value, because it cannot go on."""
+    """What a process sends in place of a value, because it cannot go on."""
 
-    error: Exception
+    error: BaseException
 
 
 @dataclass
@@ -30,18 +30,18 @@ class Processes:
     Attributes:
         rank: Number of this process, from 0.
         size: Number of processes.
-        group: The connections between them; Accelerate's by default.
+        connections: What they communicate over (torch calls it a process group); default: Accelerate's.
     """
 
     rank: int = 0
     size: int = 1
-    group: ProcessGroup | None = field(default=None, repr=False)
-    # An error was told or heard, or nobody answers: a further one is not told.
-    _parted: bool = field(default=False, init=False, repr=False)
+    connections: ProcessGroup | None = field(default=None, repr=False)
+    # False once an error was sent or received, or an exchange was broken off: a further error is not sent.
+    _in_step: bool = field(default=True, init=False, repr=False)
 
     @classmethod
     def current(cls, device: str | None = None) -> Processes:
-        """What ``accelerate launch`` or ``torchrun`` started; by itself a process is alone.
+        """What ``accelerate launch`` or ``torchrun`` started; a process started otherwise is alone.
 
         Without an accelerator in the machine, Accelerate joins processes only if it is told to use the CPU.
         """
@@ -50,7 +50,7 @@ class Processes:
 
         state = PartialState(cpu=device == "cpu" or not torch.accelerator.is_available())
         if state.num_processes > 1:
-            _part_at_exit()
+            _disconnect_at_exit()
         return cls(rank=state.process_index, size=state.num_processes)
 
     @property
@@ -59,18 +59,26 @@ class Processes:
         return self.rank == 0
 
     def is_mine(self, number: int) -> bool:
-        """Whether the batch with this number is this process's work: they are dealt out in turn."""
+        """Whether the batch with this number is this process's work: they are assigned in turn."""
         return number % self.size == self.rank
 
     def gather(self, value: T) -> list[T]:
-        """One value from each process, by rank, in every process; or the error that one of them tells."""
-        self._parted = True  # unless all answer
-        everybodys = self._exchanged(value)
-        for told in everybodys:
-            if isinstance(told, _Failure):
-                raise told.error
-        self._parted = False
-        return everybodys
+        """One value from each process, by rank, in every process; also a barrier.
+
+        Raises:
+            Exception: What another process shared in place of its value.
+        """
+        self._in_step = False  # until all have answered
+        values = self._exchanged(value)
+        for each in values:
+            if isinstance(each, _Failure):
+                raise each.error
+        self._in_step = True
+        return values
+
+    def broadcast(self, value: T) -> T:
+        """The main process's value, in every process; the values of the others are not used."""
+        return self.gather(value)[0]
 
     def gather_at(self, rank: int, value: T) -> list[T]:
         """One value from each process, by rank, in one of them; nothing in the others."""
@@ -78,33 +86,39 @@ class Processes:
             return [value]
         from torch import distributed
 
-        self._parted = True
+        self._in_step = False
         gathered: list[Any] = []
         if self.rank == rank:  # its own value need not travel
             gathered = [None] * self.size
-            distributed.gather_object(None, gathered, dst=rank, group=self.group)
+            distributed.gather_object(None, gathered, dst=rank, group=self.connections)
             gathered[rank] = value
         else:
-            distributed.gather_object(value, dst=rank, group=self.group)
-        self._parted = False
+            distributed.gather_object(value, dst=rank, group=self.connections)
+        self._in_step = True
         return gathered
 
     @contextmanager
-    def together(self) -> Iterator[None]:
-        """What is inside succeeds in all processes or in none.
+    def sharing_errors(self) -> Iterator[None]:
+        """The body succeeds in all processes or in none.
 
-        An error of one is raised in the others, where they gather next, at the latest at the end: one of this
-        package as it is, another as a RuntimeError that names the process.
+        An error of one process is raised in the others at their next exchange, at the latest at the end of the
+        body: an error of this package as it is, any other as a RuntimeError that names the process. An
+        interruption is not shared, since the others may take long to come to an exchange; whatever started the
+        processes ends them.
         """
-        self._parted = False
+        self._in_step = True
         try:
             yield
             self.gather(None)
         except Exception as error:
-            if not self._parted:
-                with suppress(Exception):  # others may fail at the same time, or be gone
-                    self.gather(_Failure(self._to_be_told(error)))
+            self.share(error)
             raise
+
+    def share(self, error: BaseException) -> None:
+        """Send ``error`` to the others at their next exchange, unless they know of an error already."""
+        if self._in_step:
+            with suppress(Exception):  # others may fail at the same time, or be gone
+                self.gather(_Failure(self._sendable(error)))
 
     def _exchanged(self, value: Any) -> list[Any]:
         if self.size == 1:
@@ -112,16 +126,19 @@ class Processes:
         from torch import distributed
 
         gathered: list[Any] = [None] * self.size
-        distributed.all_gather_object(gathered, value, group=self.group)
+        distributed.all_gather_object(gathered, value, group=self.connections)
         return gathered
 
-    def _to_be_told(self, error: Exception) -> Exception:
-        if isinstance(error, AffscoreError):
+    def _sendable(self, error: BaseException) -> BaseException:
+        """An error that can be pickled and says the same."""
+        if isinstance(error, AffscoreError | KeyboardInterrupt):
             return type(error)(str(error))
+        if isinstance(error, SystemExit):
+            return SystemExit(error.code if isinstance(error.code, int) else str(error))
         return RuntimeError(f"Process {self.rank} failed: {type(error).__name__}: {error}")
 
-    def apart(self) -> Processes:
-        """The same processes over connections of their own, so that another thread may use them meanwhile.
+    def with_own_connections(self) -> Processes:
+        """The same processes over separate connections, for use in another thread at the same time.
 
         They join CPUs: what they carry does not pass through an accelerator's memory.
         """
@@ -129,10 +146,10 @@ class Processes:
             return self
         from torch import distributed
 
-        return replace(self, group=_second_connections(distributed.group.WORLD))
+        return replace(self, connections=_second_connections(distributed.group.WORLD))
 
-    def leave(self) -> None:
-        """Part from the others, when all is done: threads of the transport may abort a process that just ends."""
+    def disconnect(self) -> None:
+        """Close all connections when the work is done: gloo's threads may abort a process that just ends."""
         if self.size > 1:
             from accelerate import PartialState
 
@@ -141,11 +158,11 @@ class Processes:
 
 
 @functools.cache
-def _part_at_exit() -> None:
-    """Have a process that just ends part first: gloo aborts one in ten otherwise, whatever it has achieved."""
+def _disconnect_at_exit() -> None:
+    """Close connections before the process ends: gloo aborts one in ten otherwise, although its work is done."""
     from torch import distributed
 
-    def part() -> None:
+    def disconnect() -> None:
         if not distributed.is_initialized():
             return
         if distributed.get_backend() == "gloo":
@@ -154,12 +171,12 @@ def _part_at_exit() -> None:
             distributed.destroy_process_group(_second_connections(distributed.group.WORLD))
         _second_connections.cache_clear()
 
-    atexit.register(part)
+    atexit.register(disconnect)
 
 
 @functools.cache
 def _second_connections(first: ProcessGroup) -> ProcessGroup:
-    """Made once beside the ``first`` ones; they end with them."""
+    """Made once beside the ``first`` ones, and closed with them."""
     from torch import distributed
 
     return cast("ProcessGroup", distributed.new_group(backend="gloo"))

@@ -57,6 +57,10 @@ class Batch:
     num_images: int
     undecodable: list[tuple[int, str]]
 
+    def without_rows(self) -> Batch:
+        """What the other processes have to know of a batch."""
+        return Batch([], [], self.num_images, self.undecodable)
+
 
 class ResumeCache:
     """The files of one analysis. Without a folder it keeps nothing and finds nothing."""

@@ -1,4 +1,4 @@
-"""Rows become numbers: every site of a group is scored by one process, in threads, and all get the result."""
+"""Rows become numbers: each layer of a group is scored by one process, in a thread, and all get the result."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Columns: TypeAlias = dict[str, Any]
 #: What one group gave: a site and its columns, in execution order.
 Scores: TypeAlias = list[tuple[CallSite, Columns]]
 
-#: Seconds after which a process looks what the others have left, where nothing of its own is done before.
+#: Seconds that a round of assigning layers takes at most, where no layer of this process is done before.
 ROUND = 0.03
 
 
@@ -43,7 +43,7 @@ class _Scored(NamedTuple):
 
 
 class _Load(NamedTuple):
-    """How a process stands: layers left beyond its threads, which makes it want more at 0, and layers done."""
+    """The state of a process: unfinished layers beyond its threads (at 0 or less it takes more), layers done."""
 
     left: int
     done: int
@@ -53,72 +53,68 @@ class Scorer:
     """Scores one group after the other, while the images of the next run through the model.
 
     Args:
-        options: Ridge, shrinkage, groups.
+        options: Ridge, shrinkage, number of parts.
         processes: The processes that share the work.
         resume: Where finished layers are kept.
     """
 
     def __init__(self, options: Options, *, processes: Processes, resume: ResumeCache) -> None:
         self._options = options
-        self._processes = processes.apart()
+        self._processes = processes.with_own_connections()
         self._resume = resume
         self._progress: tqdm[Any] | None = None  # from the first group on, when there is something to count
         self._num_threads = _num_threads()
         self._threads = ThreadPoolExecutor(self._num_threads, "score")
-        self._dealer = ThreadPoolExecutor(1, "deal")
+        self._scheduler = ThreadPoolExecutor(1, "schedule")
         self._ended_by: BaseException | None = None
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        """Drop what has not begun; dealing ends with ``error``, in the other processes too."""
+        """Drop what has not begun; the scoring ends with ``error``, in the other processes too."""
         self._ended_by = error
         self._threads.shutdown(cancel_futures=True)
-        self._dealer.shutdown()
+        self._scheduler.shutdown()
         if self._progress is not None:
             self._progress.close()
 
     def start(self, group: Group, number: int) -> Future[Scores]:
         """Begin to score a group; the future has the scores of all processes, in execution order."""
-        return self._dealer.submit(self._scores, group, number)
+        return self._scheduler.submit(self._scores, group, number)
 
     def _scores(self, group: Group, number: int) -> Scores:
-        with self._processes.together():
+        with self._processes.sharing_errors():
             try:
-                return self._dealt(group, number)
+                return self._assigned(group, number)
             except Exception:
                 if self._ended_by is not None:
                     raise self._ended_by from None
                 raise
 
-    def _dealt(self, group: Group, number: int) -> Scores:
-        """Deal the layers out as processes come to want them: nobody knows beforehand how long one takes.
+    def _assigned(self, group: Group, number: int) -> Scores:
+        """Assign layers to processes as they become free: how long a layer takes is not known beforehand.
 
-        In every round all processes learn how each of them stands, and so agree on what comes next: the rows of
-        a layer go to the one that has least left, or all let some time pass.
+        In every round all processes learn the state of each, and so agree on what comes next: the rows of a layer
+        go to the one that has least left, or all wait a little.
         """
         seen = self._processes.gather(group.features.first_seen)
         sites = sorted(_earliest(seen).items(), key=lambda item: item[1])
         # Wide layers take longest: begun first, none is left over when the others are done.
-        undealt = deque(sorted(range(len(sites)), key=lambda place: -sites[place][1].width))
+        unassigned = deque(sorted(range(len(sites)), key=lambda place: -sites[place][1].width))
         work: list[Future[_Scored]] = []
-        if self._progress is None:
-            self._progress = bar(len(sites), "Scores", "layer", enabled=self._options.progress)
-        else:
-            self._progress.total += len(sites)
-        before, done, own_rows = self._progress.n, 0, dict[int, Pair]()
+        before, done, own_rows = self._count_layers(len(sites)), 0, dict[int, Pair]()
         while done < len(sites):
-            # Whatever may fail comes before the round, in which the others would hear of it.
+            # Whatever may fail comes before the exchange, in which the others would learn of it.
             if self._ended_by is not None:
                 raise self._ended_by
             own = [future.result() for future in work if future.done()]
-            if undealt and not own_rows:
-                own_rows = group.features.take(sites[undealt[0]][0])
+            if unassigned and not own_rows:
+                own_rows = group.features.take(sites[unassigned[0]][0])
             loads = self._processes.gather(_Load(len(work) - len(own) - self._num_threads, len(own)))
             done, least = sum(load.done for load in loads), min(loads)
-            if undealt and least.left <= 0:
-                place, owner = undealt.popleft(), loads.index(least)
+            if unassigned and least.left <= 0:
+                place, owner = unassigned.popleft(), loads.index(least)
                 batches, own_rows = self._batches_at(owner, own_rows), {}
                 if owner == self._processes.rank:
                     site = sites[place][0]
@@ -127,18 +123,28 @@ class Scorer:
                     )
             else:
                 wait([future for future in work if not future.done()], ROUND, FIRST_COMPLETED)
-            self._progress.update(before + done - self._progress.n)
-        everybody = itertools.chain.from_iterable(
-            self._processes.gather([future.result() for future in work])
-        )
-        return [(layer.site, layer.columns) for layer in sorted(everybody, key=lambda layer: layer.place)]
+            self._show(before + done)
+        layers = itertools.chain.from_iterable(self._processes.gather([future.result() for future in work]))
+        return [(layer.site, layer.columns) for layer in sorted(layers, key=lambda layer: layer.place)]
+
+    def _count_layers(self, count: int) -> int:
+        """Add layers to those that the bar counts; how many of them are done already."""
+        if self._progress is None:
+            self._progress = bar(count, "Scores", "layer", enabled=self._options.progress)
+        else:
+            self._progress.total += count
+        return int(self._progress.n)
+
+    def _show(self, done: int) -> None:
+        assert self._progress is not None
+        self._progress.update(done - self._progress.n)
 
     def _batches_at(self, owner: int, own: dict[int, Pair]) -> dict[int, Pair]:
         """The batches of one layer from all processes, in the one that scores it."""
-        together: dict[int, Pair] = {}
+        gathered: dict[int, Pair] = {}
         for batches in self._processes.gather_at(owner, own):
-            together |= batches
-        return together
+            gathered |= batches
+        return gathered
 
     def _score(
         self, number: int, place: int, site: CallSite, batches: dict[int, Pair], num_batches: int
@@ -230,7 +236,7 @@ def _earliest(seen: Iterable[Mapping[CallSite, FirstSeen]]) -> dict[CallSite, Fi
 
 
 def _num_threads() -> int:
-    """Threads that this process may keep busy: what torch was told, at most the cores there are."""
+    """Threads that this process may use: as many as torch, at most one for each core."""
     import torch
 
     return max(1, min(torch.get_num_threads(), os.cpu_count() or 1))

@@ -1,23 +1,24 @@
-"""The tracker as a callback of transformers' Trainer: when to measure, what to log, where to save."""
+"""The tracker as a callback of transformers' Trainer: when it measures, what it logs, where it saves."""
 
 from __future__ import annotations
 
-import inspect
 import math
 import re
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from torch import nn
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.image_processing_base import ImageProcessingMixin
 
 from hf_affscore.errors import InputError
+from hf_affscore.options import AnalysisOptions
+from hf_affscore.patches import calling_trainer
 from hf_affscore.signature import Signature, call_name
 from hf_affscore.training.history import History, is_whole
-from hf_affscore.training.track import NUM_SAMPLES, Tracker, tracking_options
+from hf_affscore.training.track import Tracker, tracking_options
 
 
 class AffinityCallback(TrainerCallback):
@@ -39,10 +40,10 @@ class AffinityCallback(TrainerCallback):
             ``median``, ``min``, ``max`` and ``std``.
         processor: What turns images into inputs, as in :func:`hf_affscore.analyze`; default: the image
             processor that the Trainer has as its ``processing_class``.
-        num_samples: Images of the sample.
         name: What scalars and the folder in ``output_dir`` are called. Several callbacks of one Trainer, on
             several sets of images, need a name each.
-        **options: Other keywords of :func:`hf_affscore.analyze`; see :func:`hf_affscore.track`.
+        **options: Other keywords of :func:`hf_affscore.analyze`, with the defaults of :func:`hf_affscore.track`:
+            512 images, no ``shrinkage``, no ``progress``.
 
     Attributes:
         history: What was measured, by step: a table, a picture, folders.
@@ -66,9 +67,8 @@ class AffinityCallback(TrainerCallback):
         at_start: bool = True,
         log_rows: bool = True,
         processor: Any = None,
-        num_samples: int = NUM_SAMPLES,
         name: str = "affinity",
-        **options: Any,
+        **options: Unpack[AnalysisOptions],
     ) -> None:
         if every_steps is not None and every_epochs is not None:
             raise InputError("every_steps and every_epochs are both given; expected one of them.")
@@ -84,7 +84,7 @@ class AffinityCallback(TrainerCallback):
         self._at_start = at_start
         self._log_rows = log_rows
         self._processor = processor
-        self._options = tracking_options(num_samples=num_samples, **options)
+        self._options = tracking_options(options)
         self._name = name
         self._tracker: Tracker | None = None
 
@@ -99,7 +99,7 @@ class AffinityCallback(TrainerCallback):
     ) -> None:
         """Draw the sample, and measure the network as it is before the first step."""
         assert model is not None
-        self._refuse_namesakes()
+        self._refuse_same_name()
         own = processing_class if isinstance(processing_class, ImageProcessingMixin) else None
         self._tracker = Tracker(
             model,
@@ -110,26 +110,26 @@ class AffinityCallback(TrainerCallback):
             after=state.global_step or -1,
         )
         self.history = self._tracker.history
-        if self._at_start and state.global_step == 0:  # not where training is taken up
+        if self._at_start and state.global_step == 0:  # not where a training is resumed
             self._measure(state, control)
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **others: Any
     ) -> None:
-        """Measure where it is the step to."""
+        """Measure at every so many steps."""
         if self._every_steps is not None and state.global_step % self._every_steps == 0:
             self._measure(state, control)
 
     def on_epoch_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **others: Any
     ) -> None:
-        """Measure where it is the epoch to; the last one may be shorter than the others."""
+        """Measure at every so many epochs; the last one may be shorter than the others."""
         if self._every_epochs is not None and math.ceil(state.epoch or 0) % self._every_epochs == 0:
             self._measure(state, control)
 
-    def _refuse_namesakes(self) -> None:
+    def _refuse_same_name(self) -> None:
         """Raise where another callback of this Trainer would write to the same places."""
-        others = _calling_trainer().callback_handler.callbacks
+        others = _trainer().callback_handler.callbacks
         if any(isinstance(o, AffinityCallback) and o._name == self._name and o is not self for o in others):
             raise InputError(
                 f"Two AffinityCallbacks of this Trainer are named {self._name!r}; expected one of each name. "
@@ -143,9 +143,9 @@ class AffinityCallback(TrainerCallback):
                 "Pass it to the Trainer as callbacks=[...], or call add_callback before train."
             )
         signature = self._tracker.measure(state.global_step)
-        due = control.should_log
-        _calling_trainer().log(logged(signature, rows=self._log_rows, name=self._name))
-        control.should_log = due  # logging marks as done what the Trainer itself has still to log
+        should_log = control.should_log
+        _trainer().log(logged(signature, rows=self._log_rows, name=self._name))
+        control.should_log = should_log  # log() clears it, and the Trainer's own log would be left out
 
 
 def logged(signature: Signature, *, rows: bool = True, name: str = "affinity") -> dict[str, float]:
@@ -173,15 +173,16 @@ def logged(signature: Signature, *, rows: bool = True, name: str = "affinity") -
     return {scalar: value for scalar, value in values.items() if math.isfinite(value)}
 
 
-def _calling_trainer() -> Trainer:
-    """The Trainer whose event this is: it hands its callbacks everything but itself, and only it can log."""
-    frame = inspect.currentframe()
-    while frame is not None:
-        if isinstance(frame.f_locals.get("self"), Trainer):
-            trainer: Trainer = frame.f_locals["self"]
-            return trainer
-        frame = frame.f_back
-    raise InputError(
-        "AffinityCallback was called by something that is no transformers.Trainer. Pass it to a Trainer as "
-        "callbacks=[...]; for a loop of your own there is track."
-    )
+def _trainer() -> Trainer:
+    """The Trainer whose event this is.
+
+    Raises:
+        InputError: Something else called the callback.
+    """
+    trainer = calling_trainer()
+    if trainer is None:
+        raise InputError(
+            "AffinityCallback was called by something that is no transformers.Trainer. Pass it to a Trainer as "
+            "callbacks=[...]; for a loop of your own there is track."
+        )
+    return trainer

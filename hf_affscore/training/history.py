@@ -6,11 +6,12 @@ import itertools
 import numbers
 import os
 import re
+import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeGuard
 
-from hf_affscore.errors import InputError, SignatureError
+from hf_affscore.errors import AffscoreWarning, InputError, SignatureError
 from hf_affscore.signature import Signature
 
 if TYPE_CHECKING:
@@ -153,6 +154,34 @@ def set_aside(folder: Path, after: int) -> Path | None:
     for path in stale:
         path.rename(place / path.name)
     return place
+
+
+def make_ready(folder: Path, after: int) -> None:
+    """Make a folder that can be written to, without signatures of steps that are still to come.
+
+    Raises:
+        SignatureError: It cannot be written to: better found now than at the first measurement.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        place = set_aside(folder, after)
+    except OSError as error:
+        raise _not_writable(folder, error.strerror or str(error)) from error
+    if not os.access(folder, os.W_OK):
+        raise _not_writable(folder, "no permission")
+    if place is not None:
+        warnings.warn(
+            f"{folder} held signatures of another training; they were moved to {place}. "
+            "Use another output_dir, or resume_from_checkpoint to go on with that training.",
+            AffscoreWarning,
+            stacklevel=5,
+        )
+
+
+def _not_writable(folder: Path, reason: str) -> SignatureError:
+    return SignatureError(
+        f"Signatures cannot be saved in {folder}: {reason}. Choose an output_dir that you can write to."
+    )
 
 
 def is_whole(value: Any) -> TypeGuard[int]:

@@ -454,7 +454,7 @@ def test_weights_that_the_checkpoint_lacks_are_named(tmp_path):
 
 def test_batches_that_are_prepared_ahead_for_an_accelerator_give_the_same_bits(monkeypatch):
     here = ha.analyze(DEMO_MODEL, DEMO_DATASET, num_samples=48, batch_size=8, cache=False)
-    monkeypatch.setattr("hf_affscore.run.collect.on_cpu", lambda module: False)
+    monkeypatch.setattr("hf_affscore.run.batches.on_cpu", lambda module: False)
     ahead = ha.analyze(DEMO_MODEL, DEMO_DATASET, num_samples=48, batch_size=8, cache=False)
     assert ahead.scores.tolist() == here.scores.tolist()
 

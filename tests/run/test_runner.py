@@ -26,8 +26,9 @@ from hf_affscore.images import stream as streams
 from hf_affscore.images.stream import ImageStream
 from hf_affscore.models import evaluation
 from hf_affscore.options import Options
-from hf_affscore.run import collect, scoring
+from hf_affscore.run import scoring
 from hf_affscore.run.cache import cache_entries, cache_folder, remove_from_cache
+from hf_affscore.run.forward import BatchForward
 from hf_affscore.run.many import analyze_many
 from hf_affscore.run.resume import ResumeCache
 from tests.processes import torchrun
@@ -138,14 +139,14 @@ def interrupted(*_):
 
 def interrupt_at(number, monkeypatch):
     """Let forward pass ``number`` be interrupted, if any; returns the counter of passes."""
-    real, calls = collect.Collector._forward, itertools.count(1)
+    real, calls = BatchForward._forward, itertools.count(1)
 
     def forward(self, inputs, summarize):
         if next(calls) == number:
             interrupted()
         return real(self, inputs, summarize)
 
-    monkeypatch.setattr(collect.Collector, "_forward", forward)
+    monkeypatch.setattr(BatchForward, "_forward", forward)
     return calls
 
 
@@ -562,13 +563,22 @@ def test_one_broken_checkpoint_does_not_stop_the_others(tmp_path):
         analyze_many([DEMO_MODEL], DEMO_DATASET, num_sample=32)
 
 
+@pytest.mark.parametrize(
+    "once", [iter, lambda images: (image for image in images), lambda images: map(id, images)]
+)
+def test_images_that_only_the_first_model_would_see_are_refused(once):
+    images = list(torch.randn(8, 3, 4, 4))
+    with pytest.raises(InputError, match=r"dataset is a \w+, which ends after one model; .* Pass a list"):
+        analyze_many([nn.ReLU(), nn.ReLU()], once(images), num_samples=8)
+
+
 def test_what_nobody_expected_does_not_stop_the_others_either():
     class Odd(nn.ReLU):
         def named_modules(self, *_, **__):
             raise KeyError("modules")
 
     odd, fine = analyze_many([Odd(), nn.ReLU()], list(torch.randn(8, 3, 4, 4)), num_samples=8)
-    assert odd.error.startswith("KeyError: 'modules'. Nobody expected that")
+    assert odd.error.startswith("KeyError: 'modules'. Not an error of this package")
     assert len(fine.signature.rows) == 1
 
 
@@ -640,14 +650,14 @@ def test_a_process_that_dies_ends_the_others(tmp_path):
     script = tmp_path / "dies.py"
     script.write_text(
         "import os, hf_affscore as ha\n"
-        "from hf_affscore.run import collect\n"
-        "real, done = collect.Collector._forward, []\n"
+        "from hf_affscore.run.forward import BatchForward\n"
+        "real, done = BatchForward._forward, []\n"
         "def forward(self, *rest):\n"
         "    done.append(1)\n"
         "    if os.environ['RANK'] == '1' and len(done) == 3:\n"
         "        os._exit(9)\n"
         "    return real(self, *rest)\n"
-        "collect.Collector._forward = forward\n"
+        "BatchForward._forward = forward\n"
         f"ha.analyze({str(DEMO_MODEL)!r}, {str(DEMO_DATASET)!r}, num_samples=512, batch_size=8)\n"
     )
     command = [*torchrun(2), str(script)]
@@ -664,14 +674,15 @@ import torch
 from torch import nn
 from hf_affscore.errors import ModelError
 from hf_affscore.models import evaluation
-from hf_affscore.run import collect, scoring
+from hf_affscore.run import scoring
+from hf_affscore.run.forward import BatchForward
 from hf_affscore.run.many import analyze_many
 from hf_affscore.run.processes import Processes
 
 warnings.simplefilter("ignore")
 failing = sys.argv[1]
 processes = Processes.current()
-forward, score, scored = collect.Collector._forward, scoring.score_layer, []
+forward, score, scored = BatchForward._forward, scoring.score_layer, []
 
 class Broken(nn.Sequential):
     pass
@@ -690,14 +701,14 @@ def failing_score(*rows, **options):
         raise ModelError("the scores failed")
     return score(*rows, **options)
 
-collect.Collector._forward, scoring.score_layer = failing_forward, failing_score
+BatchForward._forward, scoring.score_layer = failing_forward, failing_score
 layers = [layer for _ in range(6) for layer in (nn.Conv2d(3, 3, 1), nn.ReLU())]
 images = list(torch.randn(96, 3, 8, 8, generator=torch.Generator().manual_seed(0)))
 options = dict(num_samples="all", group_size=32, batch_size=4, shuffle=False, cache=False)
 found = analyze_many([Broken(*layers), Good(*layers)], images, **options)
 if processes.is_main:
     print(json.dumps([[outcome.error, outcome.signature and len(outcome.signature.rows)] for outcome in found]))
-processes.leave()
+processes.disconnect()
 sys.stdout.flush()
 os._exit(0)
 """
@@ -723,7 +734,7 @@ def test_what_one_process_fails_at_all_fail_at_and_go_on(failing, tmp_path):
 def test_images_end_where_scores_have_failed(monkeypatch):
     """Not at the end of a group of images that may take an hour."""
     failed, passes = threading.Event(), []
-    real = collect.Collector._forward
+    real = BatchForward._forward
 
     def forward(self, inputs, summarize):
         passes.append(1)
@@ -735,7 +746,7 @@ def test_images_end_where_scores_have_failed(monkeypatch):
         threading.Timer(0.5, failed.set).start()
         raise RuntimeError("not expected")
 
-    monkeypatch.setattr(collect.Collector, "_forward", forward)
+    monkeypatch.setattr(BatchForward, "_forward", forward)
     monkeypatch.setattr(scoring, "score_layer", score)
     with pytest.raises(RuntimeError, match="not expected"):
         ha.analyze(DEMO_MODEL, DEMO_DATASET, num_samples="all", group_size=64, batch_size=16, cache=False)
@@ -745,12 +756,12 @@ def test_images_end_where_scores_have_failed(monkeypatch):
 TWO_MACHINES = """
 import json, os, sys, warnings
 import hf_affscore as ha
-from hf_affscore.run import collect
+from hf_affscore.run.forward import BatchForward
 from hf_affscore.run.processes import Processes
 
 warnings.simplefilter("ignore")
 model, data, last = *sys.argv[1:3], float(sys.argv[3])
-real, done = collect.Collector._forward, []
+real, done = BatchForward._forward, []
 
 def forward(self, *rest):
     done.append(1)
@@ -758,11 +769,11 @@ def forward(self, *rest):
         os._exit(9)
     return real(self, *rest)
 
-collect.Collector._forward = forward
+BatchForward._forward = forward
 found = ha.analyze(model, data, num_samples=100, batch_size=7)
 if Processes.current().is_main:
     print(json.dumps([found.to_dict()["rows"], found.metadata["environment"]["num_processes"], len(done)]))
-Processes.current().leave()
+Processes.current().disconnect()
 sys.stdout.flush()
 os._exit(0)
 """

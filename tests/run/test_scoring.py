@@ -16,9 +16,9 @@ from hf_affscore.errors import ModelError
 from hf_affscore.options import Options
 from hf_affscore.run import scoring
 from hf_affscore.run.collect import Group
+from hf_affscore.run.groups import _UnderWay
 from hf_affscore.run.processes import Processes
 from hf_affscore.run.resume import ResumeCache
-from hf_affscore.run.runner import _UnderWay
 from hf_affscore.run.scoring import Scorer
 
 LAYERS = 6
@@ -52,7 +52,7 @@ class OneOfThreads(Processes):
         values = self._exchanged(value)
         return values if self.rank == rank else []
 
-    def apart(self):
+    def with_own_connections(self):
         return self
 
 
@@ -165,7 +165,7 @@ def test_an_error_in_the_middle_of_a_round_is_the_one_that_is_told():
             return [value]
 
     scorer = Scorer(Options(progress=False), processes=Ends(), resume=Watched())
-    scorer._dealer.shutdown = lambda: None  # this is the thread it would wait for
+    scorer._scheduler.shutdown = lambda: None  # this is the thread it would wait for
     assert scorer.start(group(0, 1), 0).exception(SECONDS) is reason
 
 
@@ -217,7 +217,7 @@ def test_an_error_outside_ends_the_dealing_in_all_processes():
         assert str(error) == "an image was not liked"
 
 
-# together
+# shared errors
 
 
 def test_an_error_of_one_process_is_raised_in_all():
@@ -227,7 +227,7 @@ def test_an_error_of_one_process_is_raised_in_all():
     def told(rank, gathers, error):
         processes = OneOfThreads(rank, meeting)
         try:
-            with processes.together():
+            with processes.sharing_errors():
                 if rank == 1:
                     raise error
                 for _ in range(gathers):
@@ -251,7 +251,7 @@ def test_errors_of_several_processes_at_once_are_their_own():
     meeting = Meeting(2)
 
     def process(rank):
-        with OneOfThreads(rank, meeting).together():
+        with OneOfThreads(rank, meeting).sharing_errors():
             raise ModelError(f"of {rank}")
 
     assert [str(error) for error in in_threads(2, process)] == ["of 0", "of 1"]
@@ -270,7 +270,7 @@ def test_batches_stay_where_the_main_process_could_not_keep_the_group(tmp_path):
         own.starts.append(rank * 8)
         scores = Future()
         scores.set_result([])
-        _UnderWay(0, own, scores).finish(OneOfThreads(rank, meeting), resume)
+        _UnderWay(0, own, scores, {}, OneOfThreads(rank, meeting), resume).finish()
 
     (tmp_path / "batch-00000008.npz").write_bytes(b"rows")
     assert in_threads(2, process) == [None, None]

@@ -1,0 +1,165 @@
+"""The stream of images cut into batches: which are this process's, and their images decoded and preprocessed.
+
+Images are numbered by their position in the stream, and batches are cut by position before anything is
+decoded. So every batch holds the same images whatever the number of processes, an image that cannot be decoded
+moves no other image to another batch, and a batch that an interrupted run had finished is recognised.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from hf_affscore.images.decoding import Undecodable
+from hf_affscore.images.stream import ImageStream
+from hf_affscore.models.evaluation import batch_size, on_cpu
+from hf_affscore.models.loading import Checkpoint
+from hf_affscore.options import Options
+from hf_affscore.run.processes import Processes
+from hf_affscore.run.resume import Batch, ResumeCache
+
+if TYPE_CHECKING:
+    import torch
+
+    from hf_affscore.images.decoding import Decoded
+
+Item = tuple[int, Any]  # position in the stream, encoded image
+
+
+class _Planned(NamedTuple):
+    """A batch that is due: where its images are in the stream, and what the cache has of it."""
+
+    positions: list[int]
+    finished: Batch | None
+
+
+@dataclass(frozen=True)
+class PreparedBatch:
+    """A batch that is ready for the model, or that an interrupted run has finished.
+
+    Attributes:
+        start: Position of its first image in the stream.
+        positions: Positions of the images that could be decoded.
+        inputs: Model inputs by name.
+        undecodable: Position and reason of each image that could not be decoded.
+        finished: What the cache has of it; there are no inputs then.
+    """
+
+    start: int
+    positions: list[int]
+    inputs: dict[str, torch.Tensor]
+    undecodable: list[tuple[int, str]]
+    finished: Batch | None = None
+
+
+class BatchLoader:
+    """Takes images from a stream, in order, and prepares this process's batches of them.
+
+    Args:
+        checkpoint: The preprocessing, and the device that batches go to.
+        stream: The images.
+        options: Batch size, ``max_images``.
+        processes: The processes that share the work.
+        resume: Where finished batches are kept.
+
+    Attributes:
+        taken: Images taken from the stream so far, by all processes.
+    """
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        stream: ImageStream,
+        options: Options,
+        *,
+        processes: Processes,
+        resume: ResumeCache,
+    ) -> None:
+        self.taken = 0
+        self._checkpoint = checkpoint
+        self._stream = stream
+        self._size = batch_size(options, checkpoint.module)
+        self._processes = processes
+        self._resume = resume
+        self._encoded = stream.resumed()
+        self._items: Iterator[Item] = enumerate(itertools.islice(self._encoded, options.max_images))
+        self._closed = False
+
+    def load(self, wanted: int, numbers: Iterator[int]) -> Iterator[PreparedBatch]:
+        """This process's batches out of the next ``wanted`` images of the stream.
+
+        One is prepared ahead, where the model runs elsewhere than on the CPU. On a CPU the model takes all cores
+        itself, and each of its operations would wait for the thread that decodes.
+
+        Args:
+            wanted: Images to take; fewer where the stream ends.
+            numbers: Numbers the batches, by which they are shared out.
+        """
+        import torch
+
+        batches = self._stream.fetched(map(self._planned, self._own_chunks(wanted, numbers)))
+        with closing(batches), ThreadPoolExecutor(torch.get_num_threads(), "decode") as decoders:
+            if on_cpu(self._checkpoint.module):
+                yield from (self._prepare(*batch, decoders) for batch in batches)
+                return
+            with ThreadPoolExecutor(max_workers=1) as thread:
+                ahead: Future[PreparedBatch] | None = None
+                for batch in batches:
+                    ready, ahead = ahead, thread.submit(self._prepare, *batch, decoders)
+                    if ready is not None:
+                        yield ready.result()
+                if ahead is not None:
+                    yield ahead.result()
+
+    def skip(self, count: int) -> None:
+        """Pass over images that an interrupted run has already scored."""
+        self.taken += sum(1 for _ in itertools.islice(self._items, count))
+
+    def close(self) -> None:
+        """Let go of the stream, which may hold many encoded images; nothing can be loaded afterwards."""
+        if not self._closed:
+            self._closed = True
+            self._items = iter(())
+            self._stream.leave(self._encoded)
+
+    def _own_chunks(self, wanted: int, numbers: Iterator[int]) -> Iterator[list[Item]]:
+        """The encoded images of this process's batches, out of the next ``wanted`` of the stream."""
+        while chunk := list(itertools.islice(self._items, min(self._size, wanted))):
+            wanted -= len(chunk)
+            self.taken += len(chunk)
+            if self._processes.is_mine(next(numbers)):
+                yield chunk
+
+    def _planned(self, chunk: list[Item]) -> tuple[_Planned, list[Any]]:
+        """A batch, and the encoded images that it takes: none if an interrupted run has finished it."""
+        positions, items = [position for position, _ in chunk], [item for _, item in chunk]
+        finished = self._resume.load_batch(positions[0])
+        if finished is not None and finished.num_images + len(finished.undecodable) == len(chunk):
+            return _Planned(positions, finished), []
+        return _Planned(positions, None), items
+
+    def _prepare(self, planned: _Planned, items: list[Any], decoders: ThreadPoolExecutor) -> PreparedBatch:
+        start = planned.positions[0]
+        if planned.finished is not None:
+            return PreparedBatch(start, [], {}, [], planned.finished)
+        # Files and bytes by several threads; images that are open already may be one and the same.
+        encoded = all(isinstance(item, dict | bytes) for item in items)
+        read = decoders.map(self._read, items) if encoded else map(self._read, items)
+        images, undecodable = {}, []
+        for position, image in zip(planned.positions, read, strict=True):
+            if isinstance(image, Undecodable):
+                undecodable.append((position, str(image)))
+            else:
+                images[position] = image
+        inputs = self._checkpoint.inputs(list(images.values())) if images else {}
+        return PreparedBatch(start, list(images), inputs, undecodable)
+
+    def _read(self, item: Any) -> Decoded | Undecodable:
+        try:
+            return self._stream.decode(item)
+        except Undecodable as error:
+            return error

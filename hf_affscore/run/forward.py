@@ -1,0 +1,139 @@
+"""One batch through the model: in pieces where memory asks for it, in the memory layout that suits the model."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, TypeAlias
+
+from hf_affscore.capture import Capture, Selection, Watched
+from hf_affscore.capture.sites import CallSite, SkippedCall
+from hf_affscore.capture.summary import Summarize, Summary
+from hf_affscore.errors import AffscoreError, ModelError
+from hf_affscore.models.loading import Checkpoint
+
+if TYPE_CHECKING:
+    import torch
+
+#: Model inputs by name; the first axis of each is the batch.
+Inputs: TypeAlias = "dict[str, torch.Tensor]"
+#: A call with what is kept of its input and its output.
+SummarizedCall: TypeAlias = tuple[CallSite, Summary, Summary]
+
+
+class BatchForward:
+    """Runs batches through one model and keeps what it learned about how the model has to be run.
+
+    Args:
+        checkpoint: The model.
+        selection: What to capture.
+
+    Attributes:
+        watched: The model with its hooks: a context that must be open while batches run.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, selection: Selection) -> None:
+        self.watched = Watched(checkpoint.module, selection)
+        self._checkpoint = checkpoint
+        self._largest = sys.maxsize  # images that fit into one forward pass, as far as is known
+        self._channels_last = True  # in memory, where a convolution takes three quarters of the time on a CPU
+
+    def run(
+        self, inputs: Inputs, images: Sequence[int], summarize: Summarize, *, in_two_sizes: bool
+    ) -> tuple[list[SummarizedCall], list[SkippedCall]]:
+        """The calls of a batch, and those that were passed over.
+
+        Args:
+            inputs: The preprocessed images.
+            images: Number of each image within its group.
+            summarize: What is kept of a tensor.
+            in_two_sizes: Run the last image by itself. A first axis that only happens to be as long as the batch
+                does not change with it, and is found out.
+
+        Raises:
+            ModelError: The model cannot run on these inputs.
+        """
+        pieces: list[Capture[Summary]] = []
+        done, count = 0, len(images)
+        while done < count:
+            end = count - 1 if in_two_sizes and done < count - 1 else count
+            piece = slice(done, min(done + self._largest, end))
+            summarize.start(images[piece])
+            seen = self._attempt({name: value[piece] for name, value in inputs.items()}, summarize)
+            if seen is not None:
+                pieces.append(seen)
+                done = piece.stop
+        calls, uneven = _joined(pieces)
+        return calls, [*itertools.chain.from_iterable(piece.skipped for piece in pieces), *uneven]
+
+    def _attempt(self, inputs: Inputs, summarize: Summarize) -> Capture[Summary] | None:
+        """One forward pass; None where it has to be made again in another way, which is then set."""
+        try:
+            seen = self._forward(inputs, summarize)
+        except AffscoreError:
+            raise
+        except Exception as error:  # a model may raise anything, often AssertionError
+            self._adapt_to(error, inputs)
+            return None
+        if self._channels_last and seen.by_strides:  # as_strided reads other values in this layout
+            self._channels_last = False
+            return None
+        return seen
+
+    def _adapt_to(self, error: Exception, inputs: Inputs) -> None:
+        """Choose what the next attempt does differently; raise where nothing is left to change."""
+        from accelerate.utils.memory import should_reduce_batch_size
+
+        num_images = len(next(iter(inputs.values())))
+        if should_reduce_batch_size(error) and num_images > 1:
+            self._largest = num_images // 2
+        elif self._channels_last and not should_reduce_batch_size(error):
+            self._channels_last = False
+        else:
+            raise self._failure(error, inputs) from error
+
+    def _forward(self, inputs: Inputs, summarize: Summarize) -> Capture[Summary]:
+        with Capture(self.watched, summarize) as seen:
+            self._checkpoint.forward({name: self._laid_out(value) for name, value in inputs.items()})
+        return seen
+
+    def _laid_out(self, images: torch.Tensor) -> torch.Tensor:
+        """A copy, which the model may overwrite, channels last until that is found not to suit it.
+
+        A convolution goes by the layout of its input, whatever that of its weights. ``view`` and whatever else
+        wants its values in order fail then, and ``as_strided`` would give something else.
+        """
+        import torch
+
+        like = torch.channels_last if self._channels_last and images.ndim == 4 else torch.contiguous_format
+        return images.clone(memory_format=like)
+
+    def _failure(self, error: Exception, inputs: Inputs) -> ModelError:
+        shapes = ", ".join(f"{name} {tuple(value.shape)}" for name, value in inputs.items())
+        why = str(error) or type(error).__name__
+        return ModelError(
+            f"{self._checkpoint.metadata['class']} failed on a batch with {shapes}: {why}. "
+            "Expected a model that takes images alone; check the size of the images and the processor."
+        )
+
+
+def _joined(pieces: list[Capture[Summary]]) -> tuple[list[SummarizedCall], list[SkippedCall]]:
+    """The calls of a batch that went through the model in pieces, as if it had gone in one.
+
+    A call that some pieces lack is left out; the batch then counts as without it. A call whose pieces differ in
+    width is listed as skipped.
+    """
+    if not pieces:
+        return [], []
+    first, *others = ({call.site: (call.pre, call.post) for call in piece.calls} for piece in pieces)
+    joined, uneven = [], []
+    for site, pair in first.items():
+        pairs = [pair, *(other[site] for other in others if site in other)]
+        widths = sorted({pre.rows.shape[1] for pre, _ in pairs} | {post.rows.shape[1] for _, post in pairs})
+        if len({(pre.rows.shape[1], post.rows.shape[1]) for pre, post in pairs}) > 1:
+            uneven.append(SkippedCall(site, f"its pooled width differs between batches: {widths}"))
+        elif len(pairs) == len(pieces):
+            pre, post = (Summary.concatenate(side) for side in zip(*pairs, strict=True))
+            joined.append((site, pre, post))
+    return joined, uneven

@@ -1,0 +1,179 @@
+"""From groups of samples to their scores: one group, or every group that a data set has.
+
+A group that an interrupted run had scored is taken from the cache.
+"""
+
+from __future__ import annotations
+
+import itertools
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any
+
+from hf_affscore.capture.sites import CallSite
+from hf_affscore.run.collect import Collector, Group
+from hf_affscore.run.processes import Processes
+from hf_affscore.run.resume import ResumeCache
+from hf_affscore.run.scoring import Scorer, Scores, from_json, to_json
+
+
+@dataclass
+class Totals:
+    """What all groups together used, could not read, passed over and left."""
+
+    num_samples: int = 0
+    num_groups: int = 0
+    unused: int = 0
+    undecodable: list[str] = field(default_factory=list)
+    skipped: dict[CallSite, str] = field(default_factory=dict)
+
+    def unread(self) -> str:
+        """How many images could not be read, for a message; empty where all could."""
+        if not self.undecodable:
+            return ""
+        return f" ({len(self.undecodable)} more could not be decoded, such as {self.undecodable[0]})"
+
+
+class GroupScoring:
+    """Draws groups, has them scored, and keeps the totals.
+
+    Args:
+        collector: Runs images through the model.
+        scorer: Turns rows into scores.
+        processes: The processes that share the work.
+        resume: Where scored groups are kept.
+
+    Attributes:
+        totals: What the groups used, so far.
+    """
+
+    def __init__(
+        self, collector: Collector, scorer: Scorer, *, processes: Processes, resume: ResumeCache
+    ) -> None:
+        self.totals = Totals()
+        self._collector = collector
+        self._scorer = scorer
+        self._processes = processes
+        self._resume = resume
+
+    def one_group(self, size: int) -> list[Scores]:
+        """The scores of one group of up to ``size`` samples; none where there are fewer than two."""
+        stored = self._stored(0)
+        if stored is not None:
+            return [stored.scores]
+        group = self._collector.group(size)
+        self._collector.close()
+        self._note_unread(group)
+        if group.num_samples < 2:
+            self._leave_out(group, is_first=True)
+            return []
+        return [self._start(0, group).finish()]
+
+    def all_groups(self, size: int) -> list[Scores]:
+        """The scores of every group of ``size`` samples.
+
+        While a group is scored, the images of the next one run. A last group that is not full is left out, since
+        fewer samples score higher; unless it is the only one.
+        """
+        scores = self._all_stored()
+        under_way: _UnderWay | None = None
+        for number in itertools.count(len(scores)):
+            group = self._collector.group(size, unless=under_way.failed if under_way else None)
+            if not group.complete:
+                self._collector.close()
+            if under_way is not None:
+                scores.append(under_way.finish())
+            self._note_unread(group)
+            if group.num_samples < 2 or (scores and not group.complete):
+                self._leave_out(group, is_first=not scores)
+                return scores
+            under_way = self._start(number, group)
+            if not group.complete:
+                return [*scores, under_way.finish()]
+        raise AssertionError("a count has no end")
+
+    def _stored(self, number: int) -> _Stored | None:
+        """A group that an interrupted run had scored, in all processes."""
+        document = self._processes.broadcast(
+            self._resume.load_group(number) if self._processes.is_main else None
+        )
+        if document is None:
+            return None
+        self._count(document["num_samples"], {CallSite(**site): why for site, why in document["skipped"]})
+        self.totals.undecodable += document["undecodable"]
+        return _Stored(document["taken"], from_json(document["scores"]))
+
+    def _all_stored(self) -> list[Scores]:
+        """The groups that an interrupted run had scored; the stream goes on after their images."""
+        scores: list[Scores] = []
+        while (stored := self._stored(len(scores))) is not None:
+            self._collector.skip(stored.taken)
+            scores.append(stored.scores)
+        return scores
+
+    def _start(self, number: int, group: Group) -> _UnderWay:
+        """Begin to score a group."""
+        skipped: dict[CallSite, str] = {}
+        for each in self._processes.gather(group.skipped):
+            skipped |= each
+        self._count(group.num_samples, skipped)
+        document = {
+            "taken": group.taken,
+            "num_samples": group.num_samples,
+            "undecodable": group.undecodable,
+            "skipped": [[vars(site), reason] for site, reason in skipped.items()],
+        }
+        scoring = self._scorer.start(group, number)
+        return _UnderWay(number, group, scoring, document, self._processes, self._resume)
+
+    def _count(self, num_samples: int, skipped: dict[CallSite, str]) -> None:
+        self.totals.num_groups += 1
+        self.totals.num_samples += num_samples
+        self.totals.skipped |= skipped
+
+    def _note_unread(self, group: Group) -> None:
+        self.totals.undecodable += group.undecodable
+
+    def _leave_out(self, group: Group, *, is_first: bool) -> None:
+        """Let go of a group that is too small; where it is the first, its images are all that there are."""
+        self.totals.unused = group.num_samples
+        self.totals.num_samples += group.num_samples * is_first
+        group.features.close()
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """A group from the cache: how many images it took, and its scores."""
+
+    taken: int
+    scores: Scores
+
+
+@dataclass(frozen=True)
+class _UnderWay:
+    """A group whose layers are being scored, and what is kept about it with its scores."""
+
+    number: int
+    group: Group
+    scoring: Future[Scores]
+    about: dict[str, Any]
+    processes: Processes
+    resume: ResumeCache
+
+    def failed(self) -> BaseException | None:
+        """Why there will be no scores, as soon as that is known."""
+        return self.scoring.exception() if self.scoring.done() else None
+
+    def finish(self) -> Scores:
+        """Wait for the scores, and keep them in place of what they were made of."""
+        scores = self.scoring.result()
+        self.group.features.close()
+        written = self.processes.is_main and self.resume.save_group(
+            self.number, {**self.about, "scores": to_json(scores)}
+        )
+        if self.processes.broadcast(written):  # nothing is removed before what replaces it is there
+            starts = self.group.starts
+            self.resume.forget(
+                f"layer-{self.number:06}-*.json", *(f"batch-{start:08}.npz" for start in starts)
+            )
+        return scores

@@ -1,0 +1,48 @@
+"""Scores become the rows of a signature, and what was passed over becomes its list of skipped calls."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable
+
+from hf_affscore.capture import looked_for
+from hf_affscore.capture.sites import CallSite
+from hf_affscore.run.groups import Totals
+from hf_affscore.run.scoring import Scores
+from hf_affscore.signature import Record
+
+
+def records(scores: Scores, totals: Totals) -> tuple[tuple[Record, ...], tuple[Record, ...]]:
+    """The rows of a signature, and the records of what was seen and not scored."""
+    rows: list[Record] = []
+    reasons = dict(totals.skipped)
+    for site, columns in scores:
+        if "skipped" in columns:
+            reasons.setdefault(site, columns["skipped"])
+            continue
+        row = Record(
+            index=len(rows),
+            module=site.module,
+            activation=site.activation,
+            call=site.call,
+            kind=site.kind,
+            **columns,
+        )
+        rows.append(row)
+    return tuple(rows), tuple(_skipped(site, reason) for site, reason in reasons.items())
+
+
+def nothing_found(model: str, skipped: Iterable[Record]) -> str:
+    """Why a signature of ``model`` would have no row at all."""
+    seen = "; ".join(
+        f"{row.module} ({row.activation}): {row.reason}" for row in itertools.islice(skipped, 10)
+    )
+    return f"{model} ran without any activation that can be scored. " + (
+        f"Seen and skipped: {seen}." if seen else f"Looked for calls of {', '.join(looked_for())}."
+    )
+
+
+def _skipped(site: CallSite, reason: str) -> Record:
+    return Record(
+        module=site.module, activation=site.activation, call=site.call, kind=site.kind, reason=reason
+    )
