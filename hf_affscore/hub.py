@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal
 
 from hf_affscore.compat import client_error, resolve_revision, unresolved_errors
-from hf_affscore.errors import AffscoreError, DatasetError, HubError, ModelError
+from hf_affscore.errors import AffscoreError, DatasetError, HubError, ModelError, shown_cause
+from hf_affscore.tokens import Token, checked_token
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -20,16 +21,23 @@ _CALLED: dict[Kind, str] = {"model": "Model", "dataset": "Data set", "space": "S
 _LOG_IN = "log in with `hf auth login` or pass a token"
 
 
-def client(token: str | bool | None = None) -> HfApi:
-    """The Hub's client, with this package and its version in the user agent of every request."""
-    from huggingface_hub import HfApi
+def client(token: Token = None) -> HfApi:
+    """The Hub's client, with this package and its version in the user agent of every request.
+
+    Raises:
+        InputError: The token, or that of the environment or the stored login, is not one.
+    """
+    from huggingface_hub import HfApi, get_token
 
     from hf_affscore.version import __version__
 
+    token = checked_token(token)
+    if token is None or token is True:
+        checked_token(get_token(), "The access token in HF_TOKEN, or that of the stored login,")
     return HfApi(token=token, library_name="hf_affscore", library_version=__version__)
 
 
-def pin(kind: Kind, repo_id: str, *, revision: str | None, token: str | bool | None) -> str:
+def pin(kind: Kind, repo_id: str, *, revision: str | None, token: Token) -> str:
     """The commit that ``revision`` of a repository stands for now, so that all its parts come from one state.
 
     Offline, the commit is the one in the local cache.
@@ -65,7 +73,7 @@ def failures_named(
         sentence = explain(error, what, revision, publishing=publishing)
         if sentence is None:
             raise
-        raise (HubError if publishing else error_class)(sentence) from error
+        raise (HubError if publishing else error_class)(sentence) from shown_cause(error)
 
 
 def explain(

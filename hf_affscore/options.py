@@ -15,6 +15,7 @@ from types import NoneType, UnionType
 from typing import Any, Literal, TypedDict, Union, get_args, get_origin, get_type_hints
 
 from hf_affscore.errors import InputError
+from hf_affscore.tokens import checked_token
 
 Pooling = Literal["paper", "channels", "positions", "tokens", "none"]
 DType = Literal["float32", "bfloat16", "float16", "auto"]
@@ -93,6 +94,7 @@ class Options:
     progress: bool = _option(True, "show progress on stderr, where it is a terminal", recorded=False)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "token", checked_token(self.token))
         for option in dataclasses.fields(self):
             value = getattr(self, option.name)
             if isinstance(value, numbers.Number) and hasattr(value, "item"):  # a number of numpy

@@ -21,6 +21,7 @@ LEAVES = {
     "errors",
     "version",
     "compat",
+    "tokens",
     "options",
     "storage",
     "fileformat",
@@ -34,6 +35,7 @@ LEAVES = {
 #: What each room may import besides itself and the leaves, function bodies included.
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
+    "tokens": set(),
     "version": set(),
     "compat": set(),
     "options": set(),
@@ -80,6 +82,7 @@ ORDER = [
     "compat",
     "assets",
     "storage",
+    "tokens",
     "options",
     "record",
     "fileformat",

@@ -22,7 +22,7 @@ from hf_affscore.cli.analyze import add_analyze, add_cache, add_demo, add_inspec
 from hf_affscore.cli.compare import add_compare, add_report
 from hf_affscore.cli.publish import add_card, add_push
 from hf_affscore.cli.space import add_space
-from hf_affscore.errors import AffscoreError, AffscoreWarning
+from hf_affscore.errors import AffscoreError, AffscoreWarning, redacted
 from hf_affscore.metrics.command import add_metric
 from hf_affscore.version import __version__
 
@@ -54,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
         if isinstance(error, BrokenPipeError):
             sys.exit(141)
         what = "the output could not be written" if error.filename is None else "a file could not be used"
-        sys.exit(f"hf-affscore: error: {what}: {error}")
+        sys.exit(f"hf-affscore: error: {what}: {redacted(str(error))}")
     except (KeyboardInterrupt, _Terminated) as stop:
         resume = getattr(arguments, "cache", False)
         hint = "; the same command again goes on where it stopped" if resume else ""

@@ -7,9 +7,12 @@ a dash.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, Final
 
 import pandas as pd
+
+from hf_affscore.publish.markdown import unlinked
 
 #: One pass over the text, so that what an escape puts in is not escaped again.
 _MARKDOWN: Final = str.maketrans(
@@ -32,7 +35,7 @@ def markdown(frame: pd.DataFrame) -> str:
         | a\_b\|c | 0.500 |
         <BLANKLINE>
     """
-    header, lines = _cells(frame, _MARKDOWN)
+    header, lines = _cells(frame, lambda text: unlinked(text.translate(_MARKDOWN)))
     rule = [":--", *["--:"] * (len(header) - 1)]
     return "".join(f"| {' | '.join(line)} |\n" for line in [header, rule, *lines])
 
@@ -51,7 +54,7 @@ def latex(frame: pd.DataFrame) -> str:
         \end{tabular}
         <BLANKLINE>
     """
-    header, lines = _cells(frame, _LATEX)
+    header, lines = _cells(frame, lambda text: text.translate(_LATEX))
     top, *body = [f"{' & '.join(line)} \\\\\n" for line in [header, *lines]]
     columns = f"l{'r' * (len(header) - 1)}"
     return (
@@ -76,9 +79,9 @@ def shown(value: Any) -> str:
     return f"{value:.3f}" if isinstance(value, float) else str(value)
 
 
-def _cells(frame: pd.DataFrame, escapes: dict[int, str]) -> tuple[list[str], list[list[str]]]:
+def _cells(frame: pd.DataFrame, escaped: Callable[[str], str]) -> tuple[list[str], list[list[str]]]:
     def cell(value: Any) -> str:
-        return " ".join(shown(value).split()).translate(escapes)
+        return escaped(" ".join(shown(value).split()))
 
     header = [cell(str(name).replace("_", " ")) for name in [frame.index.name, *frame.columns]]
     return header, [[cell(value) for value in line] for line in frame.itertuples(name=None)]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from hf_affscore.compat import client_error
-from hf_affscore.errors import DatasetError, InputError
+from hf_affscore.errors import DatasetError, InputError, shown_cause
 
 if TYPE_CHECKING:
     import torch
@@ -68,7 +68,7 @@ def fetch(item: dict[str, Any], token: str | bool | None) -> dict[str, Any] | Un
         raise DatasetError(
             f"Reading {name} of the data set failed: {said}. Check the network and the token, then start again: "
             "what an analysis has in the cache is not done twice."
-        ) from error
+        ) from shown_cause(error)
     except Exception as error:  # a broken archive, an address that is none
         return Undecodable(_reason(error, item["path"]))
 

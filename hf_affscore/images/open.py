@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hf_affscore.errors import AffscoreError, DatasetError, InputError
+from hf_affscore.errors import AffscoreError, DatasetError, InputError, shown_cause
 from hf_affscore.hub import failures_named
 from hf_affscore.images.columns import encoded, image_column
 from hf_affscore.images.decoding import as_image, decode, fetch, is_remote
@@ -164,7 +164,7 @@ def _explained(failure: str, advice: str = "") -> Iterator[None]:
     except AffscoreError:
         raise
     except Exception as error:  # files may hold anything
-        raise DatasetError(f"{failure}: {said(error)}{advice}") from error
+        raise DatasetError(f"{failure}: {said(error)}{advice}") from shown_cause(error)
 
 
 def _pattern_hint(folder: Path) -> str:

@@ -22,7 +22,7 @@ import pyarrow
 from PIL import UnidentifiedImageError
 
 from hf_affscore.compat import client_error
-from hf_affscore.errors import AffscoreError, DatasetError
+from hf_affscore.errors import AffscoreError, DatasetError, shown_cause
 
 if TYPE_CHECKING:
     from hf_affscore.images.decoding import Decoded
@@ -89,24 +89,24 @@ class ImageStream:
             except UnidentifiedImageError as error:
                 raise DatasetError(
                     f"Reading the data set failed after {given} images: {said(error)}"
-                ) from error
+                ) from shown_cause(error)
             except (OSError, client_error()) as error:
                 failures += 1 if self._streams else RETRIES + 1  # what is no stream cannot be opened again
                 if failures > RETRIES:
                     raise DatasetError(
                         f"Reading the data set failed {failures} times in a row after {given} images: {error}. "
                         "Start the same analysis again: what it has in the cache is not done twice."
-                    ) from error
+                    ) from shown_cause(error)
                 time.sleep(PAUSE * 2**failures)
             except pyarrow.ArrowException as error:
                 raise DatasetError(
                     f"The data set holds a damaged file, after {given} images: {error}. Repair or remove it."
-                ) from error
+                ) from shown_cause(error)
             except Exception as error:  # an iterable may be anybody's code
                 raise DatasetError(
                     f"The data set failed after {given} images: {type(error).__name__}: {error}. "
                     "Expected one that can be iterated over; repair it, or take fewer images."
-                ) from error
+                ) from shown_cause(error)
 
     def fetched(self, batches: Iterable[tuple[T, list[Any]]]) -> Generator[tuple[T, list[Any]]]:
         """The same batches of items, each with what it came with; remote files are read, by threads.

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from hf_affscore.capture import CallSite, Capture, Selection, SkippedCall, by_image, looked_for, pool
-from hf_affscore.errors import AffscoreError, InputError, ModelError, NoActivationError
+from hf_affscore.errors import AffscoreError, InputError, ModelError, NoActivationError, shown_cause
 from hf_affscore.hub import failures_named
 from hf_affscore.inspection.cost import Cost, estimate
 from hf_affscore.models.evaluation import evaluating
@@ -167,7 +167,9 @@ def _configuration(model: Any, options: Options) -> tuple[Any, str]:
     except AffscoreError:
         raise
     except Exception as error:  # a configuration may hold anything
-        raise ModelError(f"The configuration of {str(model)!r} could not be read: {error}") from error
+        raise ModelError(f"The configuration of {str(model)!r} could not be read: {error}") from shown_cause(
+            error
+        )
     return config, str(model)
 
 

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hf_affscore.errors import AffscoreError, AffscoreWarning, InputError, ModelError
+from hf_affscore.errors import AffscoreError, AffscoreWarning, InputError, ModelError, shown_cause
 from hf_affscore.hub import failures_named
 from hf_affscore.models.preprocessing import default_processor, preprocessing_of, stack
 from hf_affscore.models.vision_forward import VisionForward, vision_forward
@@ -166,7 +166,7 @@ def _from_source(source: Source, processor: Any, options: Options) -> Checkpoint
             f"Model {source.location!r} could not be loaded: {str(error).rstrip('. ')}. "
             "Expected an image model of transformers or timm with its image processor; "
             "pass processor= if the checkpoint has none."
-        ) from error
+        ) from shown_cause(error)
     preprocess, preprocessing = preprocessing_of(processor)
     metadata = {
         "id": source.name,

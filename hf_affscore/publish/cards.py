@@ -10,6 +10,7 @@ from hf_affscore.fileformat import TABLE_FILE
 from hf_affscore.publish.index import FOLDER, INDEX_FILE, PICTURE_FILE, Entry
 from hf_affscore.publish.markdown import (
     bars,
+    commit_name,
     escape,
     is_repo_id,
     merge_section,
@@ -145,8 +146,8 @@ def _made_row(entry: Entry) -> list[str]:
     versions = json.loads(entry.versions)
     return [
         escape(", ".join(filter(None, [entry.model or "unnamed", entry.weights]))),
-        escape(entry.model_revision or "-"),
-        escape(entry.dataset_revision or "-"),
+        commit_name(entry.model_revision),
+        commit_name(entry.dataset_revision),
         _count(entry.num_samples),
         "; ".join(f"{escape(name)} {escape(_word(value))}" for name, value in sorted(options.items())),
         ", ".join(f"{escape(name)} {escape(value)}" for name, value in sorted(versions.items())),
@@ -198,8 +199,8 @@ def _model_section(signature: Signature) -> str:
         f"{escape(name)} {escape(_word(value))}" for name, value in sorted(json.loads(entry.options).items())
     )
     versions = json.loads(entry.versions)
-    version, commit = versions.get("hf_affscore", "-"), entry.model_revision or "-"
-    made = f"Made with hf-affscore {escape(version)} from commit {escape(commit)}"
+    version = escape(versions.get("hf_affscore", "-"))
+    made = f"Made with hf-affscore {version} from commit {commit_name(entry.model_revision)}"
     return "\n\n".join(
         [
             "## Non-linearity signature",

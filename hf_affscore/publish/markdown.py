@@ -23,25 +23,43 @@ _HARMLESS = " ./-,…"
 _REPO_ID = re.compile(r"[A-Za-z0-9](?:[\w.-]*[A-Za-z0-9])?/[A-Za-z0-9](?:[\w.-]*[A-Za-z0-9])?", re.ASCII)
 _BARS = "▁▂▃▄▅▆▇█"
 
+#: What GitHub or the Hub makes a link of although it has no Markdown in it is cut after these matches: www. at the
+#: beginning of an address, an issue (GH-1), and the signs of https://, users, e-mail addresses, issues (#1), emoji
+#: and formulas.
+_LINKING = re.compile(r"www(?=\.)|\bgh-(?=\d)|[:@#$](?=\S)|/(?=/)", re.IGNORECASE)
+_HASH = re.compile(r"\b[0-9a-f]{7,}\b", re.IGNORECASE)  # at least seven digits are a link to a commit
+_CUT = "&#8203;"  # a space of no width
+
 
 def escape(text: object, limit: int = 120) -> str:
     """Text from outside as it reads, on one line: no Markdown, HTML, link or control character survives.
 
-    Everything but letters, digits and a few signs becomes a character reference, which Markdown shows and
-    never interprets.
+    Everything but letters, digits and a few signs becomes a character reference, which Markdown shows and never
+    interprets. What would become a link all the same is cut by a space of no width.
 
     Example:
         >>> escape("a|b <script>")
         'a&#124;b &#60;script&#62;'
         >>> escape("user/my_net-50, v1.5")
         'user/my_net-50, v1.5'
+        >>> escape("www.example.org")
+        'www&#8203;.example.org'
     """
-    line = " ".join(str(text).split())
+    line = " ".join(re.sub("[\0\1]", "\N{REPLACEMENT CHARACTER}", str(text)).split())
     line = line if len(line) <= limit else line[: limit - 1] + "…"
-    line = re.sub(
-        r"(?<=[^\W_])_(?=[^\W_])", "\0", line.replace("\0", " ")
-    )  # between letters it means nothing
-    return "".join("_" if character == "\0" else _harmless(character) for character in line)
+    line = re.sub(r"(?<=[^\W_])_(?=[^\W_])", "\0", line)  # between letters it means nothing
+    kept = {"\0": "_", "\1": _CUT}
+    return "".join(kept.get(character) or _harmless(character) for character in _cut(line, "\1"))
+
+
+def unlinked(text: str) -> str:
+    """Text in which nothing becomes a link by itself; its Markdown and HTML are as they were."""
+    return _cut(text, _CUT)
+
+
+def _cut(text: str, sign: str) -> str:
+    text = _LINKING.sub(rf"\g<0>{sign}", text)
+    return _HASH.sub(lambda found: re.sub(".{6}(?=.)", rf"\g<0>{sign}", found[0]), text)
 
 
 def _harmless(character: str) -> str:
@@ -74,6 +92,18 @@ def repository_link(name: str | None, revision: str | None, prefix: str = "") ->
     if is_repo_id(name) and re.fullmatch("[0-9a-f]{40}", revision or ""):
         return f"[{escape(name)}](https://huggingface.co/{prefix}{name})"
     return escape(name or "unnamed")
+
+
+def commit_name(revision: str | None) -> str:
+    """A commit or a checksum as it can be copied; in code it is no link.
+
+    Example:
+        >>> commit_name("sha256:0123abcd"), commit_name(None)
+        ('`sha256:0123abcd`', '-')
+    """
+    if revision is None:
+        return "-"
+    return f"`{revision}`" if re.fullmatch(r"[\w:.-]{1,80}", revision, re.ASCII) else escape(revision)
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> str:

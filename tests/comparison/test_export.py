@@ -1,3 +1,6 @@
+import re
+from html import unescape
+
 import pandas as pd
 
 from hf_affscore.comparison.export import latex, markdown
@@ -24,6 +27,13 @@ def test_no_name_breaks_out_of_a_markdown_cell():
     assert "<script>" not in line
     assert line.replace("\\|", "").count("|") == 5
     assert "\\[x\\](y)" in line
+
+
+def test_no_name_becomes_a_link():
+    line = markdown(
+        pd.DataFrame({"m": [1.0]}, index=["www.evil.example me@evil.example ada/net#1"])
+    ).splitlines()[2]
+    assert not re.search(r"www\.|@e|#1", unescape(line))
 
 
 def test_no_name_breaks_out_of_a_latex_cell():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from html import unescape
 
 import pytest
 import yaml
@@ -44,6 +45,40 @@ NASTY = [
 ]
 
 
+LINKING = [
+    "www.evil.example",
+    "x (WWW.Evil.example/?q=1)",
+    "https://evil.example",
+    "ftp://evil.example",
+    "//evil.example",
+    "mailto:me@evil.example",
+    "a.b+c@d-e.example.org",
+    "@user and ada/@user",
+    "#123 and ada/net#123",
+    "GH-123",
+    "ada/net@0123456789abcdef0123456789abcdef01234567",
+    "0123456789abcdef0123456789abcdef01234567",
+    "deadbeef",
+    "<https://evil.example>",
+    "<me@evil.example>",
+    "[^1] and [^1]: note",
+    "[net]: https://evil.example",
+    ":smile: $x$",
+]
+#: What GitHub and the Hub look for in each piece of text of the page that Markdown has become.
+AUTOLINK = re.compile(r"www\.\w|\w:/|//\w|\w@\w|@\w|#\d|\bgh-\d|\b[0-9a-f]{7,}\b|:\w+:|\$\w", re.IGNORECASE)
+
+
+@pytest.mark.parametrize("text", LINKING)
+def test_a_name_does_not_become_a_link_or_a_mention(text: str) -> None:
+    """After the rendering too, when references are characters again: GitHub makes its links there."""
+    assert AUTOLINK.search(text) or "[" in text
+    page = rendered(table(["name"], [[escape(text)]]) + f"\n\nBy {escape(text)} and\n\n{escape(text)}")
+    assert "<a" not in page
+    assert not AUTOLINK.search(unescape(re.sub("<[^>]*>", "", page)))
+    assert unescape(page).replace("\u200b", "").count(text) == 3
+
+
 def rendered(markdown: str) -> str:
     return MarkdownIt("commonmark", {"html": True}).enable("table").enable("strikethrough").render(markdown)
 
@@ -60,10 +95,8 @@ def test_escaped_text_is_one_cell_of_plain_text(prefix: str, text: str) -> None:
 
 
 def test_escaped_text_still_reads_as_it_was() -> None:
-    from html import unescape
-
-    for text in ("a|b", "<b>", "größe 'x' \"y\"", "a_b*c", "_x_", "a__b_", "日本"):
-        assert unescape(escape(text)) == text
+    for text in ("a|b", "<b>", "größe 'x' \"y\"", "a_b*c", "_x_", "a__b_", "日本", *LINKING):
+        assert unescape(escape(text)).replace("\u200b", "") == text
     assert "\u202e" not in escape("\u202ex")
     assert len(escape("x" * 500)) == 120
 
