@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import numbers
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from types import NoneType, UnionType
 from typing import Any, Literal, TypedDict, Union, get_args, get_origin, get_type_hints
@@ -81,6 +81,11 @@ class Options:
     attn_implementation: str | None = _option(None, "attention of transformers: eager, sdpa", metavar="NAME")
     revision: str | None = _option(None, "branch, tag or commit of the model")
     dataset_revision: str | None = _option(None, "branch, tag or commit of the data set", metavar="REVISION")
+    loader: str | Callable[..., Any] | None = _option(
+        None,
+        "library that loads the checkpoint, or package.module:attribute; default: the one that wrote it",
+        metavar="NAME",
+    )
     trust_remote_code: bool = _option(False, "run code that comes with the checkpoint")
     token: str | bool | None = _option(
         None, "access token for the Hub; default: the one you logged in with", recorded=False
@@ -138,9 +143,9 @@ class Options:
                 raise InputError(f"{name} is {value!r}, which cannot apply: {why}. Leave it out.")
 
     def recorded(self) -> dict[str, Any]:
-        """The options that can change a number, by name, in types that JSON has."""
+        """The options that can change a number, by name, in types that JSON has; of a function, its name."""
         return {
-            option.name: list(value) if isinstance(value, tuple) else value
+            option.name: _in_json(value)
             for option in dataclasses.fields(self)
             if option.metadata["recorded"]
             for value in [getattr(self, option.name)]
@@ -154,6 +159,8 @@ def _is_of(value: Any, kind: Any) -> bool:
         return any(_is_of(value, each) for each in get_args(kind))
     if origin is Literal:
         return isinstance(value, str) and value in get_args(kind)
+    if origin is Callable:
+        return callable(value)
     if origin is not None:  # the one container among the options: Sequence[str]
         return (
             isinstance(value, Sequence)
@@ -174,7 +181,7 @@ def _described(kind: Any) -> str:
         choices = get_args(kind)
         return repr(choices[0]) if len(choices) == 1 else f"one of {', '.join(choices)}"
     if origin is not None:
-        return "a list of patterns"
+        return "a function" if origin is Callable else "a list of patterns"
     names: dict[Any, str] = {NoneType: "None", float: "float or int"}
     return names.get(kind) or str(kind.__name__)
 
@@ -203,6 +210,7 @@ class AnalysisOptions(TypedDict, total=False):
     device: str | None
     device_map: str | None
     attn_implementation: str | None
+    loader: str | Callable[..., Any] | None
     revision: str | None
     dataset_revision: str | None
     trust_remote_code: bool
@@ -210,3 +218,9 @@ class AnalysisOptions(TypedDict, total=False):
     memory_limit: float
     cache: bool
     progress: bool
+
+
+def _in_json(value: Any) -> Any:
+    if callable(value):
+        return f"{getattr(value, '__module__', '?')}:{getattr(value, '__qualname__', type(value).__name__)}"
+    return list(value) if isinstance(value, tuple) else value

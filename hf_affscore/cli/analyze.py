@@ -23,7 +23,7 @@ DEMO_FOLDER = "affscore-demo"
 #: The options of ``inspect``: those that change which activations are listed, or their cost.
 INSPECT_OPTIONS = (
     *("num_samples", "pooling", "include", "exclude"),
-    *("revision", "trust_remote_code", "token"),
+    *("loader", "revision", "trust_remote_code", "token"),
 )
 
 

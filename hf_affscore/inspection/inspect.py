@@ -8,17 +8,16 @@ proposals) cannot run there; it is built on the CPU with random weights instead.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from hf_affscore.capture import CallSite, Capture, Selection, SkippedCall, by_image, looked_for, pool
 from hf_affscore.errors import AffscoreError, InputError, ModelError, NoActivationError, shown_cause
-from hf_affscore.hub import failures_named
 from hf_affscore.inspection.cost import Cost, estimate
+from hf_affscore.inspection.plan import BATCH_SIZE, Plan, plan_of
 from hf_affscore.models.evaluation import evaluating
-from hf_affscore.models.loading import locate_model, model_class
 from hf_affscore.models.vision_forward import PIXELS, image_shape, vision_forward
 from hf_affscore.options import Options, Pooling
 from hf_affscore.signature import Record
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
     from torch import nn
 
 DEFAULT = Options()
-BATCH_SIZE = 2  # two images tell the axis of the batch from one of length 1
 
 
 @dataclass(frozen=True)
@@ -82,6 +80,7 @@ def inspect(
     include: Sequence[str] = DEFAULT.include,
     exclude: Sequence[str] = DEFAULT.exclude,
     num_samples: int | Literal["all"] = DEFAULT.num_samples,
+    loader: str | Callable[..., Any] | None = DEFAULT.loader,
     revision: str | None = DEFAULT.revision,
     trust_remote_code: bool = DEFAULT.trust_remote_code,
     token: str | bool | None = DEFAULT.token,
@@ -97,6 +96,7 @@ def inspect(
         include: Score these too, as in :func:`hf_affscore.analyze`.
         exclude: Leave these out.
         num_samples: Images to state the cost for; of ``"all"``, one group.
+        loader: What loads the checkpoint, as in :func:`hf_affscore.analyze`.
         revision: Branch, tag or commit of the model.
         trust_remote_code: Run code that comes with the checkpoint.
         token: Access token for the Hub.
@@ -115,7 +115,6 @@ def inspect(
     """
     import torch
     from torch import nn
-    from transformers import PretrainedConfig
 
     options = Options(
         pooling=pooling,
@@ -123,88 +122,38 @@ def inspect(
         exclude=exclude,
         num_samples=num_samples,
         revision=revision,
+        loader=loader,
         trust_remote_code=trust_remote_code,
         token=token,
     )
     if isinstance(model, nn.Module):
         parameter = next(model.parameters(), torch.empty(0))
         return _run(model, type(model).__name__, _batch(model, inputs, parameter), options)
-    config, name = _configuration(model, options)
-    if inputs is None and not isinstance(model, PretrainedConfig):
-        inputs = _from_processor(name, options)
+    plan = plan_of(model, options)
     try:
-        built = _build(config, "meta", options)
-        return _run(built, name, _batch(built, inputs, torch.empty(0, device="meta")), options)
+        return _dry_run(plan, "meta", inputs, options)
     except _NeedsValues:
-        built = _build(config, "cpu", options)
-        return _run(built, name, _batch(built, inputs, torch.empty(0)), options)
+        return _dry_run(plan, "cpu", inputs, options)
 
 
 class _NeedsValues(ModelError):
     """A model failed on the meta device."""
 
 
-def _configuration(model: Any, options: Options) -> tuple[Any, str]:
-    """The configuration of a checkpoint, and its name."""
-    from transformers import AutoConfig, PretrainedConfig
+def _dry_run(plan: Plan, device: str, inputs: Any, options: Options) -> Inspection:
+    """Build on a device, and run there."""
+    import torch
 
-    if isinstance(model, PretrainedConfig):
-        return model, type(model).__name__.removesuffix("Config")
-    if not isinstance(model, str | Path):
-        raise InputError(
-            f"model is a {type(model).__name__}; expected a Hub id, a local folder, a configuration of "
-            "transformers or a torch.nn.Module."
-        )
-    source = locate_model(model, options)
     try:
-        with failures_named("model", source.name, options.revision):
-            config = AutoConfig.from_pretrained(
-                source.location,
-                revision=source.commit,
-                token=options.token,
-                trust_remote_code=options.trust_remote_code,
-            )
+        with torch.device(device), torch.random.fork_rng(devices=[]):
+            model = plan.build().eval()
     except AffscoreError:
         raise
     except Exception as error:  # a configuration may hold anything
-        raise ModelError(f"The configuration of {str(model)!r} could not be read: {error}") from shown_cause(
-            error
-        )
-    return config, str(model)
-
-
-def _from_processor(name: str, options: Options) -> dict[str, torch.Tensor] | None:
-    """What the checkpoint's own image processor makes of blank images, if it has one."""
-    from PIL import Image
-    from transformers import AutoImageProcessor
-
-    try:
-        processor = AutoImageProcessor.from_pretrained(
-            name,
-            revision=options.revision,
-            token=options.token,
-            trust_remote_code=options.trust_remote_code,
-        )
-    except (OSError, ValueError, KeyError, ImportError):  # then the configuration has to say the size
-        return None
-    blank = [Image.new("RGB", (256, 256))] * BATCH_SIZE
-    return dict(processor(images=blank, return_tensors="pt"))
-
-
-def _build(config: Any, device: str, options: Options) -> nn.Module:
-    """The network of a configuration with random weights, or on the meta device with none."""
-    import torch
-
-    loader = model_class(config)
-    try:
-        with torch.device(device), torch.random.fork_rng(devices=[]):
-            if hasattr(loader, "from_config"):
-                model = loader.from_config(config, trust_remote_code=options.trust_remote_code)
-            else:
-                model = loader(config)
-    except Exception as error:  # a configuration may hold anything
-        raise ModelError(f"{type(config).__name__} does not build a model: {_said(error)}") from error
-    return model.eval()  # type: ignore[no-any-return]
+        raise ModelError(f"{plan.name} does not build a model: {_said(error)}") from shown_cause(error)
+    if inputs is None:
+        inputs = plan.blank(model)
+    return _run(model, plan.name, _batch(model, inputs, torch.empty(0, device=device)), options)
 
 
 def _batch(model: nn.Module, inputs: Any, like: torch.Tensor) -> dict[str, torch.Tensor]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,7 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from hf_affscore.errors import AffscoreError, AffscoreWarning, InputError, ModelError, shown_cause
 from hf_affscore.hub import failures_named
+from hf_affscore.models.libraries.library import Library, Loaded
+from hf_affscore.models.libraries.registry import library_of
 from hf_affscore.models.preprocessing import default_processor, preprocessing_of, stack
+from hf_affscore.models.repository import Repository
 from hf_affscore.models.vision_forward import VisionForward, vision_forward
 from hf_affscore.options import Options
 from hf_affscore.sources import Source, locate
@@ -22,22 +26,10 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-#: Where to look for the class of a configuration that does not name one.
-AUTO_CLASSES = (
-    "AutoModelForImageClassification",
-    "AutoModel",
-    *("AutoModelForObjectDetection", "AutoModelForSemanticSegmentation", "AutoModelForDepthEstimation"),
-    *("AutoModelForUniversalSegmentation", "AutoModelForInstanceSegmentation", "AutoModelForPoseEstimation"),
-    *("AutoModelForMaskedImageModeling", "AutoModelForKeypointDetection", "AutoModelForImageMatting"),
-    *("AutoModelForZeroShotImageClassification", "AutoModelForZeroShotObjectDetection"),
-    "AutoBackbone",
-)
-
-
 #: Options that say how a checkpoint is loaded, and mean nothing to a module.
 _OF_CHECKPOINTS = (
     *("dtype", "random_weights", "device", "device_map"),
-    *("attn_implementation", "revision", "trust_remote_code"),
+    *("attn_implementation", "revision", "trust_remote_code", "loader"),
 )
 
 
@@ -145,63 +137,58 @@ def load_checkpoint(model: Source | nn.Module, processor: Any, options: Options)
 
 
 def _from_source(source: Source, processor: Any, options: Options) -> Checkpoint:
-    from transformers import AutoImageProcessor
-
-    at: dict[str, Any] = {
-        "revision": source.commit,
-        "token": options.token,
-        "trust_remote_code": options.trust_remote_code,
-    }
-    try:
-        with failures_named("model", source.name, options.revision):
-            module, missing = _load_module(source, at, options)
-            if processor is None:
-                processor = AutoImageProcessor.from_pretrained(source.location, **at)
+    repository = Repository(source, options.token)
+    with explained(source, options):
+        found = library_of(repository, options)
+        if options.random_weights:
+            loaded = Loaded(_drawn(found.library, repository, options))
+        else:
+            loaded = found.library.load(repository, options)
+        module = loaded.module
+        if processor is None:
+            processor = loaded.processor or found.library.processor(repository, module, options)
         if options.device_map is None:
             module = module.to(device_of(options))
-    except AffscoreError:
-        raise
-    except Exception as error:  # damaged files raise anything, SafetensorError for one
-        raise ModelError(
-            f"Model {source.location!r} could not be loaded: {str(error).rstrip('. ')}. "
-            "Expected an image model of transformers or timm with its image processor; "
-            "pass processor= if the checkpoint has none."
-        ) from shown_cause(error)
-    preprocess, preprocessing = preprocessing_of(processor)
+    preprocess, preprocessing = preprocessing_of(processor or default_processor(module))
     metadata = {
         "id": source.name,
         "revision": source.state,
         **describe(module),
-        "accuracy": None if options.random_weights else _accuracy(source, options),
+        "library": found.name,
+        "library_version": found.version,
+        "accuracy": None if options.random_weights else repository.accuracy(),
+        **loaded.notes,
     }
-    if missing:
-        metadata["missing_weights"] = {"number": len(missing), "first": missing[:20]}
+    if options.random_weights:
+        metadata["initialised_by"] = found.initialisation(module)
+    if loaded.missing:
+        metadata["missing_weights"] = {"number": len(loaded.missing), "first": list(loaded.missing[:20])}
         warn_of_missing_weights(metadata)
     return Checkpoint(module.eval(), preprocess, metadata, preprocessing)
 
 
-def _load_module(source: Source, at: dict[str, Any], options: Options) -> tuple[nn.Module, list[str]]:
-    """The network with its weights, or with weights drawn by the seed; and the names of those it lacks."""
+def _drawn(library: Library, repository: Repository, options: Options) -> nn.Module:
+    """A network untrained, its weights drawn by the seed; the random numbers of others are left as they were."""
     import torch
-    from transformers import AutoConfig
 
-    attention = {"attn_implementation": options.attn_implementation} if options.attn_implementation else {}
-    config = AutoConfig.from_pretrained(source.location, **at, **attention)
-    loader = model_class(config)
-    dtype = options.dtype if options.dtype == "auto" else getattr(torch, options.dtype)
-    if options.random_weights:
-        options.refuse(("device_map",), "random weights are drawn on one device")
-        with torch.random.fork_rng():
-            torch.manual_seed(options.seed)
-            construct = getattr(loader, "from_config", None) or loader._from_config
-            drawn: nn.Module = construct(config, **({} if dtype == "auto" else {"dtype": dtype}))
-            return drawn, []
-    place = {"device_map": options.device_map} if options.device_map else {}
-    module: nn.Module
-    module, report = loader.from_pretrained(
-        source.location, config=config, dtype=dtype, output_loading_info=True, **at, **attention, **place
-    )
-    return module, sorted(report["missing_keys"])
+    with torch.random.fork_rng():
+        torch.manual_seed(options.seed)
+        return library.build(repository, options)
+
+
+@contextmanager
+def explained(source: Source, options: Options) -> Iterator[None]:
+    """Turn whatever a library raises about a checkpoint into one sentence with a next step."""
+    try:
+        with failures_named("model", source.name, options.revision):
+            yield
+    except AffscoreError:
+        raise
+    except Exception as error:  # damaged files raise anything, SafetensorError for one
+        raise ModelError(
+            f"Model {source.location!r} could not be loaded: {_reason(error)}. "
+            "Check its files; or name what loads it, loader= (--loader), or load it and pass the torch.nn.Module."
+        ) from shown_cause(error)
 
 
 def warn_of_missing_weights(metadata: dict[str, Any]) -> None:
@@ -216,31 +203,6 @@ def warn_of_missing_weights(metadata: dict[str, Any]) -> None:
         )
 
 
-def model_class(config: Any) -> Any:
-    """The class to load a configuration with: the one the checkpoint was saved from, else an Auto class.
-
-    A checkpoint that declares a bare backbone is loaded as one, without a random classification head.
-    """
-    import transformers
-    from transformers import AutoModel, AutoModelForImageClassification, PreTrainedModel
-
-    for name in getattr(config, "architectures", None) or []:
-        declared = getattr(transformers, name, None)
-        if isinstance(declared, type) and issubclass(declared, PreTrainedModel):
-            return declared
-    remote = getattr(config, "auto_map", None) or {}
-    if "AutoModelForImageClassification" in remote:
-        return AutoModelForImageClassification
-    if "AutoModel" in remote:
-        return AutoModel
-    for name in AUTO_CLASSES:
-        mapping = getattr(transformers, name)._model_mapping
-        if type(config) in mapping:
-            found = mapping[type(config)]
-            return found[0] if isinstance(found, tuple) else found
-    return AutoModel  # whose error message lists what there is
-
-
 def _from_module(module: nn.Module, processor: Any, options: Options) -> Checkpoint:
     options.refuse(_OF_CHECKPOINTS, "the model is passed as a module, which is analysed as it is")
     if any(parameter.is_meta for parameter in module.parameters()) and not hasattr(module, "_hf_hook"):
@@ -251,7 +213,13 @@ def _from_module(module: nn.Module, processor: Any, options: Options) -> Checkpo
     if processor is None:
         processor = default_processor(module)
     preprocess, preprocessing = preprocessing_of(processor)
-    metadata = {"id": type(module).__name__, "revision": None, **describe(module), "accuracy": None}
+    metadata = {
+        "id": type(module).__name__,
+        "revision": None,
+        **describe(module),
+        "library": None,
+        "accuracy": None,
+    }
     return Checkpoint(module, preprocess, metadata, preprocessing)
 
 
@@ -293,21 +261,7 @@ def describe(module: nn.Module) -> dict[str, Any]:
     }
 
 
-def _accuracy(source: Source, options: Options) -> float | None:
-    """Top-1 accuracy that the checkpoint's card publishes in its ``model-index``, if any."""
-    from huggingface_hub import ModelCard, hf_hub_download
-    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError
-
-    try:
-        if source.commit is None:
-            readme = Path(source.location) / "README.md"
-        else:
-            readme = Path(
-                hf_hub_download(source.location, "README.md", revision=source.commit, token=options.token)
-            )
-        card: Any = ModelCard(readme.read_text(encoding="utf-8"), ignore_metadata_errors=True)
-    except (OSError, ValueError, EntryNotFoundError, HfHubHTTPError):  # a card is welcome, not needed
-        return None
-    published = (result for result in card.data.eval_results or [] if result.metric_type == "accuracy")
-    value = next((result.metric_value for result in published), None)
-    return float(value) if isinstance(value, int | float) else None
+def _reason(error: Exception) -> str:
+    """What an error says, in one line; a bare key says that it is one that nobody knows."""
+    said = " ".join(str(error).split()).rstrip(". ")
+    return f"{said} is not known to it ({type(error).__name__})" if isinstance(error, KeyError) else said

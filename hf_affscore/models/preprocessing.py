@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from torch import nn
 
 
+#: What Pillow calls images with so many channels; a fourth one of a photograph is opaque everywhere.
+MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+
 #: How many times longer than wide an image may be before only its middle is resized; the crop keeps less of it.
 EXTREME = 16
 
@@ -23,11 +26,32 @@ EXTREME = 16
 def default_processor(module: nn.Module) -> Callable[[Image], torch.Tensor]:
     """timm's own transform where the module carries its settings, else the usual ImageNet evaluation one."""
     if hasattr(module, "pretrained_cfg"):
-        from timm.data import create_transform, resolve_model_data_config
-
-        transform: Callable[[Image], torch.Tensor] = create_transform(**resolve_model_data_config(module))
-        return transform
+        return timm_transform(module)
     return ImageNetTransform(max(image_shape(module)[1:]))
+
+
+def timm_transform(module: nn.Module) -> Callable[[Image], torch.Tensor]:
+    """The transform that timm evaluates a network with; images are made grey where it takes one channel."""
+    from timm.data import create_transform, resolve_model_data_config
+
+    settings = resolve_model_data_config(module)
+    transform: Callable[[Image], torch.Tensor] = create_transform(**settings)
+    mode = MODES.get(settings["input_size"][0], "RGB")
+    return transform if mode == "RGB" else Converted(mode, transform)
+
+
+class Converted:
+    """A transform of images in another mode than RGB."""
+
+    def __init__(self, mode: str, transform: Callable[[Image], torch.Tensor]) -> None:
+        self.mode, self.transform = mode, transform
+
+    def __call__(self, image: Image) -> torch.Tensor:
+        """One RGB image as a tensor with as many channels as the mode has."""
+        return self.transform(image.convert(self.mode))
+
+    def __repr__(self) -> str:
+        return f"convert({self.mode!r}), {self.transform!r}"
 
 
 class ImageNetTransform:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -42,6 +42,7 @@ def analyze(
     device: str | None = DEFAULT.device,
     device_map: str | None = DEFAULT.device_map,
     attn_implementation: str | None = DEFAULT.attn_implementation,
+    loader: str | Callable[..., Any] | None = DEFAULT.loader,
     revision: str | None = DEFAULT.revision,
     dataset_revision: str | None = DEFAULT.dataset_revision,
     trust_remote_code: bool = DEFAULT.trust_remote_code,
@@ -86,6 +87,10 @@ def analyze(
         device: Device of a loaded checkpoint; default: a GPU if there is one.
         device_map: Spread a large checkpoint over the devices, as in transformers: ``"auto"``.
         attn_implementation: Attention of a loaded checkpoint, as in transformers: ``"eager"``, ``"sdpa"``.
+        loader: What loads the checkpoint; default: the library that wrote it, recognised by its files. A name
+            (``"timm"``) insists on that library. ``"package.module:attribute"``, or a function, is called with the
+            id or folder, and the commit of a Hub id as ``revision``; it returns a module, or a module and its
+            processor. Of a class, ``from_pretrained`` is called.
         revision: Branch, tag or commit of the model.
         dataset_revision: Branch, tag or commit of the data set.
         trust_remote_code: Run code that comes with the checkpoint.
@@ -131,6 +136,7 @@ def analyze(
         device=device,
         device_map=device_map,
         attn_implementation=attn_implementation,
+        loader=loader,
         revision=revision,
         dataset_revision=dataset_revision,
         trust_remote_code=trust_remote_code,

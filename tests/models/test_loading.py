@@ -1,6 +1,5 @@
 """Checkpoints of every kind become a module and its preprocessing."""
 
-import json
 from pathlib import Path
 
 import pytest
@@ -19,8 +18,9 @@ from transformers import (
     ViTModel,
 )
 
-from hf_affscore.errors import InputError, ModelError
-from hf_affscore.models.loading import load_checkpoint, locate_model, model_class
+from hf_affscore.errors import AffscoreWarning, InputError
+from hf_affscore.models.libraries.transformers_classes import class_of
+from hf_affscore.models.loading import load_checkpoint, locate_model
 from hf_affscore.options import Options
 from hf_affscore.sources import model_checksum
 
@@ -50,22 +50,17 @@ def test_a_checkpoint_with_weights_of_five_axes_is_loaded(tmp_path):
 
 
 def test_the_class_comes_from_the_checkpoint_else_from_the_auto_classes():
-    assert model_class(ViTConfig(architectures=["ViTModel"])) is ViTModel
+    assert class_of(ViTConfig(architectures=["ViTModel"])) is ViTModel
     assert (
-        model_class(ResNetConfig(architectures=["ResNetForImageClassification"]))
-        is ResNetForImageClassification
+        class_of(ResNetConfig(architectures=["ResNetForImageClassification"])) is ResNetForImageClassification
     )
-    assert model_class(ResNetConfig()) is ResNetForImageClassification
-    assert model_class(ResNetConfig(architectures=["pipeline"])) is ResNetForImageClassification
+    assert class_of(ResNetConfig()) is ResNetForImageClassification
+    assert class_of(ResNetConfig(architectures=["pipeline"])) is ResNetForImageClassification
 
 
-def test_a_timm_checkpoint_loads_through_transformers(tmp_path):
-    model = timm.create_model("test_resnet", num_classes=3)
-    timm.models.save_for_hf(model, tmp_path, model_args={})
-    config = json.loads((tmp_path / "config.json").read_text())
-    config.get("model_args", {}).pop("num_classes", None)
-    (tmp_path / "config.json").write_text(json.dumps(config))
-    checkpoint = load(tmp_path)
+def test_a_timm_checkpoint_loads_through_transformers_where_that_is_asked_for(tmp_path):
+    timm.models.save_for_hf(timm.create_model("test_resnet", num_classes=3), tmp_path)
+    checkpoint = load(tmp_path, loader="transformers")
     assert type(checkpoint.module).__name__.startswith("TimmWrapper")
     checkpoint.forward(checkpoint.inputs([Image.new("RGB", (200, 300))]))
 
@@ -92,10 +87,10 @@ def test_precision_is_asked_for(tmp_path):
     assert load(tmp_path, dtype="auto").module.dtype == torch.float16
 
 
-def test_no_image_processor_says_what_to_pass(tmp_path):
+def test_no_image_processor_is_made_up_for_by_that_of_the_configuration(tmp_path):
     ViTModel(ViTConfig(**TINY_VIT)).save_pretrained(tmp_path)
-    with pytest.raises(ModelError, match="pass processor="):
-        load(tmp_path)
+    with pytest.warns(AffscoreWarning, match="has no image processor: ViTImageProcessor at 16 x 16"):
+        assert load(tmp_path).input_shape() == (3, 16, 16)
     checkpoint = load(tmp_path, processor=lambda image: torch.zeros(3, 16, 16))
     assert checkpoint.input_shape() == (3, 16, 16)
 
@@ -113,3 +108,19 @@ def test_a_checksum_changes_with_any_file_that_matters(tmp_path):
     assert model_checksum(tmp_path) == first
     (tmp_path / "model.safetensors").write_bytes(b"2")
     assert model_checksum(tmp_path) != first
+
+
+def test_a_card_is_welcome_and_never_needed(tmp_path):
+    ViTModel(ViTConfig(**TINY_VIT)).save_pretrained(tmp_path)
+    ViTImageProcessor(size={"height": 16, "width": 16}).save_pretrained(tmp_path)
+    result = "model-index:\n- name: n\n  results:\n  - task: {type: t}\n    dataset: {name: d, type: d}\n"
+    result += "    metrics:\n    - type: accuracy\n      value: 0.5\n"
+    for text, accuracy in {
+        "---\nlicense: mit\nmodel-index: [a, {b: c\n---\n# A model\n": None,
+        "---\n- a list\n---\n": None,
+        "---\nmodel-index: 3\n---\n": None,
+        "\xff": None,
+        f"---\n{result}---\n": 0.5,
+    }.items():
+        (tmp_path / "README.md").write_text(text, encoding="latin-1")
+        assert load(tmp_path).metadata["accuracy"] == accuracy

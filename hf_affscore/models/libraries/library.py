@@ -1,0 +1,91 @@
+"""What this package asks of a library that writes checkpoints."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from hf_affscore.errors import ModelError
+from hf_affscore.models.repository import Repository
+from hf_affscore.options import Options
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A network with the weights of its checkpoint.
+
+    Attributes:
+        module: The network.
+        missing: Names of the weights that the checkpoint lacks, which were drawn at random.
+        processor: What prepares images, where it came with the network; None: the library is asked.
+        notes: Further facts that belong in the signature, such as how weights are quantised.
+    """
+
+    module: nn.Module
+    missing: Sequence[str] = ()
+    processor: Any = None
+    notes: dict[str, Any] = field(default_factory=dict)
+
+
+class Library(Protocol):
+    """How the checkpoints of one library become networks.
+
+    Example:
+        A library of one's own, named in ``pyproject.toml`` under ``[project.entry-points."hf_affscore.libraries"]``
+        as ``ours = "our_package.affscore:Ours"``::
+
+            class Ours:
+                def recognises(self, repository):
+                    return "ours.json" in repository.files
+
+                def load(self, repository, options):
+                    return Loaded(ours.load(repository.folder(["ours.json", "weights.bin"])))
+
+                def build(self, repository, options):
+                    return ours.Network(**repository.json("ours.json"))
+
+                def processor(self, repository, module, options):
+                    return None
+    """
+
+    def recognises(self, repository: Repository) -> bool:
+        """Whether the library wrote this checkpoint, by its files; without importing the library."""
+        ...
+
+    def load(self, repository: Repository, options: Options) -> Loaded:
+        """The network with its weights, on the CPU, in its own number format or that of ``options.dtype``."""
+        ...
+
+    def build(self, repository: Repository, options: Options) -> nn.Module:
+        """The network without the checkpoint's weights, on torch's current device.
+
+        On a device with values they are drawn as the library itself draws them.
+
+        Raises:
+            NeedsWeights: Structure and weights of this library's checkpoints are one.
+        """
+        ...
+
+    def processor(self, repository: Repository, module: nn.Module, options: Options) -> Any:
+        """What turns its images into inputs; None where the checkpoint does not say."""
+        ...
+
+
+class NeedsWeights(ModelError):
+    """A network cannot be built without the weights of its checkpoint."""
+
+
+def as_asked(module: nn.Module, options: Options) -> nn.Module:
+    """A network in the number format that was asked for, where its library knows of no such option.
+
+    Raises:
+        InputError: An option is given that only transformers knows.
+    """
+    import torch
+
+    options.refuse(("device_map", "attn_implementation"), "only checkpoints of transformers know it")
+    return module if options.dtype == "auto" else module.to(getattr(torch, options.dtype))

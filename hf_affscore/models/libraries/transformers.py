@@ -1,0 +1,145 @@
+"""transformers: its own models, and those whose code comes with the checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from hf_affscore.errors import ModelError
+from hf_affscore.models.libraries.library import Loaded
+from hf_affscore.models.libraries.transformers_classes import (
+    class_in_checkpoint,
+    class_of,
+    needs_code,
+    remote_class,
+)
+from hf_affscore.models.libraries.transformers_processor import own_processor, processor_of
+from hf_affscore.models.repository import Repository
+from hf_affscore.options import Options
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class Transformers:
+    """See :class:`~hf_affscore.models.libraries.library.Library`."""
+
+    def recognises(self, repository: Repository) -> bool:
+        """By what every configuration of transformers says of itself."""
+        return any(key in repository.config for key in ("model_type", "architectures", "auto_map"))
+
+    def load(self, repository: Repository, options: Options) -> Loaded:
+        """By ``from_pretrained`` of the class that the checkpoint was saved from, at the pinned commit."""
+        import torch
+
+        config = configuration(repository, options)
+        network, code = _class(config, repository, options)
+        dtype = options.dtype if options.dtype == "auto" else getattr(torch, options.dtype)
+        place = {"device_map": options.device_map} if options.device_map else {}
+        module, report = network.from_pretrained(
+            repository.source.location,
+            config=config,
+            dtype=dtype,
+            output_loading_info=True,
+            **_at(repository, options),
+            **place,
+        )
+        notes = {"code": code} if code else {}
+        return Loaded(module, sorted(report["missing_keys"]), notes={**notes, **_quantization(config)})
+
+    def build(self, repository: Repository, options: Options) -> nn.Module:
+        """From the configuration alone; parts of timm keep what timm drew."""
+        import torch
+
+        options.refuse(("device_map",), "random weights are drawn on one device")
+        config = configuration(repository, options)
+        network, _ = _class(config, repository, options)
+        module = from_configuration(network, config)
+        return module if options.dtype == "auto" else module.to(getattr(torch, options.dtype))
+
+    def processor(self, repository: Repository, module: nn.Module, options: Options) -> Any:
+        """The checkpoint's own, else the one that belongs to its configuration's class."""
+        own = own_processor(repository, _at(repository, options))
+        return processor_of(module) if own is None else own
+
+
+def configuration(repository: Repository, options: Options) -> Any:
+    """The configuration of a checkpoint, whose parts are not to be fetched from elsewhere.
+
+    Raises:
+        ModelError: It comes with code of its own, which was not allowed to run.
+    """
+    from transformers import AutoConfig
+
+    if needs_code(repository) and not options.trust_remote_code:
+        raise ModelError(
+            f"Model {repository.source.name!r} comes with code of its own, which its auto_map names. Read it; if "
+            "you trust it, pass trust_remote_code=True (--trust-remote-code)."
+        )
+    attention = {"attn_implementation": options.attn_implementation} if options.attn_implementation else {}
+    config = AutoConfig.from_pretrained(repository.source.location, **_at(repository, options), **attention)
+    _all_from_the_checkpoint(config)
+    return config
+
+
+def from_configuration(network: Any, config: Any) -> nn.Module:
+    """A network of transformers with weights as it draws them, and its parts of timm as timm draws them."""
+    with _timm_keeps_its_own():
+        module: nn.Module = network(config)
+    return module
+
+
+def _class(config: Any, repository: Repository, options: Options) -> tuple[Any, dict[str, str]]:
+    remote = class_in_checkpoint(repository) if options.trust_remote_code else None
+    return (class_of(config), {}) if remote is None else remote_class(remote, repository, options)
+
+
+def _at(repository: Repository, options: Options) -> dict[str, Any]:
+    return {
+        "revision": repository.source.commit,
+        "token": options.token,
+        "trust_remote_code": options.trust_remote_code,
+    }
+
+
+def _all_from_the_checkpoint(config: Any) -> None:
+    """Keep backbones from being fetched before the checkpoint's own weights replace theirs."""
+    for name in ("backbone_config", "vision_config"):
+        part = getattr(config, name, None)
+        if part is not None:
+            _all_from_the_checkpoint(part)
+    if getattr(config, "use_pretrained_backbone", False):
+        config.use_pretrained_backbone = False
+    arguments = getattr(config, "model_args", None)
+    if isinstance(arguments, dict):  # of timm, beside the number of classes that transformers passes itself
+        arguments.pop("num_classes", None)
+
+
+@contextmanager
+def _timm_keeps_its_own() -> Iterator[None]:
+    """Keep transformers from drawing the weights of a timm network again.
+
+    It would draw every convolution and linear layer with deviation 0.02, where timm has 0.08 to 0.48: after a few
+    layers no signal would be left.
+    """
+    from torch.nn.modules.module import register_module_module_registration_hook
+
+    def mark(_: nn.Module, __: str, part: nn.Module | None) -> None:
+        if type(part).__module__.startswith("timm."):
+            for each in part.modules() if part is not None else ():
+                each._is_hf_initialized = True  # type: ignore[assignment]  # what transformers asks before it draws
+
+    handle = register_module_module_registration_hook(mark)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def _quantization(config: Any) -> dict[str, Any]:
+    """How the checkpoint's weights are quantised, where they are."""
+    settings = getattr(config, "quantization_config", None)
+    if settings is None:
+        return {}
+    return {"quantization": settings if isinstance(settings, dict) else settings.to_dict()}

@@ -1,0 +1,64 @@
+"""The image processor of a checkpoint of transformers: its own, or that of its configuration's class."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any
+
+from hf_affscore.errors import AffscoreWarning
+from hf_affscore.models.repository import Repository
+from hf_affscore.models.vision_forward import image_shape
+
+if TYPE_CHECKING:
+    from torch import nn
+
+#: Files that hold the settings of an image processor.
+FILES = {"preprocessor_config.json", "processor_config.json"}
+
+
+def own_processor(repository: Repository, at: dict[str, Any]) -> Any:
+    """The image processor that was saved with a checkpoint; None without one."""
+    from transformers import AutoImageProcessor
+
+    if FILES.isdisjoint(repository.files) and "architecture" not in repository.config:
+        return None
+    return AutoImageProcessor.from_pretrained(repository.source.location, **at)
+
+
+def processor_of(module: nn.Module) -> Any:
+    """The image processor that belongs to the class of a network's configuration, at the network's image size.
+
+    Warns, since nobody knows whether the checkpoint was trained so; None where there is none.
+    """
+    from transformers.models.auto.image_processing_auto import IMAGE_PROCESSOR_MAPPING
+
+    config: Any = getattr(module, "config", None)
+    _, height, width = image_shape(module)
+    if type(config) not in IMAGE_PROCESSOR_MAPPING or min(height, width) < 1:
+        return None
+    backends: Any = IMAGE_PROCESSOR_MAPPING[type(config)]
+    kind = backends.get("torchvision") or backends.get("pil")
+    processor = kind(**_sizes(kind().to_dict(), height, width))
+    warnings.warn(
+        f"The checkpoint has no image processor: {type(processor).__name__} at {height} x {width}, which belongs "
+        "to its configuration, is used. Pass processor= (--processor) for another.",
+        AffscoreWarning,
+        stacklevel=2,
+    )
+    return processor
+
+
+def _sizes(settings: dict[str, Any], height: int, width: int) -> dict[str, Any]:
+    """Sizes like a processor's default ones that give images of this height and width."""
+    whole = {"height": height, "width": width}
+    size, crop = (
+        settings.get("size") or {},
+        settings.get("crop_size") if settings.get("do_center_crop") else None,
+    )
+    sizes: dict[str, Any] = {"crop_size": whole} if crop else {}
+    if "height" in size:
+        sizes["size"] = whole
+    elif "shortest_edge" in size and "longest_edge" not in size:
+        before = min(crop.values()) if crop else size["shortest_edge"]
+        sizes["size"] = {"shortest_edge": round(size["shortest_edge"] * min(height, width) / before)}
+    return sizes

@@ -1,0 +1,121 @@
+"""The files of a checkpoint: their names first, their contents when somebody asks."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hf_affscore.errors import ModelError
+from hf_affscore.hub import client
+from hf_affscore.sources import Source
+from hf_affscore.tokens import Token
+
+if TYPE_CHECKING:
+    from huggingface_hub import ModelCardData
+
+CONFIG, CARD = "config.json", "README.md"
+
+
+@dataclass(frozen=True)
+class Repository:
+    """A checkpoint in a folder, or on the Hub at one commit.
+
+    Attributes:
+        source: Where it is, and which state of it.
+        token: Access token for the Hub.
+    """
+
+    source: Source
+    token: Token = field(default=None, repr=False)
+
+    @cached_property
+    def files(self) -> frozenset[str]:
+        """Names of its files relative to its top; of a folder, down to one folder below."""
+        if self.source.commit is None:
+            return _names(Path(self.source.location))
+        from huggingface_hub import constants, snapshot_download
+
+        location, commit = self.source.location, self.source.commit
+        if constants.HF_HUB_OFFLINE:
+            return _names(Path(snapshot_download(location, revision=commit, local_files_only=True)))
+        siblings = client(self.token).model_info(location, revision=commit).siblings or ()
+        return frozenset(sibling.rfilename for sibling in siblings)
+
+    def path(self, name: str) -> Path:
+        """One file on this machine; one on the Hub is downloaded."""
+        if self.source.commit is None:
+            return Path(self.source.location) / name
+        from huggingface_hub import hf_hub_download
+
+        commit = self.source.commit
+        return Path(hf_hub_download(self.source.location, name, revision=commit, token=self.token))
+
+    def folder(self, names: Iterable[str]) -> Path:
+        """A folder on this machine in which these files lie under their names.
+
+        Args:
+            names: At least one file.
+        """
+        here = {name: self.path(name) for name in names}
+        name, path = next(iter(here.items()))
+        return path.parents[name.count("/")]
+
+    def json(self, name: str) -> dict[str, Any]:
+        """The object in a JSON file; empty where there is no such file.
+
+        Raises:
+            ModelError: It holds something else.
+        """
+        if name not in self.files:
+            return {}
+        try:
+            content = json.loads(self.path(name).read_bytes())
+        except ValueError as error:
+            raise ModelError(f"{name} of {self.source.name!r} could not be read as JSON: {error}") from error
+        if not isinstance(content, dict):
+            raise ModelError(
+                f"{name} of {self.source.name!r} could not be read: it holds a {type(content).__name__}; expected "
+                "an object."
+            )
+        return content
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """Its ``config.json``; empty without one."""
+        return self.json(CONFIG)
+
+    @cached_property
+    def card(self) -> ModelCardData | None:
+        """The metadata of its card; None where there is none that can be read."""
+        from huggingface_hub import ModelCard
+
+        if CARD not in self.files:
+            return None
+        try:
+            card: Any = ModelCard(self.path(CARD).read_text(encoding="utf-8"), ignore_metadata_errors=True)
+        except Exception:  # a card is welcome, never needed, and its parser may raise anything
+            return None
+        data: ModelCardData = card.data
+        return data
+
+    @property
+    def library_name(self) -> str | None:
+        """The library that its card names, if any."""
+        name = getattr(self.card, "library_name", None)
+        return name if isinstance(name, str) else None
+
+    def accuracy(self) -> float | None:
+        """Top-1 accuracy that its card publishes in its ``model-index``, if any."""
+        results = getattr(self.card, "eval_results", None) or []
+        values = (result.metric_value for result in results if result.metric_type == "accuracy")
+        value = next(values, None)
+        return float(value) if isinstance(value, int | float) else None
+
+
+def _names(folder: Path) -> frozenset[str]:
+    paths = [*folder.glob("*"), *folder.glob("*/*")]
+    return frozenset(path.relative_to(folder).as_posix() for path in paths if path.is_file())
