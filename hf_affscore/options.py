@@ -210,9 +210,9 @@ class AnalysisOptions(TypedDict, total=False):
     device: str | None
     device_map: str | None
     attn_implementation: str | None
-    loader: str | Callable[..., Any] | None
     revision: str | None
     dataset_revision: str | None
+    loader: str | Callable[..., Any] | None
     trust_remote_code: bool
     token: str | bool | None
     memory_limit: float

@@ -3,7 +3,7 @@
 import dataclasses
 import inspect
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal, get_type_hints
 
 import numpy as np
@@ -47,7 +47,8 @@ def test_values_are_checked_against_every_form_of_annotation():
         members = getattr(kind, "__args__", (kind,))
         for member in members:
             origin = getattr(member, "__origin__", member)
-            assert member in kinds or origin is Literal or isinstance(member, str) or kind == Sequence[str]
+            known = member in kinds or origin in (Literal, Callable) or isinstance(member, str)
+            assert known or kind == Sequence[str]
 
 
 def test_the_docstring_of_analyze_explains_every_option():
@@ -80,6 +81,7 @@ def test_the_command_line_has_exactly_the_options_and_their_defaults():
         ({"seed": -1}, "seed is -1; expected 0 or more"),
         ({"seed": None}, "seed is None; expected int"),
         ({"shuffle": "no"}, "shuffle is 'no'; expected bool"),
+        ({"loader": 5}, "loader is 5; expected str or a function or None"),
         ({"split": 5}, "split is 5; expected str or None"),
         ({"memory_limit": "4"}, "memory_limit is '4'; expected float or int"),
         ({"include": [1]}, "include is [1]; expected a list of patterns".replace("[", "\\[")),
