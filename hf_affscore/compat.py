@@ -6,8 +6,12 @@ before a function is called.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+from hf_affscore.storage import write_atomically
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -44,6 +48,17 @@ def is_connection_error(error: BaseException) -> bool:
     return isinstance(error, client_error()) and getattr(error, "response", None) is None
 
 
+def status_of(error: BaseException) -> int | None:
+    """The HTTP status of the answer that an error of the Hub is about; None where there was no answer.
+
+    In huggingface-hub 0.x even an ``HfHubHTTPError`` may come without one: ``LocalEntryNotFoundError`` does.
+    """
+    from huggingface_hub.errors import HfHubHTTPError
+
+    response = error.response if isinstance(error, HfHubHTTPError) else None
+    return None if response is None else int(response.status_code)
+
+
 @cache
 def unresolved_errors() -> tuple[type[Exception], ...]:
     """What the Hub's client raises where neither Hub nor cache knows which commit a revision is.
@@ -59,7 +74,7 @@ def unresolved_errors() -> tuple[type[Exception], ...]:
 def resolve_revision(api: HfApi, repo_id: str, *, kind: str, revision: str | None) -> str:
     """The commit that a revision stands for: asked of the Hub, or from the local cache without a connection.
 
-    ``HfApi.resolve_revision`` came with huggingface-hub 2.0.
+    ``HfApi.resolve_revision`` came with huggingface-hub 2.0, and does both.
 
     Raises:
         Exception: What the client raises for a repository or revision that is not there, or one of
@@ -67,29 +82,36 @@ def resolve_revision(api: HfApi, repo_id: str, *, kind: str, revision: str | Non
     """
     if hasattr(api, "resolve_revision"):
         return str(api.resolve_revision(repo_id, repo_type=kind, revision=revision).resolved)
-    from huggingface_hub.errors import LocalEntryNotFoundError
-
-    try:
-        return str(api.repo_info(repo_id, repo_type=kind, revision=revision).sha)
-    except Exception as error:
-        offline = is_connection_error(error) or isinstance(error, (*unresolved_errors(), ConnectionError))
-        known = _cached_commit(repo_id, kind, revision or "main") if offline else None
-        if known is not None:
-            return known
-        if offline:
-            raise LocalEntryNotFoundError(f"no commit of {repo_id} is known without the Hub") from error
-        raise
-
-
-def _cached_commit(repo_id: str, kind: str, revision: str) -> str | None:
-    """The commit that the local cache has under the name of a branch or tag, or under its own."""
-    from pathlib import Path
-
     from huggingface_hub.constants import HF_HUB_CACHE
     from huggingface_hub.file_download import repo_folder_name
 
-    folder = Path(HF_HUB_CACHE) / repo_folder_name(repo_id=repo_id, repo_type=kind)
-    if (folder / "snapshots" / revision).is_dir():
+    cache_folder = Path(HF_HUB_CACHE) / repo_folder_name(repo_id=repo_id, repo_type=kind)
+    try:
+        commit = str(api.repo_info(repo_id, repo_type=kind, revision=revision).sha)
+    except Exception as error:
+        if not (is_connection_error(error) or isinstance(error, (*unresolved_errors(), ConnectionError))):
+            raise
+        return _cached_commit(cache_folder, revision or "main", error)
+    if revision != commit:
+        _remember(cache_folder, revision or "main", commit)
+    return commit
+
+
+def _cached_commit(cache_folder: Path, revision: str, error: Exception) -> str:
+    """The commit that the client's cache has for a branch, tag or commit."""
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    if (cache_folder / "snapshots" / revision).is_dir():
         return revision
-    reference = folder / "refs" / revision
-    return reference.read_text().strip() if reference.is_file() else None
+    try:
+        return (cache_folder / "refs" / revision).read_text().strip()
+    except OSError:
+        raise LocalEntryNotFoundError(f"no commit of {revision!r} is in the cache") from error
+
+
+def _remember(cache_folder: Path, revision: str, commit: str) -> None:
+    """Keep the commit of a branch or tag where the client keeps it; what is loaded by commit does not do that."""
+    reference = cache_folder / "refs" / revision
+    with suppress(OSError):  # a cache that cannot be written to
+        reference.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(reference, commit.encode())

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal
 
-from hf_affscore.compat import client_error, resolve_revision, unresolved_errors
+from hf_affscore.compat import client_error, resolve_revision, status_of, unresolved_errors
 from hf_affscore.errors import AffscoreError, DatasetError, HubError, ModelError, shown_cause
 from hf_affscore.tokens import Token, checked_token
 
@@ -100,7 +100,7 @@ def explain(
             f"{what} is not in the local cache, and the Hub could not be reached; there is no local folder of that "
             "name either. Check the path, or go online once (unset HF_HUB_OFFLINE)."
         )
-    if isinstance(error, errors.HfHubHTTPError):
+    if isinstance(error, errors.HfHubHTTPError) and status_of(error) is not None:
         return _explain_status(error, what, publishing=publishing)
     if isinstance(error, client_error()):
         return (

@@ -79,9 +79,9 @@ ALLOWED: dict[str, set[str]] = {
 ORDER = [
     "errors",
     "version",
-    "compat",
     "assets",
     "storage",
+    "compat",
     "tokens",
     "options",
     "record",

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from hf_affscore.compat import client_error, is_connection_error, unresolved_errors
+from hf_affscore.compat import client_error, is_connection_error, status_of, unresolved_errors
 from hf_affscore.errors import HubError, InputError
 from hf_affscore.hub import Kind, client, failures_named
 
@@ -142,20 +142,13 @@ def _unwrapped(error: Exception) -> Exception:
     return cause if isinstance(cause, theirs) and not isinstance(error, theirs) else error
 
 
-def _status(error: Exception) -> int | None:
-    """The status of the answer that an error is about; ``None`` where there was no answer."""
-    from huggingface_hub.errors import HfHubHTTPError
-
-    return error.response.status_code if isinstance(error, HfHubHTTPError) else None
-
-
 def _is_conflict(error: Exception) -> bool:
-    return _status(error) in (409, 412)
+    return status_of(error) in (409, 412)
 
 
 def _passes(error: Exception) -> bool:
     """Whether another attempt can help: conflicts, rate limits, faults of the Hub, broken connections."""
-    status = _status(error)
+    status = status_of(error)
     if status is None:
         return is_connection_error(error)
     return status in (409, 412, 429) or status >= 500
@@ -165,7 +158,7 @@ def _asked_pause(error: Exception) -> float | None:
     """The seconds that the Hub asks to wait, if it does."""
     from huggingface_hub.errors import HfHubHTTPError
 
-    if not isinstance(error, HfHubHTTPError) or error.response.status_code not in (429, 503):
+    if not isinstance(error, HfHubHTTPError) or status_of(error) not in (429, 503):
         return None
     wait = error.response.headers.get("Retry-After", "")
     return float(wait) if wait.isdigit() else None
