@@ -42,6 +42,7 @@ from hf_affscore.capture.selection import Selection
 from hf_affscore.capture.sites import ROOT, Call, CallSite, Kind, SkippedCall
 from hf_affscore.capture.watched import Watched, WatchedModule
 from hf_affscore.errors import InputError
+from hf_affscore.torch_settings import uncompiled
 
 T = TypeVar("T")
 
@@ -107,7 +108,7 @@ class Capture(Generic[T]):
             undo.callback(setattr, _capturing, "on", False)
             undo.enter_context(self._watched.by(self))
             if "torch._dynamo" in sys.modules:  # then something may be compiled
-                undo.enter_context(_uncompiled)
+                undo.enter_context(uncompiled)
             undo.enter_context(_Functions(self))
             undo.callback(self._unwatched.close)
             self._undo = undo.pop_all()
@@ -194,33 +195,6 @@ class Capture(Generic[T]):
                 begun.kept.append(self._summarize(tensor.detach(), begun.site))
         except Skip as skip:
             begun.reason = str(skip)
-
-
-class _Uncompiled:
-    """Context in which compiled code runs uncompiled: torch's stance is one for all threads, so they share it.
-
-    Each thread restoring what it found would leave the stance of one that ended earlier.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._inside = 0
-        self._stance = ExitStack()
-
-    def __enter__(self) -> None:
-        with self._lock:
-            if self._inside == 0:
-                self._stance.enter_context(torch.compiler.set_stance("force_eager"))
-            self._inside += 1
-
-    def __exit__(self, *error: object) -> None:
-        with self._lock:
-            self._inside -= 1
-            if self._inside == 0:
-                self._stance.close()
-
-
-_uncompiled = _Uncompiled()
 
 
 @dataclass

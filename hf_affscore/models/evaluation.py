@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import itertools
+import random
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from hf_affscore.options import Options
+from hf_affscore.torch_settings import full_float32
 
 if TYPE_CHECKING:
     from torch import nn
@@ -30,10 +34,11 @@ def on_cpu(module: nn.Module) -> bool:
 
 @contextmanager
 def evaluating(module: nn.Module) -> Iterator[None]:
-    """Evaluation mode without gradients or autocast; every module gets its own training flag back.
+    """Evaluation mode, without gradients or autocast, float32 in full precision; all as before afterwards.
 
-    Only the flags are set: a module's own ``eval()`` may do more, such as adding an adapter into weights. The
-    precision is that of the weights, also inside an autocast region.
+    Only the training flags are set, and each module gets its own back: a module's own ``eval()`` may do more, such
+    as adding an adapter into weights. The precision is that of the weights, also inside an autocast region and
+    where TF32 is on. The random numbers of Python, numpy and torch go on as if nothing had run.
     """
     import torch
 
@@ -42,13 +47,36 @@ def evaluating(module: nn.Module) -> Iterator[None]:
         part.training = False
     kinds = {"cpu", *(parameter.device.type for parameter in module.parameters())}
     try:
-        with (
-            torch.no_grad(),
-            ExitStack() as regions,
-        ):  # not inference_mode: what is cached must stay trainable
+        with ExitStack() as stack:
+            stack.enter_context(random_numbers_kept(module))
+            stack.enter_context(torch.no_grad())  # not inference_mode: what is cached must stay trainable
+            stack.enter_context(full_float32)
             for kind in filter(torch.amp.is_autocast_available, kinds):
-                regions.enter_context(torch.autocast(kind, enabled=False))
+                stack.enter_context(torch.autocast(kind, enabled=False))
             yield
     finally:
         for part in training:
             part.training = True
+
+
+@contextmanager
+def random_numbers_kept(module: nn.Module) -> Iterator[None]:
+    """The random numbers of Python, numpy and torch, also on the devices of a model, are not used up.
+
+    Example:
+        >>> import torch
+        >>> with random_numbers_kept(torch.nn.Identity()):
+        ...     first = torch.rand(())
+        >>> bool(torch.rand(()) == first)
+        True
+    """
+    import torch
+
+    python, arrays = random.getstate(), np.random.get_state()
+    devices = {parameter.device for parameter in module.parameters() if parameter.is_cuda}
+    with torch.random.fork_rng(devices=sorted(devices, key=str)):
+        try:
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(arrays)

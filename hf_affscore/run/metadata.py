@@ -45,9 +45,23 @@ def asked(model: Source, dataset: Source, options: Options, device: str) -> dict
 
 
 def metadata(
-    checkpoint: Checkpoint, stream: ImageStream, totals: Totals, options: Options, processes: Processes
+    checkpoint: Checkpoint,
+    stream: ImageStream,
+    totals: Totals,
+    options: Options,
+    processes: Processes,
+    precision: str,
 ) -> dict[str, Any]:
-    """Everything that changes a number, and what the numbers were made with."""
+    """Everything that changes a number, and what the numbers were made with.
+
+    Args:
+        checkpoint: The model, and its preprocessing.
+        stream: The images.
+        totals: What was used of them.
+        options: Those that can change a number are part of it.
+        processes: How many shared the work.
+        precision: Of float32 operations while the model ran.
+    """
     weights = {"weights": f"random, seed {options.seed}"} if options.random_weights else {}
     return {
         "model": {**checkpoint.metadata, **weights},
@@ -62,7 +76,7 @@ def metadata(
         "preprocessing": checkpoint.preprocessing,
         "options": options.recorded(),
         "numbers_version": NUMBERS_VERSION,
-        "environment": _environment(checkpoint, processes),
+        "environment": {**_environment(checkpoint, processes), "float32_precision": precision},
     }
 
 

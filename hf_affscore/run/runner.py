@@ -38,6 +38,7 @@ from hf_affscore.run.rows import nothing_found, records
 from hf_affscore.run.scoring import Scorer, over_groups
 from hf_affscore.signature import Signature
 from hf_affscore.sources import Source
+from hf_affscore.torch_settings import float32_precision
 
 if TYPE_CHECKING:
     from torch import nn
@@ -124,6 +125,7 @@ def signature_of(
         stack.enter_context(closing(collector))
         scorer = stack.enter_context(Scorer(options, processes=processes, resume=resume))
         stack.enter_context(evaluating(checkpoint.module))
+        precision = float32_precision()
         stack.enter_context(collector.watched)
         scoring = GroupScoring(collector, scorer, processes=processes, resume=resume)
         if options.num_samples == "all":
@@ -136,7 +138,7 @@ def signature_of(
     rows, skipped = records(over_groups(groups), totals)
     if not rows:
         raise NoActivationError(nothing_found(checkpoint.metadata["class"], skipped))
-    return Signature(rows, skipped, metadata(checkpoint, stream, totals, options, processes))
+    return Signature(rows, skipped, metadata(checkpoint, stream, totals, options, processes, precision))
 
 
 def _own_images(options: Options, size: int, processes: Processes) -> int | None:

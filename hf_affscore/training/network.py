@@ -1,13 +1,7 @@
-"""The network that is being trained: without its wrappers, whole in one process, and not disturbed."""
+"""The network that is being trained: without its wrappers, and whole in one process."""
 
 from __future__ import annotations
 
-import random
-from collections.abc import Iterator
-from contextlib import contextmanager
-
-import numpy as np
-import torch
 from torch import nn
 
 from hf_affscore.errors import ModelError
@@ -34,19 +28,3 @@ def refuse_sharded(model: nn.Module) -> None:
             f"Expected a network that every process has whole; the weights of {type(model).__name__} are spread "
             "over processes. Train with data parallelism, or analyse saved checkpoints."
         )
-
-
-@contextmanager
-def undisturbed(model: nn.Module) -> Iterator[None]:
-    """The random number generators that training shares with the rest of its process are as before, afterwards.
-
-    Training flags and gradients are restored by :func:`hf_affscore.models.evaluation.evaluating`.
-    """
-    python, arrays = random.getstate(), np.random.get_state()
-    devices = {parameter.device for parameter in model.parameters() if parameter.is_cuda}
-    with torch.random.fork_rng(devices=sorted(devices, key=str)):
-        try:
-            yield
-        finally:
-            random.setstate(python)
-            np.random.set_state(arrays)

@@ -12,6 +12,7 @@ from torch import nn
 from hf_affscore.errors import AffscoreError, InputError
 from hf_affscore.images.open import locate_images, open_images
 from hf_affscore.images.stream import ImageStream
+from hf_affscore.models.evaluation import random_numbers_kept
 from hf_affscore.models.loading import Checkpoint, load_checkpoint
 from hf_affscore.options import AnalysisOptions, Options
 from hf_affscore.patches import original_forward
@@ -21,7 +22,7 @@ from hf_affscore.run.resume import ResumeCache
 from hf_affscore.run.runner import signature_of
 from hf_affscore.signature import Signature
 from hf_affscore.training.history import History, make_ready, step_folder
-from hf_affscore.training.network import refuse_sharded, undisturbed, unwrapped
+from hf_affscore.training.network import refuse_sharded, unwrapped
 from hf_affscore.training.sample import fixed_sample
 
 T = TypeVar("T")
@@ -126,7 +127,7 @@ class Tracker:
         self._sample: ImageStream
 
         def prepare() -> None:
-            with undisturbed(model), library_bars(enabled=options.progress):
+            with random_numbers_kept(model), library_bars(enabled=options.progress):
                 self._checkpoint = load_checkpoint(unwrapped(model), processor, options)
                 found = locate_images(images, options) if isinstance(images, str | Path) else images
                 self._sample = fixed_sample(
@@ -158,7 +159,7 @@ class Tracker:
         def measure() -> Signature:
             refuse_sharded(self._model)
             module = self._checkpoint.module
-            with undisturbed(self._model), original_forward(module), library_bars(enabled=False):
+            with random_numbers_kept(self._model), original_forward(module), library_bars(enabled=False):
                 found = signature_of(
                     self._checkpoint, self._sample, self._options, Processes(), ResumeCache()
                 )
