@@ -49,6 +49,7 @@ SOURCE: dict[str, tuple[str, str]] = {
     "dataset_config": ("dataset", "config"),
     "dataset_split": ("dataset", "split"),
     "dataset_revision": ("dataset", "revision"),
+    "training_step": ("training", "step"),  # None: not measured while the network trained
 }
 
 # Far above any network: the largest signature seen has some thousand rows in 300 kB.

@@ -191,6 +191,7 @@ class Signature:
         dataset_config: str | None = None,
         dataset_split: str | None = None,
         dataset_revision: str | None = None,
+        training_step: int | None = None,
         revision: str | None = None,
         token: str | bool | None = None,
     ) -> Self:
@@ -199,8 +200,8 @@ class Signature:
         Args:
             source: The folder of one signature, or a collection of many: a data set repository on the Hub
                 (``"user/signatures"``), or a local copy of one.
-            model: Which network of a collection, by the id it was analysed under. This and the next six may
-                be left out as long as one signature remains.
+            model: Which network of a collection, by the id it was analysed under. This and the next seven
+                may be left out as long as one signature remains.
             model_revision: Its commit, or the beginning of it.
             weights: ``"random"`` for one that was analysed untrained; default: the checkpoint's own weights
                 where both are there.
@@ -208,6 +209,7 @@ class Signature:
             dataset_config: The configuration of that data set.
             dataset_split: Its split.
             dataset_revision: Its commit, or the beginning of it.
+            training_step: The step of the training that it was measured at.
             revision: Branch, tag or commit of the collection on the Hub.
             token: Access token for the Hub.
 
@@ -225,6 +227,7 @@ class Signature:
             "dataset_config": dataset_config,
             "dataset_split": dataset_split,
             "dataset_revision": dataset_revision,
+            "training_step": None if training_step is None else str(training_step),
         }
         if (Path(source) / JSON_FILE).is_file() and not any(choice.values()):
             return cls.from_files(_read_files(Path(source)), str(source))

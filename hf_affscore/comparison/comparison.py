@@ -199,7 +199,7 @@ def compare(
 
 def _names(signatures: Iterable[Signature]) -> tuple[str, ...]:
     """A unique name for each: the network's, its revision where names clash, a number where both do."""
-    plain = [signature.name for signature in signatures]
+    plain = [_with_step(signature) for signature in signatures]
     full = []
     for name, signature in zip(plain, signatures, strict=True):
         revision = signature.metadata.get("model", {}).get("revision")
@@ -211,6 +211,11 @@ def _names(signatures: Iterable[Signature]) -> tuple[str, ...]:
         seen[name] += 1
         unique.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
     return tuple(unique)
+
+
+def _with_step(signature: Signature) -> str:
+    step = signature.metadata.get("training", {}).get("step")
+    return signature.name if step is None else f"{signature.name} (step {step})"
 
 
 def _by_name(published: Published | pd.DataFrame | None, names: tuple[str, ...]) -> Published:

@@ -125,14 +125,20 @@ def _collection(entries: Sequence[Entry], repo_id: str) -> str:
 
 def _network_row(entry: Entry) -> list[str]:
     picture = f"[{bars(entry.scores) or 'none'}]({entry.folder}/{PICTURE_FILE})"
+    details = [f"{escape(entry.weights)} weights"] if entry.weights else []
+    details += [escape(_step(entry))] if entry.training_step else []
     network = repository_link(entry.model, entry.model_revision)
     return [
-        f"{network} ({escape(entry.weights)} weights)" if entry.weights else network,
+        f"{network} ({', '.join(details)})" if details else network,
         _images(entry),
         _count(entry.activations),
         *(number(value) for value in (entry.median, entry.min, entry.max)),
         picture,
     ]
+
+
+def _step(entry: Entry) -> str:
+    return "" if entry.training_step is None else f"step {entry.training_step}"
 
 
 def _images(entry: Entry) -> str:
@@ -145,7 +151,7 @@ def _made_row(entry: Entry) -> list[str]:
     options = json.loads(entry.options)
     versions = json.loads(entry.versions)
     return [
-        escape(", ".join(filter(None, [entry.model or "unnamed", entry.weights]))),
+        escape(", ".join(filter(None, [entry.model or "unnamed", entry.weights, _step(entry)]))),
         commit_name(entry.model_revision),
         commit_name(entry.dataset_revision),
         _count(entry.num_samples),

@@ -4,7 +4,7 @@ A change is a function from a state of the repository to the files that differ a
 commit comes in between, the Hub refuses ours (412), and the function is asked again with the new state, so
 that nothing anyone wrote is lost. Faults that pass (rate limits, server errors, broken connections) are
 waited out in the same loop; a commit that took effect although its answer was lost shows in the next state,
-where nothing is left to change.
+where nothing is left to change; a pull request that was opened is found again (:mod:`.proposal`).
 """
 
 from __future__ import annotations
@@ -14,12 +14,14 @@ import random
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from hf_affscore.compat import client_error, is_connection_error, status_of, unresolved_errors
 from hf_affscore.errors import HubError, InputError
 from hf_affscore.hub import Kind, client, failures_named
+from hf_affscore.publish.proposal import as_part_of, open_proposal
 
 if TYPE_CHECKING:
     from huggingface_hub import CommitInfo, DatasetInfo, HfApi, ModelInfo, SpaceInfo
@@ -95,7 +97,7 @@ def commit_change(
         message: First line of the commit.
         token: Access token for the Hub.
         revision: Branch to commit to, or for a pull request to start from.
-        create_pr: Open a pull request instead.
+        create_pr: Open a pull request instead, or add to the one that an earlier call opened.
         create: Make the repository if it is missing.
         private: Whether one made here is private.
 
@@ -105,6 +107,10 @@ def commit_change(
     api = client(token)
 
     def attempt() -> CommitInfo:
+        proposal = open_proposal(api, kind, repo_id, message) if create_pr else None
+        if proposal is not None:
+            state = State.at(api, kind, repo_id, proposal.git_reference)
+            return as_part_of(proposal, _commit(state, change(state), message, proposal.git_reference))
         state = _state(api, kind, repo_id, revision, create=create and not create_pr, private=private)
         return _commit(state, change(state), message, revision, create_pr=create_pr)
 
@@ -155,13 +161,19 @@ def _passes(error: Exception) -> bool:
 
 
 def _asked_pause(error: Exception) -> float | None:
-    """The seconds that the Hub asks to wait, if it does."""
+    """The seconds that the Hub asks to wait, if it does: as a number, or as a date."""
     from huggingface_hub.errors import HfHubHTTPError
 
     if not isinstance(error, HfHubHTTPError) or status_of(error) not in (429, 503):
         return None
     wait = error.response.headers.get("Retry-After", "")
-    return float(wait) if wait.isdigit() else None
+    if wait.isdigit():
+        return float(wait)
+    try:
+        moment = parsedate_to_datetime(wait)
+    except ValueError:
+        return None
+    return max(0.0, moment.timestamp() - time.time())
 
 
 def _state(
@@ -182,7 +194,7 @@ def _state(
 
 
 def _commit(
-    state: State, files: Mapping[str, bytes], message: str, revision: str | None, *, create_pr: bool
+    state: State, files: Mapping[str, bytes], message: str, revision: str | None, *, create_pr: bool = False
 ) -> CommitInfo:
     """One commit on top of ``state``. Files the repository has already are left out by the client."""
     from huggingface_hub import CommitOperationAdd

@@ -82,9 +82,9 @@ def fetch_signature(
 ) -> S:
     """One signature of a collection, see :meth:`Signature.from_pretrained`."""
     if Path(source).is_dir():
-        folders = _local_folders(Path(source))
-        chosen = matching(folders, choice, str(source))
-        return kind.from_pretrained(folders[chosen])
+        found = [(Entry.of(one), one) for one in map(kind.from_pretrained, _local_folders(Path(source)))]
+        chosen = matching([entry for entry, _ in found], choice, str(source))
+        return next(one for entry, one in found if entry is chosen)
     repo_id = _repo_id(source)
 
     def fetch() -> S:
@@ -111,7 +111,7 @@ def load_signatures(
         HubError: The repository is missing, closed to you, or cannot be reached and is not in the cache.
     """
     if Path(source).is_dir():
-        return [Signature.from_pretrained(folder) for folder in _local_folders(Path(source)).values()]
+        return [Signature.from_pretrained(folder) for folder in _local_folders(Path(source))]
     repo_id = _repo_id(source)
 
     def fetch() -> list[Signature]:
@@ -154,12 +154,12 @@ def _load(kind: type[S], collection: _Collection, entries: list[Entry]) -> list[
     ]
 
 
-def _local_folders(folder: Path) -> dict[Entry, Path]:
-    """The signatures at or below a folder."""
+def _local_folders(folder: Path) -> list[Path]:
+    """Where there is a signature at or below a folder."""
     found = sorted(path.parent for path in folder.rglob(JSON_FILE))
     if not found:
         raise SignatureError(
             f"No signature in {folder} or below: expected {JSON_FILE}. "
             f"Make one with `hf-affscore analyze ... --output {folder}`."
         )
-    return {Entry.of(Signature.from_pretrained(path)): path for path in found}
+    return found

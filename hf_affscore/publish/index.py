@@ -46,6 +46,7 @@ class Entry:
     dataset_config: str | None = None
     dataset_split: str | None = None
     dataset_revision: str | None = None
+    training_step: str | None = None
     num_samples: int | None = None
     num_parameters: int | None = None
     activations: int | None = None

@@ -6,11 +6,13 @@ outside goes through :func:`escape` or :func:`repository_link`; nothing else is 
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
 import unicodedata
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Self
 
 import yaml
 
@@ -174,22 +176,48 @@ def merge_section(text: str, section: str) -> str:
     return text[:start] + marked + text[stop + len(END) :]
 
 
-_FRONT_MATTER = re.compile(
-    r"\A(\ufeff?---[ \t]*\r?\n)(.*?)(^---[ \t]*(?:\r?\n|\Z))", re.DOTALL | re.MULTILINE
-)
+@dataclass(frozen=True)
+class FrontMatter:
+    """A card in four parts, which are the card when they are joined."""
+
+    opening: str
+    yaml: str
+    closing: str
+    text: str
+
+    @classmethod
+    def of(cls, card: str) -> Self | None:
+        """The parts of a card that has metadata, by the pattern of the Hub and of its client.
+
+        White space may come before the first line of dashes, and a byte order mark before all, which the client
+        drops when it reads a file.
+        """
+        from huggingface_hub.repocard import REGEX_YAML_BLOCK
+
+        mark = "\ufeff" * card.startswith("\ufeff")
+        match = REGEX_YAML_BLOCK.match(card.removeprefix(mark)) or _EMPTY.match(card.removeprefix(mark))
+        if match is None:
+            return None
+        return cls(mark + match[1], match[2], match[3], card.removeprefix(mark)[match.end() :])
 
 
-def metadata_of(text: str) -> dict[str, Any]:
+#: A block without a line, to which the pattern of the client is blind.
+_EMPTY = re.compile(r"^(\s*---(?:\r\n|\r|\n))()(---[ \t]*(?:\r\n|\n|$))")
+
+
+def metadata_of(card: str) -> dict[str, Any]:
     """The metadata on top of a card; empty where there is none.
 
     Raises:
         InputError: There is a block, but it is no YAML mapping.
     """
-    match = _FRONT_MATTER.match(text)
+    parts = FrontMatter.of(card)
     try:
-        data = yaml.safe_load(match[2]) if match else {}
-    except yaml.YAMLError as error:
-        raise InputError(f"The metadata on top of the card is not YAML: {error}. Repair it first.") from error
+        data = yaml.safe_load(parts.yaml) if parts else {}
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a date that does not exist
+        raise InputError(
+            f"The metadata on top of the card is not YAML: {_fault(error)}. Repair it first."
+        ) from error
     if data is not None and not isinstance(data, dict):
         raise InputError(
             "The metadata on top of the card is not a mapping of names to values. Repair it first."
@@ -197,7 +225,14 @@ def metadata_of(text: str) -> dict[str, Any]:
     return data or {}
 
 
-def set_metadata(text: str, key: str, value: Any) -> str:
+def _fault(error: Exception) -> str:
+    """What is wrong with YAML, on one line."""
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem and error.problem_mark:
+        return f"{error.problem} (line {error.problem_mark.line + 1} of it)"
+    return " ".join(str(error).split())
+
+
+def set_metadata(card: str, key: str, value: Any) -> str:
     r"""Set one top-level key of a card's metadata; every other line keeps its bytes, comments too.
 
     Raises:
@@ -207,27 +242,33 @@ def set_metadata(text: str, key: str, value: Any) -> str:
         >>> set_metadata("---\nlicense: mit  # mine\n---\n# Net\n", "tags", ["vision"])
         '---\nlicense: mit  # mine\ntags:\n- vision\n---\n# Net\n'
     """
-    before = metadata_of(text)
+    before = metadata_of(card)
     if key in before and before[key] == value:
-        return text
-    line_end = "\r\n" if "\r\n" in text else "\n"
+        return card
+    line_end = "\r\n" if "\r\n" in card else "\n"
     lines = yaml.safe_dump({key: value}, sort_keys=False, allow_unicode=True, width=1000)
     block = lines.replace("\n", line_end)
-    match = _FRONT_MATTER.match(text)
-    if match is None:
-        return f"---{line_end}{block}---{line_end}{line_end if text else ''}{text}"
-    old = re.compile(
-        rf"^(?:{re.escape(key)}|\"{re.escape(key)}\"|'{re.escape(key)}')[ \t]*:.*?(?=^[^\s#\-]|\Z)",
-        re.DOTALL | re.MULTILINE,
+    parts = FrontMatter.of(card)
+    if parts is None:
+        mark = "\ufeff" * card.startswith("\ufeff")  # it stays first
+        return f"{mark}---{line_end}{block}---{line_end}{line_end if card else ''}{card.removeprefix(mark)}"
+    closing = parts.closing.lstrip("\r\n")  # the line end before the dashes belongs to the last key
+    inside = parts.yaml + parts.closing[: len(parts.closing) - len(closing)]
+    inside = _key(key).sub(lambda _: block, inside, count=1) if key in before else inside + block
+    changed = parts.opening + inside + closing + parts.text
+    with contextlib.suppress(InputError):  # another key may need an anchor that stood in this one
+        if metadata_of(changed) == {**before, key: value}:
+            return changed
+    raise InputError(
+        f"The metadata on top of the card is written so that {key!r} cannot be changed alone. Set it by hand."
     )
-    inside = match[2]
-    if key in before:
-        inside = old.sub(lambda _: block, inside, count=1)
-    else:
-        inside += ("" if inside.endswith("\n") or not inside else line_end) + block
-    changed = match[1] + inside + match[3] + text[match.end() :]
-    if metadata_of(changed) != {**before, key: value}:
-        raise InputError(
-            f"The metadata on top of the card is written so that {key!r} cannot be changed alone. Set it by hand."
-        )
-    return changed
+
+
+def _key(name: str) -> re.Pattern[str]:
+    """A top-level key with its value; blank lines and comments behind it belong to what follows."""
+    name = re.escape(name)
+    empty = r"[ \t]*(?:#[^\n]*)?\r?\n"
+    return re.compile(
+        rf"^(?:{name}|\"{name}\"|'{name}')[ \t]*:[^\n]*\n(?:(?:{empty})*(?:[ \t]+[^\s#]|-)[^\n]*\n)*",
+        re.MULTILINE,
+    )

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import tempfile
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hf_affscore.errors import HubError, InputError
+from hf_affscore.errors import AffscoreWarning, HubError, InputError
 from hf_affscore.publish.cards import dataset_card
 from hf_affscore.publish.commit import State, commit_change
 from hf_affscore.publish.index import INDEX_FILE, PICTURE_FILE, Entry, read_index, write_index
@@ -33,12 +34,19 @@ def push_signature(
     files = {f"{entry.folder}/{name}": content for name, content in signature.to_files().items()}
     files[f"{entry.folder}/{PICTURE_FILE}"] = picture(signature)
 
+    said: list[str] = []  # what is wrong with the card: once for each attempt
+
     def change(state: State) -> dict[str, bytes]:
         entries = {**_present(state), entry.folder: entry}
-        card = dataset_card(state.read_card(), list(entries.values()), repo_id)
-        return {**files, INDEX_FILE: write_index(entries.values()), "README.md": card.encode()}
+        before = state.read_card()
+        try:
+            card = {"README.md": dataset_card(before, list(entries.values()), repo_id).encode()}
+        except InputError as error:
+            said.append(str(error))
+            card = {}
+        return {**files, INDEX_FILE: write_index(entries.values()), **card}
 
-    return commit_change(
+    commit = commit_change(
         "dataset",
         repo_id,
         change,
@@ -49,6 +57,13 @@ def push_signature(
         create=True,
         private=private,
     )
+    if said:
+        warnings.warn(
+            f"The signature is in {repo_id}, but not in its card, which was left as it is. {said[-1]}",
+            AffscoreWarning,
+            stacklevel=3,
+        )
+    return commit
 
 
 def _present(state: State) -> dict[str, Entry]:

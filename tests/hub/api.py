@@ -32,11 +32,13 @@ def check_files(repo: Repository, request: Request) -> None:
         raise HubError(403 if user else 401, message, "GatedRepo")
 
 
-def check_write(repo: Repository, request: Request, *, pull_request: bool = False) -> str:
-    """The name of the user, who must own the repository unless it is for a pull request."""
+def check_write(repo: Repository, request: Request, *, pull_request: bool = False, revision: str = "") -> str:
+    """The name of the user, who must own the repository unless it is for a pull request, a new one or their own."""
     user = request.user
     if user is None:
         raise HubError(401, "Invalid username or password.")
+    proposal = repo.proposals.get(request.groups.get("rev", revision))
+    pull_request = pull_request or (proposal is not None and proposal.author == user.name)
     if user.role != "write" or not (pull_request or user.name == repo.owner):
         raise HubError(403, "Forbidden: pass a token with write access to this repository")
     return user.name
@@ -196,6 +198,27 @@ def commits(store: Store, request: Request) -> Reply:
     )
 
 
+def discussions(store: Store, request: Request) -> Reply:
+    """Pull requests, newest first, two a page; there are no other discussions here."""
+    repo = repository(store, request)
+    asked = {name: values[-1] for name, values in request.query.items()}
+    found = [
+        {
+            "num": one.number,
+            "title": one.title,
+            "author": {"name": one.author},
+            "status": one.status,
+            "createdAt": _iso(repo.head(ref)),
+            "isPullRequest": True,
+            "repo": {"name": repo.id, "type": repo.kind},
+        }
+        for ref, one in reversed(repo.proposals.items())
+        if asked.get("author") in (None, one.author) and asked.get("status") in (None, "all", one.status)
+    ]
+    start = 2 * int(asked.get("p", "0"))
+    return Reply.json({"discussions": found[start : start + 2], "count": len(found), "start": start})
+
+
 def branch(store: Store, request: Request) -> Reply:
     repo = repository(store, request)
     check_write(repo, request)
@@ -235,7 +258,9 @@ def commit(store: Store, request: Request) -> Reply:
     if parent and not pull_request and repo.head(parent).oid != repo.refs[revision]:
         raise HubError(412, "A commit has happened since. Please refresh and try again.")
     changes = _changes(store, repo.head(parent or revision), lines[1:])
-    target = repo.open_pull_request(parent or revision) if pull_request else revision
+    target = revision
+    if pull_request:
+        target = repo.open_pull_request(parent or revision, header["summary"], author)
     made = repo.commit(
         target, changes, header["summary"], description=header.get("description", ""), author=author
     )
@@ -282,6 +307,7 @@ ROUTES = _routes(
         ("GET", _REPO + r"/tree/(?P<rev>[^/]+)(?P<path>/.*)?", tree),
         ("POST", _REPO + r"/paths-info/(?P<rev>[^/]+)", paths_info),
         ("GET", _REPO + r"/refs", refs),
+        ("GET", _REPO + r"/discussions", discussions),
         ("GET", _REPO + r"/commits/(?P<rev>[^/]+)", commits),
         ("POST", _REPO + r"/branch/(?P<rev>[^/]+)", branch),
         ("POST", _REPO + r"/preupload/(?P<rev>[^/]+)", preupload),

@@ -32,7 +32,8 @@ def resolve(store: Store, request: Request) -> Reply:
 def batch(store: Store, request: Request) -> Reply:
     """Where to put large files; nothing to do for those that are there already."""
     repo = repository(store, request)
-    check_write(repo, request, pull_request="ref" not in request.json())
+    ref = request.json().get("ref")
+    check_write(repo, request, pull_request=ref is None, revision=ref["name"] if ref else "")
     objects = []
     for item in request.json()["objects"]:
         actions = {

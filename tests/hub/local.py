@@ -91,7 +91,7 @@ class LocalHub:
         status: int | None = None,
         *,
         times: int = 1,
-        retry_after: int | None = None,
+        retry_after: int | str | None = None,
         after: bool = False,
     ) -> None:
         """Order a fault, see :class:`~tests.hub.faults.Fault`; no ``status`` cuts the connection."""

@@ -70,6 +70,16 @@ def uses_lfs(path: str, size: int) -> bool:
 
 
 @dataclass
+class Proposal:
+    """A pull request: what is said about it."""
+
+    number: int
+    title: str
+    author: str
+    status: Literal["open", "closed", "merged"] = "open"
+
+
+@dataclass
 class Repository:
     """A repository of one kind; ``gated`` ones hand out files only to users in ``granted``."""
 
@@ -82,6 +92,7 @@ class Repository:
     commits: dict[str, Commit] = field(default_factory=dict)
     refs: dict[str, str] = field(default_factory=dict)
     pull_requests: int = 0
+    proposals: dict[str, Proposal] = field(default_factory=dict)  # by ref
 
     def __post_init__(self) -> None:
         self.commit("main", {".gitattributes": Blob(b"*.parquet filter=lfs\n", lfs=False)}, "initial commit")
@@ -129,11 +140,12 @@ class Repository:
             commits.append(self.commits[commits[-1].parent])
         return commits
 
-    def open_pull_request(self, start: str) -> str:
+    def open_pull_request(self, start: str, title: str = "", author: str = "hub") -> str:
         """The name of a new pull request's ref, pointing where the branch or commit ``start`` points."""
         self.pull_requests += 1
         ref = f"refs/pr/{self.pull_requests}"
         self.refs[ref] = self.head(start).oid
+        self.proposals[ref] = Proposal(self.pull_requests, title, author)
         return ref
 
 

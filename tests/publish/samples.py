@@ -21,6 +21,7 @@ def signature(
     split: str = "test",
     activation: str = "ReLU",
     created: str = "2026-11-24T02:00:00+00:00",
+    step: int | None = None,
     **statistics: float,
 ) -> Signature:
     """A signature with these scores; ``statistics`` are further columns, the same in every row."""
@@ -56,4 +57,6 @@ def signature(
         "options": {"num_samples": 64, "seed": 0, "trust_remote_code": False},
         "environment": {"created": created, "versions": {"hf_affscore": "0.1.0", "torch": "2.14.1"}},
     }
+    if step is not None:
+        metadata["training"] = {"step": step}
     return Signature(rows, skipped, metadata)

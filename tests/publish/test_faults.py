@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from email.utils import formatdate
 
 import pytest
 
 import hf_affscore as ha
 from hf_affscore.errors import AffscoreError, HubError, SignatureError
+from hf_affscore.publish import CardUpdate
 from hf_affscore.publish import commit as committing
 from hf_affscore.publish.index import INDEX_FILE
 from hf_affscore.signature import Signature
@@ -133,6 +135,41 @@ def test_a_lost_answer_does_not_commit_twice(hub: LocalHub, pauses: list[float])
     hub.fail("POST", "/commit/", after=True)
     signature().push_to_hub(REPO, token=hub.token("ada"))
     assert len(hub.repo("dataset", REPO).history()) == 2
+
+
+@pytest.mark.parametrize("after", [True, False])
+@pytest.mark.parametrize("status", [None, 500, 504])
+def test_a_lost_answer_opens_no_second_pull_request(
+    hub: LocalHub, pauses: list[float], after: bool, status: int | None
+) -> None:
+    signature().push_to_hub(REPO, token=hub.token("ada"))
+    for number in range(3):  # of others, on more than one page
+        signature(f"eve/{number}").push_to_hub(REPO, token=hub.token("eve"), create_pr=True)
+    hub.fail("POST", "/commit/", status, after=after, times=2)
+    commit = signature("bob/net").push_to_hub(REPO, token=hub.token("bob"), create_pr=True)
+    assert commit.pr_url == f"{hub.endpoint}/datasets/{REPO}/discussions/4"
+    assert hub.repo("dataset", REPO).pull_requests == 4
+    assert len(ha.load_signatures(REPO, revision="refs/pr/4")) == 2
+
+
+def test_the_same_command_again_adds_to_its_pull_request(hub: LocalHub) -> None:
+    hub.add("model", "ada/net", {"README.md": b"# Net\n"})
+    eve = hub.token("eve")
+    first = ha.update_model_card(signature(), "ada/net", token=eve)
+    assert ha.update_model_card(signature(), "ada/net", token=eve) == CardUpdate("", first.url)
+    assert len(hub.repo("model", "ada/net").history("refs/pr/1")) == 3
+    ha.update_model_card(signature(scores=(0.125,)), "ada/net", token=eve)
+    assert hub.repo("model", "ada/net").pull_requests == 1
+    assert b"0.125" in hub.files("model", "ada/net", "refs/pr/1")["README.md"]
+    assert ha.update_model_card(signature(), "ada/net", token=hub.token("bob")).url != first.url
+    hub.repo("model", "ada/net").proposals["refs/pr/1"].status = "closed"
+    assert ha.update_model_card(signature(), "ada/net", token=eve).url == f"{first.url[:-1]}3"
+
+
+def test_a_date_to_wait_for(hub: LocalHub, pauses: list[float]) -> None:
+    hub.fail("POST", "/commit/", 429, retry_after=formatdate(time.time() + 100, usegmt=True))
+    signature().push_to_hub(REPO, token=hub.token("ada"))
+    assert 90 < pauses[0] <= 100
 
 
 def test_a_conflict_merges_what_the_other_wrote(hub: LocalHub, pauses: list[float]) -> None:

@@ -10,7 +10,7 @@ import pytest
 from huggingface_hub import snapshot_download
 
 import hf_affscore as ha
-from hf_affscore.errors import HubError, InputError
+from hf_affscore.errors import AffscoreWarning, HubError, InputError, SignatureError
 from hf_affscore.publish.index import INDEX_FILE, Entry, read_index
 from hf_affscore.signature import Signature
 from tests.hub import LocalHub
@@ -190,6 +190,44 @@ def test_local_copies_are_read_alike(hub: LocalHub, tmp_path: Path) -> None:
     assert ha.load_signatures(single) == [signature()]
     pushed = hub.files("dataset", REPO)[f"{Entry.of(signature()).folder}/signature.parquet"]
     assert (single / "signature.parquet").read_bytes() == pushed
+
+
+def test_equal_signatures_are_as_many_as_there_are(hub: LocalHub, tmp_path: Path) -> None:
+    """Two folders with the same signature, and two training steps with the same scores."""
+    for name in ("first", "second"):
+        signature().save_pretrained(tmp_path / "same" / name)
+    assert ha.load_signatures(tmp_path / "same") == [signature(), signature()]
+    with pytest.raises(SignatureError, match="has 2 signatures"):
+        Signature.from_pretrained(tmp_path / "same")
+    steps = [signature(step=step) for step in (0, 100)]
+    for sig in steps:
+        sig.push_to_hub(REPO, token=hub.token("ada"))
+        sig.save_pretrained(tmp_path / "steps" / f"step-{sig.metadata['training']['step']:06}")
+    assert len(folders(hub)) == 2
+    for source in (REPO, tmp_path / "steps"):
+        found = ha.load_signatures(source)
+        assert sorted(sig.metadata["training"]["step"] for sig in found) == [0, 100]
+        assert [Signature.from_pretrained(source, training_step=step) for step in (0, 100)] == steps
+    compared = ha.compare(tmp_path / "steps" / name for name in ("step-000000", "step-000100"))
+    assert compared.names == ("ada/net (step 0)", "ada/net (step 100)")
+    assert b"ada/net](https://huggingface.co/ada/net) (step 100)" in hub.files("dataset", REPO)["README.md"]
+
+
+def test_the_folders_of_older_versions_are_found_again() -> None:
+    """What the key has gained since names no folder anew."""
+    assert Entry.of(signature()).folder == "signatures/ada-net-ada-images-f22907c44a58"
+
+
+@pytest.mark.parametrize(
+    "metadata", ["license: [mit", "license: mit\nlicense: [", "- a list", "a: 2026-02-31", "{"]
+)
+def test_a_broken_card_does_not_end_a_push(hub: LocalHub, metadata: str) -> None:
+    card = f"---\n{metadata}\n---\n# Mine\n".encode()
+    hub.add("dataset", REPO, {"README.md": card})
+    with pytest.warns(AffscoreWarning, match=r"left as it is\. The metadata .* Repair it first"):
+        signature().push_to_hub(REPO, token=hub.token("ada"))
+    assert hub.files("dataset", REPO)["README.md"] == card
+    assert ha.load_signatures(REPO) == [signature()]
 
 
 PUSHES = """
