@@ -76,6 +76,7 @@ class Options:
     num_groups: int = _option(1, "also score this many disjoint parts of the samples", metavar="N")
     dtype: DType = _option("float32", "number format of the model's weights")
     random_weights: bool = _option(False, "analyse the architecture untrained, its weights drawn by the seed")
+    repeat_frames: bool = _option(False, "give a video model each image as a clip in which nothing moves")
     device: str | None = _option(None, "device of the model; default: a GPU if there is one")
     device_map: str | None = _option(None, 'spread a large model over the devices: "auto"', metavar="MAP")
     attn_implementation: str | None = _option(None, "attention of transformers: eager, sdpa", metavar="NAME")
@@ -207,6 +208,7 @@ class AnalysisOptions(TypedDict, total=False):
     num_groups: int
     dtype: DType
     random_weights: bool
+    repeat_frames: bool
     device: str | None
     device_map: str | None
     attn_implementation: str | None

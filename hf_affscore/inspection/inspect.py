@@ -18,6 +18,7 @@ from hf_affscore.errors import AffscoreError, InputError, ModelError, NoActivati
 from hf_affscore.inspection.cost import Cost, estimate
 from hf_affscore.inspection.plan import BATCH_SIZE, Plan, plan_of
 from hf_affscore.models.evaluation import evaluating
+from hf_affscore.models.video import as_clips
 from hf_affscore.models.vision_forward import PIXELS, image_shape, vision_forward
 from hf_affscore.options import Options, Pooling
 from hf_affscore.signature import Record
@@ -194,6 +195,7 @@ def _run(model: nn.Module, name: str, batch: dict[str, torch.Tensor], options: O
     """One watched forward pass, and what it says about cost."""
     from torch.utils.flop_counter import FlopCounterMode
 
+    batch = as_clips(batch, model, repeat=True)
     size = len(next(iter(batch.values())))
     selection = Selection(options.include, options.exclude)
 

@@ -16,7 +16,8 @@ from hf_affscore.models.libraries.library import Library, Loaded
 from hf_affscore.models.libraries.registry import library_of
 from hf_affscore.models.preprocessing import default_processor, preprocessing_of, stack
 from hf_affscore.models.repository import Repository
-from hf_affscore.models.vision_forward import VisionForward, vision_forward
+from hf_affscore.models.video import as_clips
+from hf_affscore.models.vision_forward import IMAGES, PIXELS, VisionForward, num_frames, vision_forward
 from hf_affscore.options import Options
 from hf_affscore.sources import Source, locate
 
@@ -42,12 +43,14 @@ class Checkpoint:
         preprocess: RGB images to a batch of model inputs by name.
         metadata: Id, commit, class and sizes of the network.
         preprocessing: What turned images into inputs: class, backend, settings.
+        repeat_frames: Whether a video model is given each image as a clip in which nothing moves.
     """
 
     module: nn.Module
     preprocess: Callable[[list[Image]], dict[str, torch.Tensor]]
     metadata: dict[str, Any]
     preprocessing: dict[str, Any]
+    repeat_frames: bool = False
 
     def inputs(self, images: Sequence[Any]) -> dict[str, torch.Tensor]:
         """PIL images, or ready ``(3, H, W)`` tensors, as one batch on the model's device and in its precision.
@@ -62,7 +65,8 @@ class Checkpoint:
             raise InputError(
                 "The data set mixes PIL images and tensors; expected one kind. Convert the tensors."
             )
-        batch = {"pixel_values": stack(images)} if ready == {True} else self._preprocessed(list(images))
+        batch = {PIXELS: stack(images)} if ready == {True} else self._preprocessed(list(images))
+        batch = as_clips(batch, self.module, repeat=self.repeat_frames)
         # Not the first parameter whatever it is: images must not be rounded to a quantised model's integers.
         here = [
             p for p in self.module.parameters() if not p.is_meta
@@ -97,10 +101,13 @@ class Checkpoint:
         self._image_side(inputs)
 
     def input_shape(self) -> tuple[int, ...]:
-        """Shape ``(C, H, W)`` of one input: what the preprocessing makes of a blank image."""
+        """Shape ``(C, H, W)`` of one input, by what becomes of a blank image; of a clip, with frames."""
         from PIL import Image
 
-        return tuple(self.preprocess([Image.new("RGB", (256, 256))])["pixel_values"].shape[1:])
+        made = self.preprocess([Image.new("RGB", (256, 256))])
+        shape = tuple(next(made[name] for name in IMAGES if name in made).shape[1:])
+        frames = None if self.repeat_frames or len(shape) != 3 else num_frames(self.module)
+        return shape if frames is None else (frames, *shape)
 
 
 def locate_model(model: str | Path, options: Options) -> Source:
@@ -164,7 +171,7 @@ def _from_source(source: Source, processor: Any, options: Options) -> Checkpoint
     if loaded.missing:
         metadata["missing_weights"] = {"number": len(loaded.missing), "first": list(loaded.missing[:20])}
         warn_of_missing_weights(metadata)
-    return Checkpoint(module.eval(), preprocess, metadata, preprocessing)
+    return Checkpoint(module.eval(), preprocess, metadata, preprocessing, options.repeat_frames)
 
 
 def _drawn(library: Library, repository: Repository, options: Options) -> nn.Module:
@@ -220,7 +227,7 @@ def _from_module(module: nn.Module, processor: Any, options: Options) -> Checkpo
         "library": None,
         "accuracy": None,
     }
-    return Checkpoint(module, preprocess, metadata, preprocessing)
+    return Checkpoint(module, preprocess, metadata, preprocessing, options.repeat_frames)
 
 
 def device_of(options: Options) -> torch.device:

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 #: What Pillow calls images with so many channels; a fourth one of a photograph is opaque everywhere.
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
+#: Image processors that take a list of images for one clip, by the beginnings of their names.
+OF_CLIPS = ("VideoMAE", "Vivit")
+
 #: How many times longer than wide an image may be before only its middle is resized; the crop keeps less of it.
 EXTREME = 16
 
@@ -119,6 +122,8 @@ def preprocessing_of(
             made = dict(call(images=images, return_tensors="pt"))
             if isinstance(made.get(PIXELS), list):
                 made[PIXELS] = stack(made[PIXELS])
+            if type(processor).__name__.startswith(OF_CLIPS) and len(made[PIXELS]) == 1:
+                made[PIXELS] = made[PIXELS][0]  # it took the images for the frames of one clip
             return {name: value for name, value in made.items() if isinstance(value, torch.Tensor)}
 
         settings = json.loads(json.dumps(processor.to_dict(), default=str))  # as it will be read back
@@ -141,7 +146,7 @@ def preprocessing_of(
 
 
 def stack(images: Sequence[Any]) -> torch.Tensor:
-    """Ready ``(C, H, W)`` tensors as one batch.
+    """Ready ``(C, H, W)`` tensors, or clips of shape ``(frames, C, H, W)``, as one batch.
 
     Raises:
         InputError: They are not all tensors of one such shape.
@@ -155,7 +160,7 @@ def stack(images: Sequence[Any]) -> torch.Tensor:
             "Pass a processor that gives those."
         )
     shapes = sorted({tuple(image.shape) for image in images})
-    if len(shapes) != 1 or len(shapes[0]) != 3:
+    if len(shapes) != 1 or len(shapes[0]) not in (3, 4):
         raise InputError(
             f"The images of one batch became tensors of shapes {shapes}; expected one (3, H, W). "
             "Pass a processor that resizes to a fixed size, or batch_size=1."

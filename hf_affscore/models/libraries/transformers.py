@@ -37,14 +37,15 @@ class Transformers:
         network, code = _class(config, repository, options)
         dtype = options.dtype if options.dtype == "auto" else getattr(torch, options.dtype)
         place = {"device_map": options.device_map} if options.device_map else {}
-        module, report = network.from_pretrained(
-            repository.source.location,
-            config=config,
-            dtype=dtype,
-            output_loading_info=True,
-            **_at(repository, options),
-            **place,
-        )
+        with _unknown_words_named(config):
+            module, report = network.from_pretrained(
+                repository.source.location,
+                config=config,
+                dtype=dtype,
+                output_loading_info=True,
+                **_at(repository, options),
+                **place,
+            )
         notes = {"code": code} if code else {}
         return Loaded(module, sorted(report["missing_keys"]), notes={**notes, **_quantization(config)})
 
@@ -85,7 +86,7 @@ def configuration(repository: Repository, options: Options) -> Any:
 
 def from_configuration(network: Any, config: Any) -> nn.Module:
     """A network of transformers with weights as it draws them, and its parts of timm as timm draws them."""
-    with _timm_keeps_its_own():
+    with _timm_keeps_its_own(), _unknown_words_named(config):
         module: nn.Module = network(config)
     return module
 
@@ -135,6 +136,34 @@ def _timm_keeps_its_own() -> Iterator[None]:
         yield
     finally:
         handle.remove()
+
+
+@contextmanager
+def _unknown_words_named(config: Any) -> Iterator[None]:
+    """Say which setting it is that holds a word nobody knows, such as an activation of a newer version."""
+    import transformers
+
+    try:
+        yield
+    except KeyError as error:
+        word = error.args[0] if error.args else None
+        found = [
+            name for name, value in _settings(config.to_dict()) if isinstance(word, str) and value == word
+        ]
+        if not found:
+            raise
+        raise ModelError(
+            f"{type(config).__name__} has {found[0]} = {word!r}, which transformers {transformers.__version__} "
+            "does not know. Check the spelling, or use the version that the checkpoint was written with."
+        ) from error
+
+
+def _settings(document: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    for name, value in document.items():
+        if isinstance(value, dict):
+            yield from _settings(value)
+        else:
+            yield name, value
 
 
 def _quantization(config: Any) -> dict[str, Any]:

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 #: Files that hold the settings of an image processor.
 FILES = {"preprocessor_config.json", "processor_config.json"}
 
+#: Settings of processors that cut an image into several.
+CUTS_TILES = ("do_image_splitting", "crop_to_patches", "do_pan_and_scan", "split_image")
+
 
 def own_processor(repository: Repository, at: dict[str, Any]) -> Any:
     """The image processor that was saved with a checkpoint; None without one."""
@@ -22,7 +25,15 @@ def own_processor(repository: Repository, at: dict[str, Any]) -> Any:
 
     if FILES.isdisjoint(repository.files) and "architecture" not in repository.config:
         return None
-    return AutoImageProcessor.from_pretrained(repository.source.location, **at)
+    return of_whole_images(AutoImageProcessor.from_pretrained(repository.source.location, **at))
+
+
+def of_whole_images(processor: Any) -> Any:
+    """A processor that cuts no tiles out of an image, so that an image stays one row."""
+    for setting in CUTS_TILES:
+        if getattr(processor, setting, False):
+            setattr(processor, setting, False)
+    return processor
 
 
 def processor_of(module: nn.Module) -> Any:
@@ -38,7 +49,7 @@ def processor_of(module: nn.Module) -> Any:
         return None
     backends: Any = IMAGE_PROCESSOR_MAPPING[type(config)]
     kind = backends.get("torchvision") or backends.get("pil")
-    processor = kind(**_sizes(kind().to_dict(), height, width))
+    processor = of_whole_images(kind(**_sizes(kind().to_dict(), height, width)))
     warnings.warn(
         f"The checkpoint has no image processor: {type(processor).__name__} at {height} x {width}, which belongs "
         "to its configuration, is used. Pass processor= (--processor) for another.",

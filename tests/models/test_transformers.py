@@ -1,0 +1,251 @@
+"""Checkpoints of transformers that are no plain classifiers with everything beside them."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import transformers as hf
+
+import hf_affscore as ha
+from hf_affscore.errors import AffscoreWarning, InputError, ModelError
+from tests.models.by_hand import photographs
+
+TINY = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+VISION = {**TINY, "image_size": 32, "patch_size": 8}
+TEXT = {**TINY, "vocab_size": 64, "max_position_embeddings": 64}
+LLAMA = hf.LlamaConfig(**TEXT, num_key_value_heads=2)
+SIZE = {"height": 32, "width": 32}
+USUAL = {"num_samples": 8, "batch_size": 4, "cache": False, "progress": False}
+
+
+def analyzed(folder: Path, **options: object) -> ha.Signature:
+    """The signature of a folder; inspect has to list the same rows."""
+    signature = ha.analyze(folder, photographs(), **USUAL, **options)
+    chosen = {name: options[name] for name in ("trust_remote_code", "loader") if name in options}
+    inspected = ha.inspect(folder, **chosen)
+    assert [(row.module, row.dim) for row in inspected.rows] == [
+        (row.module, row.dim) for row in signature.rows
+    ]
+    assert np.isfinite(signature.scores).all()
+    return signature
+
+
+def blip() -> tuple[hf.PreTrainedModel, object]:
+    config = hf.BlipConfig(
+        vision_config=VISION, text_config={**TEXT, "encoder_hidden_size": 16}, projection_dim=8
+    )
+    return hf.BlipForConditionalGeneration(config), hf.BlipImageProcessor(size=SIZE)
+
+
+def trocr() -> tuple[hf.PreTrainedModel, object]:
+    decoder = hf.TrOCRConfig(
+        vocab_size=64, d_model=16, decoder_layers=1, decoder_attention_heads=2, decoder_ffn_dim=32
+    )
+    config = hf.VisionEncoderDecoderConfig.from_encoder_decoder_configs(hf.ViTConfig(**VISION), decoder)
+    return hf.VisionEncoderDecoderModel(config), hf.ViTImageProcessor(size=SIZE)
+
+
+def llava_next() -> tuple[hf.PreTrainedModel, object]:
+    config = hf.LlavaNextConfig(
+        vision_config=hf.CLIPVisionConfig(**VISION),
+        text_config=LLAMA,
+        image_grid_pinpoints=[[32, 64], [64, 32]],
+    )
+    processor = hf.LlavaNextImageProcessor(
+        size={"shortest_edge": 32}, crop_size=SIZE, image_grid_pinpoints=[[32, 64], [64, 32]]
+    )
+    return hf.LlavaNextForConditionalGeneration(config), processor
+
+
+def idefics3() -> tuple[hf.PreTrainedModel, object]:
+    config = hf.Idefics3Config(vision_config=VISION, text_config=LLAMA, scale_factor=2, image_token_id=5)
+    processor = hf.Idefics3ImageProcessor(size={"longest_edge": 64}, max_image_size={"longest_edge": 32})
+    return hf.Idefics3ForConditionalGeneration(config), processor
+
+
+#: Models that write about images: the part that runs.
+WRITERS: dict[Callable[[], tuple[hf.PreTrainedModel, object]], str] = {
+    blip: "vision_model",
+    trocr: "encoder",
+    llava_next: "model.vision_tower",
+    idefics3: "get_image_features",
+}
+
+
+@pytest.mark.parametrize("kind", WRITERS, ids=lambda kind: kind.__name__)
+def test_of_what_writes_text_the_image_side_runs(kind, tmp_path: Path) -> None:
+    model, processor = kind()
+    model.save_pretrained(tmp_path)
+    processor.save_pretrained(tmp_path)
+    signature = analyzed(tmp_path)
+    assert signature.metadata["model"]["runs"] == WRITERS[kind]
+    assert len(signature.rows) >= 2
+    assert not any("text" in row.module or "decoder" in row.module for row in signature.rows)
+
+
+def test_patches_packed_over_images_are_skipped_and_said(tmp_path: Path) -> None:
+    vision = {"depth": 1, "embed_dim": 16, "hidden_size": 16, "num_heads": 2, "patch_size": 4, "mlp_ratio": 2}
+    config = hf.Qwen2VLConfig(vision_config=vision, text_config={**TEXT, "num_key_value_heads": 2})
+    hf.Qwen2VLForConditionalGeneration(config).save_pretrained(tmp_path)
+    hf.Qwen2VLImageProcessor(patch_size=4, min_pixels=256, max_pixels=4096).save_pretrained(tmp_path)
+    with pytest.raises(ModelError, match=r"QuickGELU.* no row per image|no row per image"):
+        ha.analyze(tmp_path, photographs(), **USUAL)
+
+
+def videomae(folder: Path) -> None:
+    config = hf.VideoMAEConfig(**VISION, num_frames=4, tubelet_size=2)
+    hf.VideoMAEForVideoClassification(config).save_pretrained(folder)
+
+
+@pytest.mark.parametrize("processor", [hf.VideoMAEImageProcessor, hf.ViTImageProcessor, None])
+def test_a_video_model_takes_clips_or_repeats_an_image(processor, tmp_path: Path) -> None:
+    videomae(tmp_path)
+    if processor is hf.ViTImageProcessor:
+        processor(size=SIZE).save_pretrained(tmp_path)
+    elif processor is not None:
+        processor(size={"shortest_edge": 32}, crop_size=SIZE).save_pretrained(tmp_path)
+    with pytest.raises(InputError, match=r"is a video model: it takes clips of 4 frames.*--repeat-frames"):
+        ha.analyze(tmp_path, photographs(), **USUAL)
+    signature = analyzed(tmp_path, repeat_frames=True)
+    assert [row.activation for row in signature.rows] == ["GELUActivation"] * 2
+    clips = list(torch.randn(8, 4, 3, 32, 32))
+    moving = ha.analyze(tmp_path, clips, **USUAL)
+    assert [row.module for row in moving.rows] == [row.module for row in signature.rows]
+    assert ha.analyze(tmp_path, "noise", **USUAL).rows[0].num_samples == 8
+
+
+CODE = """
+import torch
+from transformers import PreTrainedModel, PretrainedConfig
+
+
+class TinyConfig(PretrainedConfig):
+    model_type = "tiny-remote"
+
+
+class TinyModel(PreTrainedModel):
+    config_class = TinyConfig
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.conv = torch.nn.Conv2d(3, 8, 3)
+        self.act = torch.nn.ReLU()
+        self.post_init()
+
+    def forward(self, {arguments}):
+        return self.act(self.conv({first}))
+"""
+
+
+def remote(folder: Path, arguments: str, key: str = "AutoModelForImageSegmentation") -> None:
+    """A checkpoint with code of its own."""
+    first = arguments.split(",")[0].split(":")[0].split("=")[0]
+    (folder / "tiny.py").write_text(CODE.format(arguments=arguments, first=first))
+    auto_map = {"AutoConfig": "tiny.TinyConfig", key: "tiny.TinyModel"}
+    config = {"model_type": "tiny-remote", "architectures": ["TinyModel"], "auto_map": auto_map}
+    (folder / "config.json").write_text(json.dumps(config))
+    torch.manual_seed(1)
+    conv = torch.nn.Conv2d(3, 8, 3)
+    torch.save(
+        {"conv.weight": conv.weight.detach(), "conv.bias": conv.bias.detach()}, folder / "pytorch_model.bin"
+    )
+    hf.ViTImageProcessor(size=SIZE).save_pretrained(folder)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "key"),
+    [
+        ("x", "AutoModelForImageSegmentation"),
+        ("x: torch.Tensor, labels=None", "AutoModel"),
+        ("images", "AutoModelForImageClassification"),
+        ("sample=None", "AutoModelForObjectDetection"),
+        ("pixel_values=None", "AutoModelForSomethingNew"),
+        ("pixel_values, labels=None", "AutoBackbone"),
+    ],
+)
+def test_code_of_the_checkpoint_takes_pixels_whatever_it_calls_them(
+    arguments: str, key: str, tmp_path: Path
+) -> None:
+    remote(tmp_path, arguments, key)
+    signature = analyzed(tmp_path, trust_remote_code=True)
+    assert [row.module for row in signature.rows] == ["act"]
+    processor = hf.ViTImageProcessor(size=SIZE)
+    torch.manual_seed(1)
+    module = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU())
+    by_hand = ha.analyze(module, photographs(), processor=processor, **USUAL)
+    assert signature.rows[0].affinity_score == by_hand.rows[0].affinity_score
+
+
+def test_code_is_not_run_without_being_asked_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    remote(tmp_path, "x")
+    monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("asked on the terminal"))
+    for call in (
+        lambda: ha.analyze(tmp_path, photographs()),
+        lambda: ha.analyze(tmp_path, photographs(), random_weights=True),
+        lambda: ha.inspect(tmp_path),
+    ):
+        with pytest.raises(ModelError, match=r"comes with code of its own.*--trust-remote-code"):
+            call()
+    untrained = ha.analyze(tmp_path, photographs(), random_weights=True, trust_remote_code=True, **USUAL)
+    assert untrained.metadata["model"]["class"] == "TinyModel"
+
+
+def test_code_with_two_inputs_names_them(tmp_path: Path) -> None:
+    remote(tmp_path, "x, other")
+    with pytest.raises(ModelError, match="TinyModel cannot run on images alone: it needs other, x"):
+        ha.analyze(tmp_path, photographs(), trust_remote_code=True)
+
+
+def test_without_processor_the_one_of_the_configuration(tmp_path: Path) -> None:
+    hf.ViTForImageClassification(hf.ViTConfig(**VISION)).save_pretrained(tmp_path)
+    with pytest.warns(AffscoreWarning, match="has no image processor: ViTImageProcessor at 32 x 32"):
+        signature = analyzed(tmp_path)
+    assert signature.metadata["preprocessing"]["class"] == "ViTImageProcessor"
+    module = hf.ViTForImageClassification.from_pretrained(tmp_path)
+    by_hand = ha.analyze(module, photographs(), processor=hf.ViTImageProcessor(size=SIZE), **USUAL)
+    assert [row.affinity_score for row in signature.rows] == [row.affinity_score for row in by_hand.rows]
+
+
+def test_clip_and_convnext_get_their_sizes_too(tmp_path: Path) -> None:
+    hf.CLIPVisionModel(hf.CLIPVisionConfig(**VISION)).save_pretrained(tmp_path)
+    with pytest.warns(AffscoreWarning, match="CLIPImageProcessor at 32 x 32"):
+        settings = analyzed(tmp_path).metadata["preprocessing"]["settings"]
+    assert settings["crop_size"]["height"] == settings["size"]["shortest_edge"] == 32
+
+
+@pytest.mark.parametrize("setting", ["hidden_act"])
+def test_an_activation_that_nobody_knows_is_named(setting: str, tmp_path: Path) -> None:
+    hf.ViTForImageClassification(hf.ViTConfig(**VISION)).save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**config, setting: "nope"}))
+    for call in (lambda: ha.analyze(tmp_path, "noise"), lambda: ha.inspect(tmp_path)):
+        with pytest.raises(ModelError, match=f"ViTConfig has {setting} = 'nope', which transformers"):
+            call()
+
+
+def test_a_local_folder_does_not_ask_the_hub(hub, tmp_path: Path) -> None:
+    """A detector whose configuration names a backbone of timm's would fetch it, although all weights are here."""
+    layers = {"encoder_layers": 1, "decoder_layers": 1, "num_queries": 5, "d_model": 16}
+    heads = {"encoder_attention_heads": 2, "decoder_attention_heads": 2}
+    widths = {"encoder_ffn_dim": 32, "decoder_ffn_dim": 32}
+    config = hf.DetrConfig(backbone="resnet18", use_timm_backbone=True, **layers, **heads, **widths)
+    hf.DetrForObjectDetection(config).save_pretrained(tmp_path)
+    stored = json.loads((tmp_path / "config.json").read_text())
+    stored["backbone_config"]["use_pretrained_backbone"] = True
+    (tmp_path / "config.json").write_text(json.dumps({**stored, "use_pretrained_backbone": True}))
+    hf.DetrImageProcessor(size=SIZE).save_pretrained(tmp_path)
+    hub.log.clear()
+    analyzed(tmp_path)
+    ha.analyze(tmp_path, photographs(), random_weights=True, **USUAL)
+    assert not hub.log
+
+
+def test_a_gated_model_says_so(hub, tmp_path: Path) -> None:
+    hf.ViTForImageClassification(hf.ViTConfig(**VISION)).save_pretrained(tmp_path)
+    hub.add("model", "ada/gated", tmp_path, gated=True)
+    for call in (lambda: ha.analyze("ada/gated", "noise"), lambda: ha.inspect("ada/gated")):
+        with pytest.raises(ModelError, match=r"'ada/gated' is gated: accept its terms"):
+            call()
