@@ -203,8 +203,11 @@ def as_image(item: Any, mode: str | None = None) -> Decoded:
         except ValueError as error:
             raise Undecodable(_reason(error)) from error
     if isinstance(item, torch.Tensor):
-        if item.ndim != 3:
-            raise InputError(f"An image tensor has shape {tuple(item.shape)}; expected (3, H, W).")
+        if item.ndim not in (3, 4):
+            shape = tuple(item.shape)
+            raise InputError(
+                f"An image tensor has shape {shape}; expected (3, H, W), or (frames, 3, H, W) of a clip."
+            )
         if item.is_meta:
             raise InputError(
                 "An image tensor is on the meta device, which has no pixels; expected real ones."

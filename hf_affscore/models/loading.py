@@ -106,8 +106,8 @@ class Checkpoint:
 
         made = self.preprocess([Image.new("RGB", (256, 256))])
         shape = tuple(next(made[name] for name in IMAGES if name in made).shape[1:])
-        frames = None if self.repeat_frames or len(shape) != 3 else num_frames(self.module)
-        return shape if frames is None else (frames, *shape)
+        frames = None if self.repeat_frames else num_frames(self.module)
+        return shape if frames is None else (frames, *shape[-3:])
 
 
 def locate_model(model: str | Path, options: Options) -> Source:

@@ -7,8 +7,8 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from hf_affscore.errors import AffscoreWarning, InputError
-from hf_affscore.models.vision_forward import PIXELS, image_shape
+from hf_affscore.errors import AffscoreWarning, InputError, ModelError
+from hf_affscore.models.vision_forward import IMAGES, PIXELS, image_shape
 
 if TYPE_CHECKING:
     import torch
@@ -18,9 +18,6 @@ if TYPE_CHECKING:
 
 #: What Pillow calls images with so many channels; a fourth one of a photograph is opaque everywhere.
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
-
-#: Image processors that take a list of images for one clip, by the beginnings of their names.
-OF_CLIPS = ("VideoMAE", "Vivit")
 
 #: How many times longer than wide an image may be before only its middle is resized; the crop keeps less of it.
 EXTREME = 16
@@ -120,10 +117,13 @@ def preprocessing_of(
 
         def process(images: list[Image]) -> dict[str, torch.Tensor]:
             made = dict(call(images=images, return_tensors="pt"))
+            if (
+                len(next(iter(made.values()))) == 1 < len(images)
+            ):  # which were taken for frames, or a conversation
+                made = dict(call(images=[[image] for image in images], return_tensors="pt"))
             if isinstance(made.get(PIXELS), list):
                 made[PIXELS] = stack(made[PIXELS])
-            if type(processor).__name__.startswith(OF_CLIPS) and len(made[PIXELS]) == 1:
-                made[PIXELS] = made[PIXELS][0]  # it took the images for the frames of one clip
+            _check_rows(made, len(images), type(processor).__name__)
             return {name: value for name, value in made.items() if isinstance(value, torch.Tensor)}
 
         settings = json.loads(json.dumps(processor.to_dict(), default=str))  # as it will be read back
@@ -143,6 +143,21 @@ def preprocessing_of(
         f"processor is a {type(processor).__name__}; expected an image processor of transformers, or a function "
         "from a PIL image to a (3, H, W) tensor."
     )
+
+
+def _check_rows(made: dict[str, Any], number: int, processor: str) -> None:
+    """Refuse what is no longer one entry for each image.
+
+    Raises:
+        ModelError: Patches or tiles of all images lie one after the other.
+    """
+    pixels = next((made[name] for name in IMAGES if name in made), None)
+    if pixels is not None and len(pixels) != number:
+        raise ModelError(
+            f"{processor} makes {len(pixels)} patches or tiles of {number} image(s), one after the other, so that "
+            "no row belongs to one image; expected an entry for each image. Pass another with processor=, or the part "
+            "of the model that takes whole images."
+        )
 
 
 def stack(images: Sequence[Any]) -> torch.Tensor:

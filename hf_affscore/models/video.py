@@ -25,11 +25,17 @@ def as_clips(inputs: dict[str, torch.Tensor], model: nn.Module, *, repeat: bool)
     """
     frames = num_frames(model)
     pixels = inputs.get(PIXELS)
-    if frames is None or pixels is None or pixels.ndim != 4:
+    if frames is None or pixels is None:
+        return inputs
+    if (
+        pixels.ndim == 5 and pixels.shape[1] == 1
+    ):  # a processor of clips took an image for a clip of one frame
+        pixels = pixels[:, 0]
+    if pixels.ndim != 4:
         return inputs
     if not repeat:
         raise InputError(
-            f"{type(model).__name__} is a video model: it takes clips of {frames} frames, and the images are single. "
+            f"{type(model).__name__} is a video model: it takes clips of {frames} frames; the images are single. "
             "Pass clips as tensors of shape (frames, 3, H, W), or give it each image as a clip in which nothing "
             "moves: repeat_frames=True, --repeat-frames."
         )

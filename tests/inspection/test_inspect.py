@@ -142,7 +142,7 @@ def test_inputs_of_a_module_go_by_its_own_names() -> None:
 )
 def test_a_configuration_that_builds_nothing_is_a_sentence(config: object, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps(config))
-    with pytest.raises(ModelError, match=r"does not build|could not be read|takes images of"):
+    with pytest.raises(ModelError, match=r"does not build|could not be read|takes images of|does not know"):
         ha.inspect(tmp_path)
 
 

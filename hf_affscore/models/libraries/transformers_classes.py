@@ -28,6 +28,12 @@ AUTO_CLASSES = (
     ),
 )
 
+#: Keys of an ``auto_map`` under which something else than a model lies; whatever other key there is names one.
+NO_MODELS = {
+    *("AutoConfig", "AutoTokenizer", "AutoProcessor"),
+    *("AutoImageProcessor", "AutoFeatureExtractor", "AutoVideoProcessor"),
+}
+
 
 def class_of(config: Any) -> type[PreTrainedModel]:
     """The class of transformers that a configuration was saved from, else the first that takes it.
@@ -61,9 +67,7 @@ def class_in_checkpoint(repository: Repository) -> str | None:
     The class that the checkpoint was saved from goes first, whatever its key is.
     """
     named = repository.config.get("auto_map") or {}
-    models = {
-        key: name for key, name in named.items() if key.startswith("AutoModel") and isinstance(name, str)
-    }
+    models = {key: name for key, name in named.items() if key not in NO_MODELS and isinstance(name, str)}
     saved_from = repository.config.get("architectures") or []
     usual = (models[key] for key in ("AutoModelForImageClassification", "AutoModel") if key in models)
     declared = (name for name in models.values() if name.rpartition(".")[2] in saved_from)

@@ -41,14 +41,21 @@ def processor_of(module: nn.Module) -> Any:
 
     Warns, since nobody knows whether the checkpoint was trained so; None where there is none.
     """
+    from transformers import CONFIG_MAPPING
     from transformers.models.auto.image_processing_auto import IMAGE_PROCESSOR_MAPPING
 
     config: Any = getattr(module, "config", None)
+    whole = str(getattr(config, "model_type", "")).removesuffix(
+        "_vision_model"
+    )  # a tower has that of its model
+    kinds = [type(config), *([CONFIG_MAPPING[whole]] if whole in CONFIG_MAPPING else [])]
+    found: Any = next(
+        (IMAGE_PROCESSOR_MAPPING[kind] for kind in kinds if kind in IMAGE_PROCESSOR_MAPPING), None
+    )
     _, height, width = image_shape(module)
-    if type(config) not in IMAGE_PROCESSOR_MAPPING or min(height, width) < 1:
+    if found is None or min(height, width) < 1:
         return None
-    backends: Any = IMAGE_PROCESSOR_MAPPING[type(config)]
-    kind = backends.get("torchvision") or backends.get("pil")
+    kind = found.get("torchvision") or found.get("pil")
     processor = of_whole_images(kind(**_sizes(kind().to_dict(), height, width)))
     warnings.warn(
         f"The checkpoint has no image processor: {type(processor).__name__} at {height} x {width}, which belongs "
