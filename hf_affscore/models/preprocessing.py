@@ -155,7 +155,7 @@ def _check_rows(made: dict[str, Any], number: int, processor: str) -> None:
     if pixels is not None and len(pixels) != number:
         raise ModelError(
             f"{processor} makes {len(pixels)} patches or tiles of {number} image(s), one after the other, so that "
-            "no row belongs to one image; expected an entry for each image. Pass another with processor=, or the part "
+            "no row belongs to one image; expected an entry for each image. Pass another processor=, or the part "
             "of the model that takes whole images."
         )
 
