@@ -17,6 +17,7 @@ __all__ = [
     "DatasetError",
     "HubError",
     "InputError",
+    "MissingPackageError",
     "ModelError",
     "NoActivationError",
     "SignatureError",
@@ -78,6 +79,10 @@ class AffscoreError(Exception):
 
 class InputError(AffscoreError, ValueError):
     """An argument has the wrong shape, type or value."""
+
+
+class MissingPackageError(AffscoreError, ImportError):
+    """A package that this job needs is not installed; the message has the line that installs it."""
 
 
 class ModelError(AffscoreError):

@@ -18,6 +18,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 #: Leaves: anyone may import them. What they import themselves stands in ``ALLOWED``.
 LEAVES = {
+    "extras",
     "errors",
     "version",
     "compat",
@@ -30,6 +31,7 @@ LEAVES = {
     "hub",
     "sources",
     "assets",
+    "extras",
     "patches",
 }
 
@@ -40,6 +42,7 @@ ALLOWED: dict[str, set[str]] = {
     "version": set(),
     "torch_settings": set(),
     "compat": set(),
+    "extras": set(),
     "options": set(),
     "storage": set(),
     "record": set(),

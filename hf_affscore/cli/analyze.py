@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from hf_affscore.cli.arguments import add_options
 from hf_affscore.errors import AffscoreError, HubError, InputError, ModelError
+from hf_affscore.extras import is_installed
 from hf_affscore.options import Options
 
 if TYPE_CHECKING:
@@ -140,7 +141,8 @@ def _run_many(arguments: argparse.Namespace, options: dict[str, Any]) -> None:
                 made, folders, strict=True
             ):  # all are saved before the first is sent
                 signature.save_pretrained(folder)
-                signature.plot(folder / "signature.png")
+                if is_installed("matplotlib"):
+                    signature.plot(folder / "signature.png")
     finally:
         if arguments.json:
             print_json([_outcome(each) for each in outcomes])
@@ -165,7 +167,8 @@ def _run_demo(arguments: argparse.Namespace) -> None:
 
     _check_outputs(arguments)
     signature = analyze(DEMO_MODEL, DEMO_DATASET, num_samples=512, cache=False)
-    arguments.plot = arguments.plot or arguments.output / "signature.png"
+    if is_installed("matplotlib"):
+        arguments.plot = arguments.plot or arguments.output / "signature.png"
     _deliver(signature, arguments)
     if not arguments.json:
         print("\nNext, a checkpoint and images of your own:")

@@ -13,9 +13,10 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-from dtaidistance import dtw
 from scipy.cluster import hierarchy
 from scipy.spatial.distance import squareform
+
+from hf_affscore.extras import require
 
 Array = npt.NDArray[np.float64]
 
@@ -29,6 +30,9 @@ def dtw_distances(series: Sequence[Array]) -> Array:
     Returns:
         Shape ``(k, k)``, symmetric, zero diagonal.
 
+    Raises:
+        MissingPackageError: dtaidistance is not installed.
+
     Example:
         >>> dtw_distances([np.array([0.0, 1.0]), np.array([0.0, 0.0, 1.0]), np.array([0.0, 0.5])]).round(3)
         array([[0. , 0. , 0.5],
@@ -37,6 +41,9 @@ def dtw_distances(series: Sequence[Array]) -> Array:
     """
     if len(series) < 2:
         return np.zeros((len(series), len(series)))
+    require("dtaidistance")
+    from dtaidistance import dtw
+
     contiguous = [np.ascontiguousarray(one, dtype=np.float64) for one in series]
     return np.asarray(dtw.distance_matrix_fast(contiguous, parallel=True), dtype=np.float64)
 
@@ -48,6 +55,9 @@ def warping_path(first: Array, second: Array) -> list[tuple[int, int]]:
         >>> warping_path(np.array([0.0, 1.0]), np.array([0.0, 0.0, 1.0]))
         [(0, 0), (0, 1), (1, 2)]
     """
+    require("dtaidistance")
+    from dtaidistance import dtw
+
     path = dtw.warping_path_fast(
         np.ascontiguousarray(first, dtype=np.float64), np.ascontiguousarray(second, dtype=np.float64)
     )

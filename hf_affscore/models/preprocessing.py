@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hf_affscore.errors import AffscoreWarning, InputError, ModelError
+from hf_affscore.extras import require
 from hf_affscore.models.vision_forward import IMAGES, PIXELS, image_shape
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ def default_processor(module: nn.Module) -> Callable[[Image], torch.Tensor]:
 
 def timm_transform(module: nn.Module) -> Callable[[Image], torch.Tensor]:
     """The transform that timm evaluates a network with; images are made grey where it takes one channel."""
+    require("timm")
     from timm.data import create_transform, resolve_model_data_config
 
     settings = resolve_model_data_config(module)

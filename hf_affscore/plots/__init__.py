@@ -1,5 +1,9 @@
 """Pictures of signatures: figures in, files out, and no window, global style or pyplot state on the way."""
 
+from hf_affscore.extras import require
+
+require("matplotlib")  # a sentence with the install line, before the imports below fail
+
 from hf_affscore.plots.comparison import (
     plot_comparison,
     plot_correlations,
