@@ -31,7 +31,6 @@ LEAVES = {
     "hub",
     "sources",
     "assets",
-    "extras",
     "patches",
 }
 
