@@ -84,6 +84,7 @@ ORDER = [
     "errors",
     "version",
     "assets",
+    "extras",
     "storage",
     "compat",
     "tokens",
