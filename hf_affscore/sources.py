@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from hf_affscore.errors import DatasetError, InputError, ModelError
-from hf_affscore.hub import Kind, pin
+from hf_affscore.hub import Kind, client, failures_named, pin
+
+#: Bytes that tell a Git LFS pointer: a small text that stands in a clone for a file that was not downloaded.
+POINTER = 64
+
+_POINTER_START = b"version https://git-lfs.github.com/spec/"
+
+#: Files that hold the weights of a checkpoint.
+_WEIGHTS = {".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack"}
 
 
 @dataclass(frozen=True)
@@ -19,24 +30,65 @@ class Source:
         location: What loaders are given: the Hub id, or the folder's path.
         commit: The commit that loaders are given; None for a folder.
         state: What changes when the content does: the commit, or a checksum of the folder.
+        files: Of a data set of which only these files are asked for: local paths, or patterns in the repository.
     """
 
     name: str
     location: str
     commit: str | None
     state: str
+    files: tuple[str, ...] = ()
+
+
+def file_name(path: str) -> str:
+    """The last part of a path or an address, without the archives around it.
+
+    Example:
+        >>> file_name("zip://images/cat.png::hf://datasets/ada/cats/all.zip")
+        'cat.png'
+    """
+    return re.split(r"[/\\]", path.split("::")[0])[-1]
+
+
+def is_pointer(content: bytes) -> bool:
+    """Whether a file begins as a Git LFS pointer does."""
+    return content.startswith(_POINTER_START)
+
+
+def refuse_pointer(
+    path: str, content: bytes, error_class: type[DatasetError] | type[ModelError] = DatasetError
+) -> None:
+    """Raise where a file that begins with ``content`` is a Git LFS pointer.
+
+    Raises:
+        DatasetError, ModelError: It is one.
+    """
+    if is_pointer(content):
+        raise error_class(
+            f"{file_name(path)} is a Git LFS pointer, not the file that it stands for. Download the files with "
+            "`git lfs pull` in the clone, or name the repository on the Hub instead of the folder."
+        )
 
 
 def locate(kind: Kind, name: str, *, revision: str | None, token: str | bool | None) -> Source:
-    """Find a local folder or a Hub repository, and pin its state.
+    """Find a local folder, local files or a Hub repository, and pin its state.
+
+    Args:
+        kind: Whether it is a model or a data set.
+        name: A path, a Hub id, ``user/name@revision``, or an address ``hf://datasets/user/name@revision/folder``.
+            Of a data set also a file, or a pattern of files, here or in a repository.
+        revision: Branch, tag or commit of a repository.
+        token: Access token for the Hub.
 
     Raises:
         ModelError, DatasetError: There is no such folder, repository or revision, no access to it, or no name.
-        InputError: A revision of a folder is asked for.
+        InputError: A revision of a folder is asked for, or two of a repository.
     """
     error_class = ModelError if kind == "model" else DatasetError
     if not name.strip():
         raise error_class(f"The {kind} is {name!r}; expected a Hub id or a folder.")
+    if "://" in name:
+        return _at_address(kind, name, revision, token)
     try:
         path = Path(name).expanduser()
         is_folder, exists = path.is_dir(), path.exists()
@@ -44,18 +96,120 @@ def locate(kind: Kind, name: str, *, revision: str | None, token: str | bool | N
         raise error_class(
             f"{name[:100]!r} is neither a folder that can be looked at nor a Hub id: {str(error)[:100]}. Check it."
         ) from error
-    if is_folder:
+    if is_folder or exists or (kind == "dataset" and _matching(name)):
         if revision is not None:
             raise InputError(
-                f"The revision {revision!r} cannot apply: {name} is a local folder, which has none. Leave it out."
+                f"The revision {revision!r} cannot apply: {name} is a local {'folder' if is_folder else 'file'}, "
+                "which has none. Leave it out."
             )
-        checksum = model_checksum(path) if kind == "model" else dataset_checksum(path)
-        return Source(path.resolve().name, str(path), None, checksum)
-    if exists:
-        expected = "a checkpoint's folder" if kind == "model" else "a folder of images or Parquet files"
-        raise error_class(f"{name} is a file; expected {expected}, or a Hub id.")
-    commit = pin(kind, name, revision=revision, token=token)
-    return Source(name, name, commit, commit)
+        return _local_folder(kind, path) if is_folder else _local_files(kind, name)
+    return _repository(kind, name, "", revision, token)
+
+
+def _local_folder(kind: Kind, path: Path) -> Source:
+    if kind == "model":
+        for file in path.iterdir():
+            if file.suffix in _WEIGHTS and file.is_file():
+                with file.open("rb") as content:
+                    refuse_pointer(str(file), content.read(POINTER), ModelError)
+    checksum = model_checksum(path) if kind == "model" else dataset_checksum(path)
+    return Source(path.resolve().name, str(path), None, checksum)
+
+
+def _local_files(kind: Kind, name: str) -> Source:
+    """One file, or those that a pattern matches."""
+    if kind == "model":
+        raise ModelError(f"{name} is a file; expected a checkpoint's folder, or a Hub id.")
+    return locate_files([name] if Path(name).expanduser().exists() else _matching(name), called=name)
+
+
+def locate_files(paths: Sequence[str | Path], called: str | None = None) -> Source:
+    """The source that some local files are.
+
+    Raises:
+        DatasetError: One is not there, or is no file.
+    """
+    files = [Path(path).expanduser() for path in paths]
+    for file in files:
+        if not file.is_file():
+            raise DatasetError(f"{file} is no file; expected a list of images, or of Parquet or tar files.")
+    digest = hashlib.sha256()
+    for file in files:
+        stat = file.stat()
+        digest.update(f"{file.resolve()} {stat.st_size} {stat.st_mtime_ns}\n".encode())
+    name = file_name(called) if called else f"{len(files)} files"
+    return Source(name, str(files[0].parent), None, f"sha256:{digest.hexdigest()}", tuple(map(str, files)))
+
+
+def _matching(pattern: str) -> list[str]:
+    """The local files that a pattern matches, in order; none where it is no pattern."""
+    import glob
+
+    if not glob.has_magic(pattern):
+        return []
+    found = glob.glob(os.path.expanduser(pattern), recursive=True)
+    return sorted(path for path in found if os.path.isfile(path))
+
+
+def _at_address(kind: Kind, address: str, revision: str | None, token: str | bool | None) -> Source:
+    """What an address beginning with ``hf://`` names."""
+    error_class = ModelError if kind == "model" else DatasetError
+    plural = {"dataset": "datasets/", "model": "(?:models/)?"}.get(kind, "")
+    if kind == "dataset" and address.startswith("hf://buckets/"):
+        return _bucket(address, token)
+    found = re.fullmatch(rf"hf://{plural}([^/@]+/[^/@]+(?:@(?:refs/[^/]+/[^/]+|[^/]+))?)/?(.*)", address)
+    if found is None or (kind == "model" and found[2]):
+        expected = (
+            "hf://datasets/user/name@revision/folder" if kind == "dataset" else "hf://user/name@revision"
+        )
+        raise error_class(
+            f"{address!r} is no address of a {kind}; expected one such as {expected}, or a path."
+        )
+    return _repository(kind, found[1], found[2].rstrip("/"), revision, token)
+
+
+def _repository(kind: Kind, name: str, inside: str, revision: str | None, token: str | bool | None) -> Source:
+    """A repository of the Hub, or a folder, a file or a pattern ``inside`` of it."""
+    repo, _, own = name.partition("@")
+    own = own.replace("%2F", "/")
+    if own and revision is not None and own != revision:
+        raise InputError(f"Two revisions are asked for: {name} and {revision!r}. Leave one out.")
+    commit = pin(kind, repo, revision=own or revision, token=token)
+    if not inside:
+        return Source(repo, repo, commit, commit)
+    files = inside if re.search(r"[*?\[]", inside) else _files_inside(repo, inside, commit, token)
+    return Source(f"{repo}/{inside}", repo, commit, f"{commit}/{inside}", (files,))
+
+
+def _files_inside(repo: str, inside: str, commit: str, token: str | bool | None) -> str:
+    """The pattern of a file or a folder of a repository.
+
+    Raises:
+        DatasetError: There is no such thing in it.
+    """
+    with failures_named("dataset", repo):
+        found = client(token).get_paths_info(repo, [inside], repo_type="dataset", revision=commit)
+    if not found:
+        raise DatasetError(f"Data set {repo!r} has no file or folder {inside!r}. See its files on the Hub.")
+    return inside if hasattr(found[0], "blob_id") else f"{inside}/**"
+
+
+def _bucket(address: str, token: str | bool | None) -> Source:
+    """A folder of a bucket, whose state is the names, sizes and times of its files."""
+    parts = address.removeprefix("hf://buckets/").rstrip("/").split("/", 2)
+    api = client(token)
+    if len(parts) < 2 or not hasattr(api, "list_bucket_tree"):
+        raise DatasetError(
+            f"{address} cannot be read; expected hf://buckets/user/bucket/folder and a huggingface_hub that knows "
+            "buckets. Update it: pip install -U huggingface_hub datasets."
+        )
+    prefix = parts[2] if len(parts) > 2 else None
+    with failures_named("dataset", address):
+        entries = list(api.list_bucket_tree("/".join(parts[:2]), prefix, recursive=True))
+    digest = hashlib.sha256()
+    for line in sorted(map(repr, entries)):
+        digest.update(line.encode())
+    return Source(address.removeprefix("hf://"), address, None, f"sha256:{digest.hexdigest()}")
 
 
 def model_checksum(folder: Path) -> str:
@@ -71,8 +225,16 @@ def model_checksum(folder: Path) -> str:
 def dataset_checksum(folder: Path) -> str:
     """SHA-256 over names, sizes and times of the files of a data set, which may be too large to read."""
     digest = hashlib.sha256(str(folder.resolve()).encode())
-    for path in sorted(folder.rglob("*")):
-        if path.is_file():
-            stat = path.stat()
-            digest.update(f"{path.relative_to(folder)} {stat.st_size} {stat.st_mtime_ns}\n".encode())
+    for name, stat in sorted(_walked(str(folder), "")):
+        digest.update(f"{name} {stat.st_size} {stat.st_mtime_ns}\n".encode())
     return f"sha256:{digest.hexdigest()}"
+
+
+def _walked(folder: str, below: str) -> Iterator[tuple[str, os.stat_result]]:
+    """Every file below a folder, by its path from there."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                yield from _walked(entry.path, f"{below}{entry.name}/")
+            elif entry.is_file():
+                yield below + entry.name, entry.stat()

@@ -1,4 +1,4 @@
-"""Images from anywhere as one stream: Hub data set, folder, ``datasets`` object, iterable, or noise."""
+"""Images from anywhere as one stream: Hub data set, folder, files, ``datasets`` object, iterable, or noise."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import functools
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,25 +13,41 @@ import numpy as np
 
 from hf_affscore.errors import AffscoreError, DatasetError, InputError, shown_cause
 from hf_affscore.hub import failures_named
-from hf_affscore.images.columns import encoded, image_column
+from hf_affscore.images.columns import ImageColumn, encoded, image_column
 from hf_affscore.images.decoding import as_image, decode, fetch, is_remote
-from hf_affscore.images.stream import ImageStream, said
+from hf_affscore.images.draw import (
+    Beginning,
+    Mapped,
+    Order,
+    Ordered,
+    Permuted,
+    draw_from_blocks,
+    draw_rows,
+)
+from hf_affscore.images.held import HeldRows
+from hf_affscore.images.parquet import ParquetRows
+from hf_affscore.images.splits import local_splits, splits_on_the_hub
+from hf_affscore.images.stream import ImageStream, said, size_of
+from hf_affscore.images.tars import TarRows, TarStream
 from hf_affscore.options import Options
-from hf_affscore.sources import Source, locate
+from hf_affscore.sources import Source, locate, locate_files
 
 if TYPE_CHECKING:
-    import datasets
-
-#: Encoded images held for shuffling a stream: of 2,048 images drawn, 2,304 are candidates. What mixes is that
-#: shards are read in random order, ten at a time. Folders hold paths only, and are shuffled whole.
-SHUFFLE_BUFFER = 256
-SHUFFLE_BUFFER_OF_PATHS = 1_000_000
+    from hf_affscore.images.decoding import Decoded
+    from hf_affscore.images.splits import Data
 
 #: Where a data set has several splits and none is asked for, the first of these.
 PREFERRED_SPLITS = ("test", "validation", "val", "valid", "train")
 
 
-def locate_images(dataset: str | Path, options: Options) -> Source:
+def is_name(dataset: Any) -> bool:
+    """Whether a data set is given by its name: a Hub id, a path, or a list of paths."""
+    if isinstance(dataset, list | tuple) and dataset:
+        return all(isinstance(name, str | Path) for name in dataset)
+    return isinstance(dataset, str | Path)
+
+
+def locate_images(dataset: str | Path | Sequence[str | Path], options: Options) -> Source:
     """Find a data set by name and pin its state.
 
     Raises:
@@ -40,6 +55,9 @@ def locate_images(dataset: str | Path, options: Options) -> Source:
     """
     if dataset == "noise":
         return Source("noise", "noise", None, "noise")
+    if not isinstance(dataset, str | Path):
+        options.refuse(("dataset_revision",), "local files have none")
+        return locate_files(dataset)
     return locate("dataset", str(dataset), revision=options.dataset_revision, token=options.token)
 
 
@@ -60,6 +78,8 @@ def open_images(
     """
     import datasets
 
+    if is_name(dataset):
+        dataset = locate_images(dataset, options)  # type: ignore[arg-type]
     if isinstance(dataset, Source):
         if dataset.location == "noise":
             options.refuse(("split", "dataset_config", "image_column", "dataset_revision"), "noise has none")
@@ -68,9 +88,8 @@ def open_images(
     options.refuse(("dataset_config", "dataset_revision"), "the data set is passed as an object")
     if isinstance(dataset, datasets.DatasetDict | datasets.IterableDatasetDict):
         with _explained("The data set could not be read"):
-            return _from_datasets(
-                _choose_split(dict(dataset), options, "The data set"), {"id": None}, options
-            )
+            splits = {name: functools.partial(dataset.__getitem__, name) for name in dataset}
+            return _from_data(_choose_split(splits, options, "The data set"), {"id": None}, options)
     if isinstance(dataset, datasets.Dataset | datasets.IterableDataset):
         if options.split is not None:
             raise InputError(
@@ -78,9 +97,7 @@ def open_images(
                 "Choose it before, or pass the DatasetDict."
             )
         with _explained("The data set could not be read"):
-            return _from_datasets(
-                encoded(dataset), {"id": getattr(dataset.info, "dataset_name", None)}, options
-            )
+            return _from_data(encoded(dataset), {"id": getattr(dataset.info, "dataset_name", None)}, options)
     if isinstance(dataset, Iterable) and not isinstance(dataset, bytes | dict):
         options.refuse(("split", "image_column"), f"a {type(dataset).__name__} of images has none")
         return _from_iterable(dataset, options)
@@ -105,55 +122,43 @@ def _noise(shape: tuple[int, ...], options: Options) -> ImageStream:
 
 
 def _from_iterable(images: Iterable[Any], options: Options) -> ImageStream:
-    """Images as they are. A sequence is permuted when shuffling; anything else is taken in its own order."""
-    shuffled = options.shuffle and isinstance(images, Sequence)
-    if shuffled:
-        order = np.random.default_rng(options.seed).permutation(len(images))  # type: ignore[arg-type]
-        items: Iterable[Any] = _Permuted(images, order)  # type: ignore[arg-type]
-    else:
-        items = images
-    return ImageStream(items, as_image, {"id": None, "type": type(images).__name__, "shuffled": shuffled})
+    """Images as they are: a sequence by its numbers, anything else from its beginning on."""
+    metadata: dict[str, Any] = {"id": None, "type": type(images).__name__}
+    if isinstance(images, Sequence):
+        order = draw_rows(len(images), options)
+        return ImageStream(Permuted(images, order.numbers), as_image, metadata | _drawn(order))
+    return ImageStream(_from_the_beginning(images, metadata, options), as_image, metadata)
 
 
-@dataclass(frozen=True)
-class _Permuted:
-    images: Sequence[Any]
-    order: np.ndarray[Any, Any]
+def _from_the_beginning(items: Iterable[Any], metadata: dict[str, Any], options: Options) -> Iterable[Any]:
+    """A stream in random order, as far as that goes, which the metadata is told."""
+    metadata |= {"shuffled": False, "draw": {"method": "in order"}}
+    return Beginning(items, options.seed, size_of, metadata) if options.shuffle else items
 
-    def __iter__(self) -> Iterator[Any]:
-        return (self.images[index] for index in self.order)
+
+def _drawn(order: Order) -> dict[str, Any]:
+    return {"shuffled": order.record["method"] == "uniform", "draw": order.record}
 
 
 def _on_the_hub(source: Source, options: Options) -> ImageStream:
-    """A Hub data set, streamed at one pinned commit."""
-    from hf_affscore.images.parquet import open_streaming
-
+    """A Hub data set, read at one pinned commit."""
     name = source.location
-    where = {"id": name, "config": options.dataset_config, "revision": source.commit}
+    where = {"id": source.name, "config": options.dataset_config, "revision": source.commit}
     with (
         _explained(f"Data set {name!r} could not be opened"),
         failures_named("dataset", name, options.dataset_revision),
     ):
-        splits = open_streaming(name, options.dataset_config, revision=source.commit, token=options.token)
-        return _from_datasets(_choose_split(splits, options, f"Data set {name!r}"), where, options)
+        splits = splits_on_the_hub(source, options)
+        return _from_data(_choose_split(splits, options, f"Data set {name!r}"), where, options)
 
 
 def _local(source: Source, options: Options) -> ImageStream:
-    """A folder of images or Parquet files, or one that ``Dataset.save_to_disk`` wrote."""
-    import datasets
-
-    from hf_affscore.images.parquet import open_streaming
-
-    folder = Path(source.location)
-    saved = (folder / "dataset_dict.json").exists() or (folder / "state.json").exists()
+    """A folder of images, Parquet files or archives, one that ``Dataset.save_to_disk`` wrote, or some files."""
     where = {"id": source.name, "config": options.dataset_config, "revision": None}
-    with _explained(f"No images could be read from the folder {folder}", _pattern_hint(folder)):
-        if saved:
-            splits: Any = datasets.load_from_disk(str(folder))
-            splits = {"all": splits} if isinstance(splits, datasets.Dataset) else splits
-        else:
-            splits = open_streaming(str(folder), options.dataset_config)
-        return _from_datasets(_choose_split(splits, options, f"The folder {folder}"), where, options)
+    what = f"the files {source.name}" if source.files else f"the folder {source.location}"
+    with _explained(f"No images could be read from {what}", _pattern_hint(Path(source.location))):
+        splits = local_splits(source, options)
+        return _from_data(_choose_split(splits, options, what[0].upper() + what[1:]), where, options)
 
 
 @contextmanager
@@ -172,14 +177,18 @@ def _pattern_hint(folder: Path) -> str:
     return f" Its name holds {odd}, which datasets reads as a pattern: rename it." if odd else ""
 
 
-def _choose_split(splits: dict[str, Any], options: Options, what: str) -> Any:
-    """One split, whole or the part of it that ``name[from:to]`` asks for."""
+def _choose_split(splits: Mapping[str, Callable[[], Data]], options: Options, what: str) -> Data:
+    """One split, whole or the part of it that ``name[from:to]`` asks for.
+
+    Raises:
+        DatasetError: There is no such split, or nothing in it.
+        InputError: The option is of another form.
+    """
     names = [str(name) for name in splits]
     if not names:
         raise DatasetError(f"{what} has no split at all; expected at least one with images.")
-    if options.split is None:
-        return encoded(splits[next((name for name in PREFERRED_SPLITS if name in names), names[0])])
-    selection = re.fullmatch(r"([^\[\]]+)(?:\[(\d*):(\d*)\])?", options.split)
+    asked = options.split or next((name for name in PREFERRED_SPLITS if name in names), names[0])
+    selection = re.fullmatch(r"([^\[\]]+)(?:\[(\d*):(\d*)\])?", asked)
     if selection is None:
         raise DatasetError(
             f"split is {options.split!r}; expected a name, or a part of a split by position: validation[100:600]."
@@ -187,52 +196,83 @@ def _choose_split(splits: dict[str, Any], options: Options, what: str) -> Any:
     name, start, stop = selection[1], int(selection[2] or 0), int(selection[3]) if selection[3] else None
     if name not in names:
         raise DatasetError(f"{what} has no split {name!r}; it has {', '.join(names)}.")
-    return _part(encoded(splits[name]), start, stop)
+    data = splits[name]()
+    if _is_empty(data):
+        others = ", ".join(other for other in names if other != name)
+        advice = f"Choose another with split (--split): {others}." if others else "There is no other."
+        raise DatasetError(f"The split {name!r} of {what[0].lower()}{what[1:]} has no images in it. {advice}")
+    return _part(encoded(data), start, stop)
 
 
-def _part(data: Any, start: int, stop: int | None) -> Any:
-    """Examples ``start`` to ``stop`` of a ``datasets`` object."""
+def _is_empty(data: Data) -> bool:
+    """Whether there is nothing in a split, as far as that costs nothing to know."""
+    return hasattr(data, "__len__") and len(data) == 0
+
+
+def _part(data: Data, start: int, stop: int | None) -> Data:
+    """Examples ``start`` to ``stop``."""
+    import datasets
+
+    if not isinstance(data, datasets.Dataset | datasets.IterableDataset):
+        return data.part(start, stop)
     data = data.skip(start) if start else data
     return data if stop is None else data.take(max(stop - start, 0))
 
 
-def _from_datasets(
-    data: datasets.Dataset | datasets.IterableDataset, where: dict[str, Any], options: Options
-) -> ImageStream:
-    """One column of a ``datasets`` object whose images are encoded, in seeded order."""
+def _from_data(data: Data, where: dict[str, Any], options: Options) -> ImageStream:
+    """One column of a split, its images encoded, in the order of the draw."""
     import datasets
 
     column = image_column(data, options)
     data = data.select_columns([column.name])
-    order: dict[str, Any] = {"shuffled": options.shuffle}
-    if options.shuffle and isinstance(data, datasets.Dataset):
-        data = data.shuffle(seed=options.seed)
-    elif options.shuffle:
-        order["shuffle_buffer"] = (
-            SHUFFLE_BUFFER_OF_PATHS if _holds_paths(data, column.name) else SHUFFLE_BUFFER
-        )
-        data = data.shuffle(seed=options.seed, buffer_size=order["shuffle_buffer"])
     split = str(data.split) if data.split is not None else None
-    metadata = {**where, "split": split, "image_column": column.path, **order}
-    # What somebody opened with datasets brings its own tokens.
-    tokens: Mapping[str, str | bool | None] = getattr(data, "_token_per_repo_id", {})
+    metadata = {**where, "split": split, "image_column": column.path}
+    fetch_item = functools.partial(_file_of, getattr(data, "_token_per_repo_id", {}), options.token)
+    if isinstance(data, datasets.IterableDataset | TarStream):
+        if options.shuffle and isinstance(data, TarStream):
+            data = data.shuffled(options.seed)
+        items = _from_the_beginning(Mapped(column.item_of, data), metadata, options)
+        return ImageStream(items, decode, metadata, fetch_item, reopens=True)
+    if isinstance(data, ParquetRows | TarRows):
+        order = (
+            draw_from_blocks(data.blocks, options)
+            if isinstance(data, ParquetRows)
+            else draw_rows(len(data), options)
+        )
+        held = HeldRows(data, order) if isinstance(data, ParquetRows) else Ordered(data, order.numbers)
+        return _read_by_position(held, column, fetch_item, metadata | _drawn(order))
+    order = draw_rows(len(data), options)
+    items = Mapped(column.item_of, Permuted(data, order.numbers))
+    return ImageStream(items, decode, metadata | _drawn(order), fetch_item)
 
-    def fetch_example(example: dict[str, Any]) -> Callable[[], dict[str, Any]] | None:
-        item = column.item_of(example)
-        if not is_remote(item):
-            return None
-        theirs = (token for repo, token in tokens.items() if f"datasets/{repo}@" in item["path"])
-        return functools.partial(_fetched, column.name, item, next(theirs, None) or options.token)
 
-    return ImageStream(data, lambda example: decode(column.item_of(example)), metadata, fetch_example)
+def _read_by_position(
+    rows: HeldRows | Ordered[dict[str, Any]],
+    column: ImageColumn,
+    fetch_item: Callable[[Any], Callable[[], Any] | None],
+    metadata: dict[str, Any],
+) -> ImageStream:
+    """A stream of positions: an example is read when it is asked for, by a thread."""
+
+    def read(position: int) -> Any:
+        item = column.item_of(rows.example(position))
+        job = fetch_item(item)
+        return job() if job else item
+
+    def decode_item(item: Any) -> Decoded:
+        return decode(read(item) if isinstance(item, int) else item)
+
+    return ImageStream(rows, decode_item, metadata, lambda position: functools.partial(read, position))
 
 
-def _holds_paths(data: datasets.IterableDataset, column: str) -> bool:
-    """Whether items are paths of files rather than their bytes, so that a large buffer costs nothing."""
-    first = next(iter(data), None)
-    item = first[column] if first else None
-    return isinstance(item, dict) and item.get("bytes") is None
+def _file_of(
+    tokens: Mapping[str, str | bool | None], token: str | bool | None, item: Any
+) -> Callable[[], Any] | None:
+    """How to fetch the file that an item names, where it lies elsewhere.
 
-
-def _fetched(column: str, item: dict[str, Any], token: str | bool | None) -> dict[str, Any]:
-    return {column: fetch(item, token)}
+    What somebody opened with ``datasets`` brings the ``tokens`` of its repositories.
+    """
+    if not is_remote(item):
+        return None
+    theirs = (of_repo for repo, of_repo in tokens.items() if f"datasets/{repo}@" in item["path"])
+    return functools.partial(fetch, item, next(theirs, None) or token)

@@ -1,51 +1,194 @@
-"""Parquet files a few rows at a time: memory does not depend on how a file was written, or how large it is."""
+"""Parquet files as rows that are read by number: row group by row group, a few rows at a time."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+import functools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from multiprocessing.pool import ThreadPool
+from typing import TYPE_CHECKING, Any
 
-import datasets
 import pyarrow
 import pyarrow.parquet
-from datasets.builder import Key
-from datasets.download.streaming_download_manager import xopen
-from datasets.packaged_modules.parquet.parquet import Parquet
 
-#: Rows that are decoded at once, and the bytes of each column that are read ahead of them.
+from hf_affscore.images.draw import Block
+from hf_affscore.images.files import opened
+from hf_affscore.sources import POINTER, file_name, refuse_pointer
+
+if TYPE_CHECKING:
+    import datasets
+
+#: Rows that are decoded at once, and the bytes that one request asks for.
 ROWS = 16
 READ_AHEAD = 1 << 20
+REQUEST = 8 << 20
+
+#: Footers that are read at once where each is a request of its own.
+FOOTERS = 32
 
 
-class BoundedParquet(Parquet):  # type: ignore[misc]  # datasets has no types
-    """The Parquet reader of ``datasets``, with the same rows in the same order, which does not run ahead.
+@dataclass(frozen=True)
+class _Group:
+    """A row group, or the part of it that belongs to the split."""
 
-    The original reads in threads that nothing holds back: of a file with photographs in it, all is decoded
-    long before the network has come that far, and a row group that holds the whole file is decoded at once.
+    file: int
+    number: int
+    first: int
+    rows: int
+
+
+@dataclass(frozen=True)
+class ParquetRows:
+    """The rows of some Parquet files, in the order of the files.
+
+    Attributes:
+        files: Paths or addresses.
+        features: The columns, with what ``datasets`` knows of them.
+        token: Access token for the Hub.
+        column: The one column that is read.
+        split: Name of the split.
     """
 
-    SLEEP_ON_THREADS_SHUTDOWNS = False  # five seconds at the end, for the threads that there are none of here
+    files: tuple[str, ...]
+    features: datasets.Features
+    token: str | bool | None
+    split: str
+    column: str | None = None
+    _footers: tuple[pyarrow.parquet.FileMetaData, ...] = ()
+    _groups: tuple[_Group, ...] = ()
 
-    def _generate_tables(
-        self, files: list[str], row_groups_list: list[tuple[int, ...] | None]
-    ) -> Iterator[tuple[Key, pyarrow.Table]]:
-        access = datasets.DownloadConfig(token=self.token, storage_options=self.storage_options)
-        for number, (path, row_groups) in enumerate(zip(files, row_groups_list, strict=True)):
-            with (
-                xopen(path, "rb", download_config=access) as raw,
-                pyarrow.parquet.ParquetFile(raw, buffer_size=READ_AHEAD, pre_buffer=False) as file,
-            ):
-                batches = file.iter_batches(ROWS, row_groups, self.config.columns, use_threads=False)
-                for index, batch in enumerate(batches):
-                    yield Key(number, index), self._cast_table(pyarrow.Table.from_batches([batch]))
+    @classmethod
+    def open(
+        cls, files: Sequence[str], declared: datasets.Features | None, token: str | bool | None, split: str
+    ) -> ParquetRows:
+        """Read the footers of some files.
+
+        Args:
+            files: Paths or addresses.
+            declared: The columns, where the data set's card declares them.
+            token: Access token for the Hub.
+            split: Name of the split.
+
+        Raises:
+            DatasetError: A file is a Git LFS pointer.
+            pyarrow.ArrowInvalid: A file is damaged.
+        """
+        import datasets
+
+        with ThreadPool(min(FOOTERS, len(files))) as threads:
+            footers = threads.map(functools.partial(_footer, token=token), files, chunksize=1)
+        groups = [
+            _Group(file, number, 0, footer.row_group(number).num_rows)
+            for file, footer in enumerate(footers)
+            for number in range(footer.num_row_groups)
+        ]
+        features = declared or datasets.Features.from_arrow_schema(footers[0].schema.to_arrow_schema())
+        return cls(tuple(files), features, token, split, None, tuple(footers), tuple(groups))
+
+    def __len__(self) -> int:
+        return sum(group.rows for group in self._groups)
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        """The examples in order, from the first, with all columns."""
+        for block in range(len(self._groups)):
+            yield from (self.example(batch) for _, batch in self.read(block, range(self._groups[block].rows)))
+
+    def select_columns(self, names: list[str]) -> ParquetRows:
+        """The same rows with one column."""
+        import datasets
+
+        [name] = names
+        return replace(self, column=name, features=datasets.Features({name: self.features[name]}))
+
+    def cast_column(self, name: str, feature: Any) -> ParquetRows:
+        """The same rows, a column read as another feature."""
+        import datasets
+
+        return replace(self, features=datasets.Features({**self.features, name: feature}))
+
+    def part(self, start: int, stop: int | None) -> ParquetRows:
+        """Rows ``start`` to ``stop``."""
+        groups, before = [], 0
+        for group in self._groups:
+            first = max(start - before, 0)
+            last = group.rows if stop is None else min(stop - before, group.rows)
+            before += group.rows
+            if first < last:
+                groups.append(replace(group, first=group.first + first, rows=last - first))
+        return replace(self, _groups=tuple(groups))
+
+    @functools.cached_property
+    def blocks(self) -> list[Block]:
+        """The row groups, with the bytes that the column takes in each."""
+        return [Block(group.rows, self._bytes(group)) for group in self._groups]
+
+    def name_of(self, block: int) -> str:
+        """The file that a row group lies in."""
+        return file_name(self.files[self._groups[block].file])
+
+    def _bytes(self, group: _Group) -> int:
+        stored = self._footers[group.file].row_group(group.number)
+        chunks = map(stored.column, range(stored.num_columns))
+        return sum(c.total_compressed_size for c in chunks if c.path_in_schema.split(".")[0] == self.column)
+
+    def read(self, block: int, numbers: Sequence[int]) -> Iterator[tuple[int, pyarrow.RecordBatch]]:
+        """Some rows of a row group, ascending, each as a batch of one; what comes after the last is not read.
+
+        Raises:
+            pyarrow.ArrowException: The file is damaged.
+        """
+        group = self._groups[block]
+        path = self.files[group.file]
+        columns = [self.column] if self.column else None
+        wanted = iter(numbers)
+        number = next(wanted, None)
+        remote = "://" in path
+        with (
+            opened(path, self.token) as raw,
+            pyarrow.parquet.ParquetFile(
+                raw,
+                metadata=self._footers[group.file],
+                buffer_size=REQUEST if remote else READ_AHEAD,
+                pre_buffer=False,
+            ) as file,
+        ):
+            end = -group.first
+            for batch in file.iter_batches(ROWS, [group.number], columns, use_threads=False):
+                start, end = end, end + batch.num_rows
+                while number is not None and number < end:
+                    yield number, self._cast(batch.slice(number - start, 1))
+                    number = next(wanted, None)
+                if number is None:
+                    return
+
+    def _cast(self, batch: pyarrow.RecordBatch) -> pyarrow.RecordBatch:
+        from datasets.table import table_cast
+
+        table = table_cast(pyarrow.Table.from_batches([batch]), self.features.arrow_schema)
+        return table.combine_chunks().to_batches()[0]
+
+    def example(self, batch: pyarrow.RecordBatch) -> dict[str, Any]:
+        """The example in a batch of one row, as ``datasets`` gives it."""
+        found: dict[str, Any] = self.features.decode_example(batch.to_pylist()[0])
+        return found
 
 
-def open_streaming(path: str, name: str | None, **where: Any) -> Any:
-    """``datasets.load_dataset(path, name, streaming=True, **where)``, its Parquet files read within bounds.
+def _footer(path: str, token: str | bool | None) -> pyarrow.parquet.FileMetaData:
+    return _footer_at_commit(path, token) if "@" in path and "://" in path else _read_footer(path, token)
 
-    A configuration that filters rows, in the data set's own README, is left to the original reader.
-    """
-    builder = datasets.load_dataset_builder(path, name, **where)
-    if isinstance(builder, Parquet) and builder.config.filters is None:
-        builder.__class__ = BoundedParquet
-    return builder.as_streaming_dataset()
+
+@functools.lru_cache(maxsize=4096)
+def _footer_at_commit(path: str, token: str | bool | None) -> pyarrow.parquet.FileMetaData:
+    """Kept for the next analysis: what a commit holds does not change."""
+    return _read_footer(path, token)
+
+
+def _read_footer(path: str, token: str | bool | None) -> pyarrow.parquet.FileMetaData:
+    with opened(path, token) as file:
+        try:
+            return pyarrow.parquet.read_metadata(file)
+        except pyarrow.ArrowInvalid as error:
+            file.seek(0)
+            refuse_pointer(path, file.read(POINTER))
+            said = str(error).splitlines()[0].rstrip(".")
+            raise pyarrow.ArrowInvalid(f"{file_name(path)}: {said}") from error

@@ -63,13 +63,15 @@ class ImageStream:
         items: Encoded items. Iterating again gives the same order where the source allows it.
         decode: Item to an RGB ``PIL.Image`` or a ``(3, H, W)`` tensor; raises :class:`Undecodable`.
         metadata: What names the source in a signature: id, configuration, split, revision, order.
-        fetch: An item's file, where that lies elsewhere, as a job that gives the item with its bytes; else None.
+        fetch: How an item is read where it has not been yet, by a thread: its file, its row; else None.
+        reopens: It is read over a connection, and can be opened again where that drops.
     """
 
     items: Iterable[Any]
     decode: Callable[[Any], Decoded]
     metadata: dict[str, Any]
     fetch: Callable[[Any], Callable[[], Any] | None] = lambda item: None
+    reopens: bool = False
 
     def resumed(self) -> Generator[Any]:
         """The items; where a data set's connection drops, it is opened again at the item it had come to.
@@ -91,7 +93,7 @@ class ImageStream:
                     f"Reading the data set failed after {given} images: {said(error)}"
                 ) from shown_cause(error)
             except (OSError, client_error()) as error:
-                failures += 1 if self._streams else RETRIES + 1  # what is no stream cannot be opened again
+                failures += 1 if self.reopens else RETRIES + 1  # what is no stream cannot be opened again
                 if failures > RETRIES:
                     raise DatasetError(
                         f"Reading the data set failed {failures} times in a row after {given} images: {error}. "
@@ -132,22 +134,28 @@ class ImageStream:
             for reading in waiting:
                 yield reading.done()
 
-    @property
-    def _streams(self) -> bool:
-        import datasets
-
-        return isinstance(self.items, datasets.IterableDataset)
-
     def leave(self, items: Generator[Any]) -> None:
         """Stop reading what :meth:`resumed` gave.
 
         A Parquet stream that somebody opened with ``datasets`` waits five seconds for Arrow's threads then; it
         may do so beside the scoring.
         """
-        if self._streams:
+        if self.reopens:
             threading.Thread(target=items.close).start()
         else:
             items.close()
+
+
+def size_of(item: Any) -> int:
+    """About how many bytes of memory an item of a stream takes."""
+    if isinstance(item, dict):
+        return len(item.get("bytes") or b"") + 1_000
+    if isinstance(item, bytes):
+        return len(item) + 1_000
+    pixels = getattr(item, "nbytes", None)  # a tensor's, an array's
+    if pixels is None and hasattr(item, "getbands"):
+        pixels = item.width * item.height * len(item.getbands())
+    return int(pixels or 0) + 8_000
 
 
 def said(error: Exception) -> str:

@@ -1,0 +1,145 @@
+"""Rows that are read in blocks, each once, and used in another order: until then they lie in a temporary file."""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow
+
+from hf_affscore.compat import client_error
+from hf_affscore.errors import DatasetError
+from hf_affscore.images.draw import Order
+from hf_affscore.images.stream import PAUSE, RETRIES
+
+if TYPE_CHECKING:
+    from hf_affscore.images.parquet import ParquetRows
+
+#: Blocks that are read at once.
+READERS = 8
+
+
+@dataclass
+class _Window:
+    """Rows of one set of blocks, and which blocks of it have been read."""
+
+    file: Any = field(default_factory=tempfile.TemporaryFile)
+    places: dict[int, tuple[int, int]] = field(default_factory=dict)
+    read: dict[int, threading.Lock] = field(default_factory=dict)
+    done: set[int] = field(default_factory=set)
+    busy: int = 0
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def put(self, position: int, content: Any) -> None:
+        with self.lock:
+            start = self.file.seek(0, 2)
+            self.file.write(content)
+            self.places[position] = start, len(content)
+
+    def get(self, position: int) -> bytes | None:
+        with self.lock:
+            if position not in self.places:
+                return None
+            start, length = self.places[position]
+            self.file.seek(start)
+            content: bytes = self.file.read(length)
+            return content
+
+
+class HeldRows:
+    """The examples of some rows by their position in an order; threads may ask for several at once.
+
+    A block is read when the first of its rows is asked for, and with it all others of the order that are likely
+    to be asked for. They are held until another set of blocks is at its turn.
+
+    Args:
+        rows: What is read.
+        order: Which row is at which position.
+    """
+
+    def __init__(self, rows: ParquetRows, order: Order) -> None:
+        self._rows = rows
+        self._order = order
+        self._ends = np.cumsum([block.rows for block in rows.blocks], dtype=np.int64)
+        self._positions = np.empty_like(order.numbers)
+        self._positions[order.numbers] = np.arange(len(order.numbers))
+        self._windows: dict[int, _Window] = {}
+        self._lock = threading.Lock()
+        self._readers = threading.Semaphore(READERS)
+
+    def __len__(self) -> int:
+        return len(self._order.numbers)
+
+    def __iter__(self) -> Iterator[int]:
+        """The positions, which stand for the examples until they are asked for."""
+        return iter(range(len(self)))
+
+    def example(self, position: int) -> dict[str, Any]:
+        """The example at one position of the order.
+
+        Raises:
+            DatasetError: It cannot be read.
+        """
+        number = int(self._order.numbers[position])
+        block = int(self._ends.searchsorted(number, side="right"))
+        window = self._entered(position)
+        try:
+            with self._lock:
+                reading = window.read.setdefault(block, threading.Lock())
+            with reading:
+                content = window.get(position)
+                if content is None:
+                    self._read(block, window, position)
+                    content = window.get(position)
+        finally:
+            with self._lock:
+                window.busy -= 1
+        assert content is not None
+        schema = self._rows.features.arrow_schema
+        return self._rows.example(pyarrow.ipc.read_record_batch(pyarrow.py_buffer(content), schema))
+
+    def _entered(self, position: int) -> _Window:
+        """The window of a position; those before the last are let go, unless a thread is still at work there."""
+        number = int(self._order.starts.searchsorted(position, side="right")) - 1
+        with self._lock:
+            for passed in [old for old in self._windows if old < number - 1 and not self._windows[old].busy]:
+                self._windows.pop(passed).file.close()
+            window = self._windows.setdefault(number, _Window())
+            window.busy += 1
+        return window
+
+    def _read(self, block: int, window: _Window, position: int) -> None:
+        """Hold the rows of a block that are likely to be asked for, ``position`` among them."""
+        end = int(self._ends[block])
+        start = end - self._rows.blocks[block].rows
+        positions = self._positions[start:end]
+        keep = positions == position
+        if block not in window.done:
+            keep |= positions < self._order.wanted
+        numbers = keep.nonzero()[0].tolist()
+        with self._readers:
+            for attempt in range(RETRIES + 1):
+                try:
+                    for number, batch in self._rows.read(block, numbers):
+                        window.put(int(positions[number]), batch.serialize())
+                    break
+                except (OSError, client_error(), pyarrow.ArrowException) as error:
+                    if attempt == RETRIES or isinstance(error, pyarrow.ArrowInvalid):
+                        raise _unreadable(self._rows.name_of(block), error, attempt + 1) from error
+                    time.sleep(PAUSE * 2 ** (attempt + 1))
+        window.done.add(block)
+
+
+def _unreadable(name: str, error: Exception, attempts: int) -> DatasetError:
+    said = str(error).splitlines()[0].rstrip(".")
+    if isinstance(error, pyarrow.ArrowException):
+        return DatasetError(f"The data set holds a damaged file, {name}: {said}. Repair or remove it.")
+    return DatasetError(
+        f"Reading {name} of the data set failed {attempts} times in a row: {said}. "
+        "Start the same analysis again: what it has in the cache is not done twice."
+    )

@@ -1,0 +1,218 @@
+"""The splits of a named data set, each opened when it is chosen."""
+
+from __future__ import annotations
+
+import functools
+import glob
+import os
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from hf_affscore.images.parquet import ParquetRows
+from hf_affscore.images.tars import ENDINGS, TarRows, TarStream
+from hf_affscore.options import Options
+from hf_affscore.sources import POINTER, Source, refuse_pointer
+
+if TYPE_CHECKING:
+    import datasets
+
+    Data: TypeAlias = (
+        datasets.Dataset | datasets.IterableDataset | ParquetRows | TarRows | TarStream | "ImageFiles"
+    )
+    Splits: TypeAlias = dict[str, Callable[[], Data]]
+
+
+@dataclass(frozen=True)
+class ImageFiles:
+    """Local files of which each is an image.
+
+    Attributes:
+        paths: The files, in order.
+        split: Name of the split.
+    """
+
+    paths: tuple[str, ...]
+    split: str = "train"
+
+    @property
+    def features(self) -> datasets.Features:
+        """One column, ``image``."""
+        import datasets
+
+        return datasets.Features({"image": datasets.Image(decode=False)})
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, number: int) -> dict[str, Any]:
+        return {"image": {"path": self.paths[number], "bytes": None}}
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        return map(self.__getitem__, range(len(self)))
+
+    def select_columns(self, names: list[str]) -> ImageFiles:
+        """The same, since there is one column."""
+        return self
+
+    def cast_column(self, name: str, feature: Any) -> ImageFiles:
+        """The same, since images are encoded here."""
+        return self
+
+    def part(self, start: int, stop: int | None) -> ImageFiles:
+        """Files ``start`` to ``stop``."""
+        return replace(self, paths=self.paths[start:stop])
+
+
+def splits_on_the_hub(source: Source, options: Options) -> Splits:
+    """The splits of a repository, or of some files of it, at the commit of ``source``."""
+    files = {"data_files": list(source.files)} if source.files else {}
+    where = {"revision": source.commit, "token": options.token, **files}
+    return _built(source.location, options, where)
+
+
+def local_splits(source: Source, options: Options) -> Splits:
+    """The splits of a folder, or of some files."""
+    import datasets
+
+    if source.files:
+        return {"train": functools.partial(_of_files, source.files, options)}
+    folder = Path(source.location)
+    if (folder / "dataset_dict.json").exists() or (folder / "state.json").exists():
+        saved: Any = datasets.load_from_disk(str(folder))
+        if isinstance(saved, datasets.Dataset):
+            return {"all": lambda: saved}
+        return {name: functools.partial(saved.__getitem__, name) for name in saved}
+    images = _images_alone(folder)
+    if images is not None:
+        return {"train": lambda: _image_files(images)}
+    return _built(str(folder), options, {})
+
+
+def _of_files(paths: Sequence[str], options: Options) -> Data:
+    """Some local files as one split."""
+    import datasets
+
+    endings = {_ending(path) for path in paths}
+    if endings <= ENDINGS:
+        return _image_files(paths)
+    if endings == {"tar"}:
+        return TarRows.open(paths, "train")
+    if endings == {"parquet"}:
+        return ParquetRows.open(paths, None, options.token, "train")
+    if endings == {"arrow"}:
+        return datasets.concatenate_datasets([datasets.Dataset.from_file(path) for path in paths])
+    with_patterns = [glob.escape(os.path.abspath(path)) for path in paths]
+    [opened] = _built(str(Path(paths[0]).parent), options, {"data_files": with_patterns}).values()
+    return opened()
+
+
+def _image_files(paths: Sequence[str]) -> ImageFiles:
+    for path in paths[:1]:
+        with open(path, "rb") as file:
+            refuse_pointer(path, file.read(POINTER))
+    return ImageFiles(tuple(paths))
+
+
+def _built(path: str, options: Options, where: dict[str, Any]) -> Splits:
+    """The splits as ``datasets`` finds them, which knows configurations, patterns and formats.
+
+    Parquet files and archives are read here, where rows can be drawn by number and memory has a bound. A
+    configuration that filters rows, in the data set's own card, is left to ``datasets``.
+    """
+    import datasets
+    from datasets.packaged_modules.parquet.parquet import Parquet
+    from datasets.packaged_modules.webdataset.webdataset import WebDataset
+
+    builder = datasets.load_dataset_builder(path, options.dataset_config, **where)
+    files = builder.config.data_files or {}
+    if isinstance(builder, Parquet) and builder.config.filters is None:
+        declared = builder.info.features
+        if builder.config.columns and declared:
+            declared = datasets.Features({name: declared[name] for name in builder.config.columns})
+        return {
+            str(split): functools.partial(ParquetRows.open, paths, declared, options.token, str(split))
+            for split, paths in files.items()
+        }
+    if isinstance(builder, WebDataset):
+        return {
+            str(split): functools.partial(_archives, paths, str(split), options.token)
+            for split, paths in files.items()
+        }
+    streams = builder.as_streaming_dataset()
+    return {str(split): functools.partial(streams.__getitem__, split) for split in streams}
+
+
+def _archives(paths: Sequence[str], split: str, token: str | bool | None) -> TarRows | TarStream:
+    if any("://" in path for path in paths):
+        return TarStream.open(paths, split, token)
+    return TarRows.open(paths, split)
+
+
+def _images_alone(folder: Path) -> list[str] | None:
+    """The images of a folder that holds nothing else that could say how they are to be read; else None.
+
+    ``datasets`` takes 12 s for 20,000 files, because it asks for each of some sixty patterns.
+    """
+    images = []
+    for path in _files(os.path.abspath(folder)):
+        ending = _ending(path)
+        if ending in ENDINGS:
+            images.append(path)
+        elif ending in _MATTERS:
+            return None
+    names = {word for path in images for word in _words(os.path.relpath(path, folder))}
+    return None if not images or names & _SPLIT_WORDS or _says_configurations(folder) else sorted(images)
+
+
+#: Endings of files that may say how images are to be read, or hold images themselves.
+_MATTERS = frozenset(
+    (
+        "parquet",
+        "csv",
+        "tsv",
+        "json",
+        "jsonl",
+        "ndjson",
+        "arrow",
+        "tar",
+        "zip",
+        "gz",
+        "txt",
+        "xml",
+        "yaml",
+        "py",
+    )
+)
+
+#: Parts of names by which ``datasets`` tells splits.
+_SPLIT_WORDS = frozenset(
+    ("train", "training", "validation", "valid", "dev", "val", "test", "testing", "eval", "evaluation")
+)
+
+
+def _files(folder: str) -> Iterator[str]:
+    """Every file below a folder, without those that are hidden."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith((".", "__")):
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                yield from _files(entry.path)
+            elif entry.is_file():
+                yield entry.path
+
+
+def _ending(path: str) -> str:
+    return os.path.splitext(path)[1][1:].lower()
+
+
+def _words(path: str) -> list[str]:
+    return re.split(r"[-._ 0-9/\\]+", path)
+
+
+def _says_configurations(folder: Path) -> bool:
+    card = folder / "README.md"
+    return card.is_file() and "\nconfigs:" in card.read_text(encoding="utf-8", errors="replace")

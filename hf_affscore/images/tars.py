@@ -1,0 +1,256 @@
+"""WebDataset: tar archives in which the files of one example share their name up to its first dot.
+
+The headers of a local archive are read once and say where every file lies; one elsewhere is read from its
+beginning on. What is no file, or has no ending, belongs to no example. Where an archive is damaged, the stretch
+counts as one image that cannot be decoded, and reading goes on at the next file that can be made out.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+import tarfile
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, Self
+
+import numpy as np
+
+from hf_affscore.images.decoding import Undecodable
+from hf_affscore.images.files import opened
+from hf_affscore.sources import POINTER, file_name, refuse_pointer
+
+if TYPE_CHECKING:
+    import datasets
+
+#: Endings of files that are images, whatever the case.
+ENDINGS = frozenset(
+    (
+        *(
+            "jpg",
+            "jpeg",
+            "jpe",
+            "jfif",
+            "png",
+            "webp",
+            "bmp",
+            "gif",
+            "tif",
+            "tiff",
+            "ppm",
+            "pgm",
+            "pbm",
+            "pnm",
+        ),
+        *("avif", "heic", "heif", "jp2", "tga", "ico"),
+    )
+)
+
+#: Examples whose fields are looked at.
+LOOKED_AT = 5
+
+#: Bytes that are read at once of an archive elsewhere.
+CHUNK = 1 << 20
+
+#: Bytes of zeros that may lie between archives that somebody has joined.
+PADDING = 10_240
+
+
+class _Place(NamedTuple):
+    """A file: where it lies, what is in it if it has been read, or the sentence that says what is wrong with it."""
+
+    archive: str
+    name: str
+    start: int = 0
+    size: int = 0
+    content: bytes | None = None
+    damage: str | None = None
+
+
+_Group = dict[str, _Place]
+
+
+def is_image(name: str) -> bool:
+    """Whether a field of an example, the rest of a file's name after its first dot, is an image's."""
+    return name.rpartition(".")[2].lower() in ENDINGS
+
+
+def _places(raw: BinaryIO, path: str, *, read: bool) -> Iterator[_Place]:
+    """The files of an archive, images with their content where it is read; a damaged stretch has no name."""
+    end, name = 0, ""
+    mode: Any = "r|*" if read else "r:"
+    try:
+        archive = tarfile.open(fileobj=raw, mode=mode, bufsize=CHUNK, ignore_zeros=True)  # noqa: SIM115
+        for header in archive:
+            if header.offset > end + (PADDING if end else 0):
+                yield _Place(path, "", damage=f"the archive {file_name(path)} is damaged at byte {end}")
+            end = header.offset_data + -(-header.size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
+            if header.isfile():
+                name = header.name
+                file = archive.extractfile(header) if read and is_image(name) else None
+                content = file.read() if file else None
+                yield _Place(path, name, header.offset_data, header.size, content)
+    except (tarfile.TarError, EOFError) as error:
+        if not read and end > os.path.getsize(path):
+            return  # the last file is cut off, which is found when it is decoded
+        yield _Place(path, name if read else "", damage=f"the archive {file_name(path)} ends early: {error}")
+
+
+def _groups(places: Iterable[_Place]) -> Iterator[_Group]:
+    """The files of each example by field; a field that comes twice begins another example."""
+    group: _Group = {}
+    last = None
+    for place in places:
+        parts = re.fullmatch(r"((?:.*/|)[^./][^.]*)\.([^/]+)", place.name)
+        if parts is None and place.damage is None:
+            continue
+        key, name = parts.groups() if parts else (None, "")
+        if group and (key != last or name in group):
+            yield group
+            group = {}
+        last = key
+        group[name] = place
+    if group:
+        yield group
+
+
+def _image_fields(groups: Sequence[_Group], path: str) -> tuple[tuple[str, ...], bool]:
+    """The fields that are images, of some examples; one, called as the first, where no example has two of them.
+
+    Raises:
+        ValueError: There is none.
+    """
+    found = [[name for name in group if is_image(name)] for group in groups]
+    names = tuple(dict.fromkeys(itertools.chain.from_iterable(found)))
+    if not names:
+        raise ValueError(
+            f"the archive {file_name(path)} does not begin with an example that has an image, as in 0001.jpg"
+        )
+    alone = max(map(len, found)) == 1
+    return names[:1] if alone else names, alone
+
+
+@dataclass(frozen=True)
+class Tars:
+    """The examples of some archives, in their order.
+
+    Attributes:
+        archives: Paths or addresses.
+        split: Name of the split.
+        token: Access token for the Hub.
+        fields: Those that are images, or the one that is asked for.
+        alone: Whether no example has two images, so that it does not matter what the field is called.
+    """
+
+    archives: tuple[str, ...]
+    split: str
+    token: str | bool | None
+    fields: tuple[str, ...] = ()
+    alone: bool = True
+
+    @property
+    def features(self) -> datasets.Features:
+        """The fields that are images."""
+        import datasets
+
+        return datasets.Features({name: datasets.Image(decode=False) for name in self.fields})
+
+    def select_columns(self, names: list[str]) -> Self:
+        """The same examples with one of the fields."""
+        return replace(self, fields=tuple(names))
+
+    def cast_column(self, name: str, feature: Any) -> Self:
+        """The same, since images are encoded here."""
+        return self
+
+    def _chosen(self, group: _Group) -> dict[str, _Place | None]:
+        """The places of an example's images; a damaged stretch stands for whatever is asked for."""
+        damaged = next((place for place in group.values() if place.damage), None)
+        anyone = next((group[name] for name in group if is_image(name)), None) if self.alone else None
+        return {name: damaged or group.get(name, anyone) for name in self.fields}
+
+
+@dataclass(frozen=True)
+class TarRows(Tars):
+    """Local archives: every example by its number."""
+
+    groups: Sequence[_Group] = ()
+
+    @classmethod
+    def open(cls, archives: Sequence[str], split: str) -> TarRows:
+        """Read the headers of some archives.
+
+        Raises:
+            ValueError: There is no image in them.
+        """
+        groups: list[_Group] = []
+        for path in archives:
+            with open(path, "rb") as raw:
+                refuse_pointer(path, raw.read(POINTER))
+                raw.seek(0)
+                groups += _groups(_places(raw, path, read=False))
+        fields, alone = _image_fields(groups[:LOOKED_AT], archives[0])
+        return cls(tuple(archives), split, None, fields, alone, groups)
+
+    def __len__(self) -> int:
+        return len(self.groups)
+
+    def __getitem__(self, number: int) -> dict[str, Any]:
+        return {name: _read(place) for name, place in self._chosen(self.groups[number]).items()}
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        return map(self.__getitem__, range(len(self)))
+
+    def part(self, start: int, stop: int | None) -> TarRows:
+        """Examples ``start`` to ``stop``."""
+        return replace(self, groups=self.groups[start:stop])
+
+
+def _read(place: _Place | None) -> Any:
+    if place is None:
+        return None
+    if place.damage is not None:
+        return Undecodable(place.damage)
+    if place.content is not None:
+        return {"path": place.name, "bytes": place.content}
+    with open(place.archive, "rb") as file:
+        file.seek(place.start)
+        return {"path": place.name, "bytes": file.read(place.size)}
+
+
+@dataclass(frozen=True)
+class TarStream(Tars):
+    """Archives elsewhere, read from the beginning on, as often as somebody iterates."""
+
+    start: int = 0
+    stop: int | None = None
+
+    @classmethod
+    def open(cls, archives: Sequence[str], split: str, token: str | bool | None) -> TarStream:
+        """Look at the first examples.
+
+        Raises:
+            ValueError: There is no image in them.
+        """
+        stream = cls(tuple(archives), split, token)
+        fields, alone = _image_fields(list(itertools.islice(stream._all(), LOOKED_AT)), archives[0])
+        return replace(stream, fields=fields, alone=alone)
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        for group in itertools.islice(self._all(), self.start, self.stop):
+            yield {name: _read(place) for name, place in self._chosen(group).items()}
+
+    def _all(self) -> Iterator[_Group]:
+        for path in self.archives:
+            with opened(path, self.token, whole=True) as raw:
+                yield from _groups(_places(raw, path, read=True))
+
+    def part(self, start: int, stop: int | None) -> TarStream:
+        """Examples ``start`` to ``stop``."""
+        return replace(self, start=start, stop=stop)
+
+    def shuffled(self, seed: int) -> TarStream:
+        """The same with the archives in random order."""
+        order = np.random.default_rng(seed).permutation(len(self.archives))
+        return replace(self, archives=tuple(self.archives[number] for number in order))
