@@ -17,7 +17,7 @@ shards, and a uniform draw gives the same row numbers for every format of the sa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -154,15 +154,41 @@ def _windows(
     return [slice(*ends) for ends in zip(cuts, ends, strict=True)], before[cuts]
 
 
+def reach_of(record: Mapping[str, Any]) -> str | None:
+    """A sentence about a draw that did not reach all of a stream; None of any other.
+
+    Args:
+        record: The ``draw`` of the metadata.
+
+    Example:
+        >>> reach_of({"method": "uniform", "rows": 5000}) is None
+        True
+    """
+    if record.get("method") != "beginning" or record["ended"]:
+        return None
+    of = f"of its {record['rows']} images" if record.get("rows") else "of a stream whose length is not known"
+    return (
+        f"The images were drawn from the first {record['reached']} {of}, which can only be read from its beginning "
+        "on: what comes later had no chance. To draw from all, pass Parquet files, a folder, or local archives."
+    )
+
+
 @dataclass(frozen=True)
-class Permuted(Generic[T]):
-    """Items of a sequence in the order of row numbers, each looked up when it is its turn."""
+class Permuted:
+    """Items of a sequence in the order of row numbers, each looked up when it is its turn.
 
-    items: Indexed[T]
+    Attributes:
+        items: The sequence.
+        numbers: The order.
+        function: What is made of an item.
+    """
+
+    items: Indexed[Any]
     numbers: NDArray[np.int64]
+    function: Callable[[Any], Any] = lambda item: item
 
-    def __iter__(self) -> Iterator[T]:
-        return (self.items[int(number)] for number in self.numbers)
+    def __iter__(self) -> Iterator[Any]:
+        return (self.function(self.items[int(number)]) for number in self.numbers)
 
     def __len__(self) -> int:
         return len(self.numbers)

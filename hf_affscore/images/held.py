@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 #: Blocks that are read at once.
 READERS = 8
 
+#: Positions that threads may be behind each other: what is held of these is not yet let go.
+BEHIND = 1024
+
 
 @dataclass
 class _Window:
@@ -104,11 +107,13 @@ class HeldRows:
         return self._rows.example(pyarrow.ipc.read_record_batch(pyarrow.py_buffer(content), schema))
 
     def _entered(self, position: int) -> _Window:
-        """The window of a position; those before the last are let go, unless a thread is still at work there."""
-        number = int(self._order.starts.searchsorted(position, side="right")) - 1
+        """The window of a position; those that lie far behind are let go."""
+        starts = self._order.starts
+        number = int(starts.searchsorted(position, side="right")) - 1
         with self._lock:
-            for passed in [old for old in self._windows if old < number - 1 and not self._windows[old].busy]:
-                self._windows.pop(passed).file.close()
+            for old in [old for old in self._windows if old < number and starts[old + 1] < position - BEHIND]:
+                if not self._windows[old].busy:
+                    self._windows.pop(old).file.close()
             window = self._windows.setdefault(number, _Window())
             window.busy += 1
         return window

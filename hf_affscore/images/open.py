@@ -33,6 +33,8 @@ from hf_affscore.options import Options
 from hf_affscore.sources import Source, locate, locate_files
 
 if TYPE_CHECKING:
+    from typing_extensions import TypeIs
+
     from hf_affscore.images.decoding import Decoded
     from hf_affscore.images.splits import Data
 
@@ -40,7 +42,7 @@ if TYPE_CHECKING:
 PREFERRED_SPLITS = ("test", "validation", "val", "valid", "train")
 
 
-def is_name(dataset: Any) -> bool:
+def is_name(dataset: Any) -> TypeIs[str | Path | Sequence[str | Path]]:
     """Whether a data set is given by its name: a Hub id, a path, or a list of paths."""
     if isinstance(dataset, list | tuple) and dataset:
         return all(isinstance(name, str | Path) for name in dataset)
@@ -79,7 +81,7 @@ def open_images(
     import datasets
 
     if is_name(dataset):
-        dataset = locate_images(dataset, options)  # type: ignore[arg-type]
+        dataset = locate_images(dataset, options)
     if isinstance(dataset, Source):
         if dataset.location == "noise":
             options.refuse(("split", "dataset_config", "image_column", "dataset_revision"), "noise has none")
@@ -242,7 +244,7 @@ def _from_data(data: Data, where: dict[str, Any], options: Options) -> ImageStre
         held = HeldRows(data, order) if isinstance(data, ParquetRows) else Ordered(data, order.numbers)
         return _read_by_position(held, column, fetch_item, metadata | _drawn(order))
     order = draw_rows(len(data), options)
-    items = Mapped(column.item_of, Permuted(data, order.numbers))
+    items = Permuted(data, order.numbers, column.item_of)
     return ImageStream(items, decode, metadata | _drawn(order), fetch_item)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import glob
+import json
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -75,20 +76,29 @@ def splits_on_the_hub(source: Source, options: Options) -> Splits:
 
 def local_splits(source: Source, options: Options) -> Splits:
     """The splits of a folder, or of some files."""
-    import datasets
-
     if source.files:
         return {"train": functools.partial(_of_files, source.files, options)}
     folder = Path(source.location)
-    if (folder / "dataset_dict.json").exists() or (folder / "state.json").exists():
-        saved: Any = datasets.load_from_disk(str(folder))
-        if isinstance(saved, datasets.Dataset):
-            return {"all": lambda: saved}
-        return {name: functools.partial(saved.__getitem__, name) for name in saved}
+    if (folder / "dataset_dict.json").exists():
+        names = json.loads((folder / "dataset_dict.json").read_text(encoding="utf-8"))["splits"]
+        return {name: functools.partial(_saved, folder / name) for name in names}
+    if (folder / "state.json").exists():
+        return {"all": functools.partial(_saved, folder)}
     images = _images_alone(folder)
     if images is not None:
         return {"train": lambda: _image_files(images)}
     return _built(str(folder), options, {})
+
+
+def _saved(folder: Path) -> datasets.Dataset:
+    """What ``Dataset.save_to_disk`` wrote, also where that was without rows, which ``datasets`` cannot load."""
+    import datasets
+
+    state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+    if not state["_data_files"]:
+        return datasets.Dataset.from_dict({})
+    found: datasets.Dataset = datasets.load_from_disk(str(folder))
+    return found
 
 
 def _of_files(paths: Sequence[str], options: Options) -> Data:

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hf_affscore.errors import AffscoreWarning, DatasetError, NoActivationError
-from hf_affscore.images.open import locate_images, open_images
+from hf_affscore.images.draw import reach_of
+from hf_affscore.images.open import is_name, locate_images, open_images
 from hf_affscore.images.stream import ImageStream
 from hf_affscore.models.evaluation import batch_size, evaluating
 from hf_affscore.models.loading import (
@@ -55,11 +56,7 @@ def run(
         found_model = (
             processes.broadcast(locate_model(model, options)) if isinstance(model, str | Path) else model
         )
-        found_images = (
-            processes.broadcast(locate_images(dataset, options))
-            if isinstance(dataset, str | Path)
-            else dataset
-        )
+        found_images = processes.broadcast(locate_images(dataset, options)) if is_name(dataset) else dataset
         with closing(_open_resume_cache(found_model, found_images, processor, options, processes)) as resume:
             signature = processes.broadcast(resume.finished() if processes.is_main else None)
             if signature is None:
@@ -160,6 +157,8 @@ def _too_few(totals: Totals, options: Options) -> DatasetError:
 def _warn_about_images(signature: Signature, options: Options) -> None:
     """Say where the images were not those asked for; also of a signature that comes from the cache."""
     dataset = signature.metadata["dataset"]
+    if (reach := reach_of(dataset.get("draw", {}))) is not None:
+        _warn(reach)
     count, lost = dataset["num_samples"], dataset["undecodable"]
     unread = f" ({lost} more could not be decoded)" if lost else ""
     if options.num_samples != "all" and count < options.num_samples:

@@ -10,7 +10,7 @@ from typing import Any, TypeVar, Unpack, cast
 from torch import nn
 
 from hf_affscore.errors import AffscoreError, InputError
-from hf_affscore.images.open import locate_images, open_images
+from hf_affscore.images.open import is_name, locate_images, open_images
 from hf_affscore.images.stream import ImageStream
 from hf_affscore.models.evaluation import random_numbers_kept
 from hf_affscore.models.loading import Checkpoint, load_checkpoint
@@ -129,7 +129,7 @@ class Tracker:
         def prepare() -> None:
             with random_numbers_kept(model), library_bars(enabled=options.progress):
                 self._checkpoint = load_checkpoint(unwrapped(model), processor, options)
-                found = locate_images(images, options) if isinstance(images, str | Path) else images
+                found = locate_images(images, options) if is_name(images) else images
                 self._sample = fixed_sample(
                     open_images(found, options, self._checkpoint.input_shape), options
                 )
