@@ -198,7 +198,7 @@ def test_a_module_is_given_back_as_it_was(small):
 
 
 def test_images_are_let_go_batch_by_batch(small):
-    """At most two batches of images are alive at any time, however long the data set is."""
+    """At most two batches of images are alive at any time, however long the data set is that is not shuffled."""
     alive = weakref.WeakSet()
     most = 0
 
@@ -210,7 +210,7 @@ def test_images_are_let_go_batch_by_batch(small):
             most = max(most, len(alive))
             yield image
 
-    ha.analyze(small, stream(), num_samples=200, batch_size=4)
+    ha.analyze(small, stream(), num_samples=200, batch_size=4, shuffle=False)
     assert most <= 8
 
 
@@ -531,6 +531,8 @@ def test_a_data_set_that_fails_is_a_sentence(small):
         raise ZeroDivisionError("here")
 
     with pytest.raises(DatasetError, match="failed after 3 images: ZeroDivisionError: here"):
+        ha.analyze(small, broken(), num_samples=4, shuffle=False)
+    with pytest.raises(DatasetError, match="failed after 0 images: ZeroDivisionError: here"):
         ha.analyze(small, broken(), num_samples=4)
 
 

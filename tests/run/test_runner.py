@@ -542,7 +542,8 @@ def test_a_dropped_connection_is_taken_up_at_the_same_image(monkeypatch):
                 raise ConnectionResetError("connection reset by peer")
             yield {"value": value}
 
-    stream = ImageStream(datasets.IterableDataset.from_generator(generate), lambda item: item, {})
+    items = datasets.IterableDataset.from_generator(generate)
+    stream = ImageStream(items, lambda item: item, {}, reopens=True)
     assert [item["value"] for item in stream.resumed()] == list(range(10))
     monkeypatch.setattr(streams, "RETRIES", 0)
     drops = itertools.count()
