@@ -198,6 +198,16 @@ def forms(*names: str) -> Iterator[Callable[..., Any]]:
     return (getattr(home, name) for home in homes for name in names if hasattr(home, name))
 
 
+def registered_names() -> list[str]:
+    """Full names of what was registered in this process, sorted: it decides which calls are scored."""
+    return sorted(
+        {
+            f"{getattr(target, '__module__', None) or 'torch'}.{getattr(target, '__qualname__', activation.name)}"
+            for target, activation in _registered.items()
+        }
+    )
+
+
 def looked_for() -> list[str]:
     """Names of everything that is scored when it is called, for messages and documentation."""
     scored: tuple[Role, ...] = ("activation", "gate")

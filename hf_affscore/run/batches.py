@@ -20,7 +20,8 @@ from hf_affscore.models.evaluation import batch_size, on_cpu
 from hf_affscore.models.loading import Checkpoint
 from hf_affscore.options import Options
 from hf_affscore.run.processes import Processes
-from hf_affscore.run.resume import Batch, ResumeCache
+from hf_affscore.run.resume import ResumeCache
+from hf_affscore.run.stored import Batch, digest
 
 if TYPE_CHECKING:
     import torch
@@ -31,9 +32,10 @@ Item = tuple[int, Any]  # position in the stream, encoded image
 
 
 class _Planned(NamedTuple):
-    """A batch that is due: where its images are in the stream, and what the cache has of it."""
+    """A batch that is due: where its images are in the stream, what they are known by, and what the cache has."""
 
     positions: list[int]
+    images: list[str]
     finished: Batch | None
 
 
@@ -46,6 +48,7 @@ class PreparedBatch:
         positions: Positions of the images that could be decoded.
         inputs: Model inputs by name.
         undecodable: Position and reason of each image that could not be decoded.
+        images: What each image is known by, decoded or not.
         finished: What the cache has of it; there are no inputs then.
     """
 
@@ -53,6 +56,7 @@ class PreparedBatch:
     positions: list[int]
     inputs: dict[str, torch.Tensor]
     undecodable: list[tuple[int, str]]
+    images: list[str]
     finished: Batch | None = None
 
 
@@ -115,9 +119,23 @@ class BatchLoader:
                 if ahead is not None:
                     yield ahead.result()
 
-    def skip(self, count: int) -> None:
-        """Pass over images that an interrupted run has already scored."""
-        self.taken += sum(1 for _ in itertools.islice(self._items, count))
+    def skip(self, count: int, images: str) -> bool:
+        """Pass over the next ``count`` images, if they are those that an interrupted run has scored.
+
+        Args:
+            count: How many it took.
+            images: What they are known by together.
+
+        Returns:
+            Whether they are; if not, the images are still the next.
+        """
+        chunk = list(itertools.islice(self._items, count))
+        same = self._processes.is_main and digest([self._resume.identify(*item) for item in chunk]) == images
+        if not self._processes.broadcast(same):
+            self._items = itertools.chain(chunk, self._items)
+            return False
+        self.taken += len(chunk)
+        return True
 
     def close(self) -> None:
         """Let go of the stream, which may hold many encoded images; nothing can be loaded afterwards."""
@@ -137,15 +155,14 @@ class BatchLoader:
     def _planned(self, chunk: list[Item]) -> tuple[_Planned, list[Any]]:
         """A batch, and the encoded images that it takes: none if an interrupted run has finished it."""
         positions, items = [position for position, _ in chunk], [item for _, item in chunk]
-        finished = self._resume.load_batch(positions[0])
-        if finished is not None and finished.num_images + len(finished.undecodable) == len(chunk):
-            return _Planned(positions, finished), []
-        return _Planned(positions, None), items
+        images = [self._resume.identify(*item) for item in chunk]
+        finished = self._resume.load_batch(positions[0], images)
+        return _Planned(positions, images, finished), [] if finished is not None else items
 
     def _prepare(self, planned: _Planned, items: list[Any], decoders: ThreadPoolExecutor) -> PreparedBatch:
         start = planned.positions[0]
         if planned.finished is not None:
-            return PreparedBatch(start, [], {}, [], planned.finished)
+            return PreparedBatch(start, [], {}, [], planned.images, planned.finished)
         # Files and bytes by several threads; images that are open already may be one and the same.
         encoded = all(isinstance(item, dict | bytes) for item in items)
         read = decoders.map(self._read, items) if encoded else map(self._read, items)
@@ -156,7 +173,7 @@ class BatchLoader:
             else:
                 images[position] = image
         inputs = self._checkpoint.inputs(list(images.values())) if images else {}
-        return PreparedBatch(start, list(images), inputs, undecodable)
+        return PreparedBatch(start, list(images), inputs, undecodable, planned.images)
 
     def _read(self, item: Any) -> Decoded | Undecodable:
         try:

@@ -8,6 +8,8 @@ import json
 import os
 import re
 import shutil
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -55,21 +57,52 @@ class CacheEntry:
 
 def cache_entries() -> list[CacheEntry]:
     """What the cache holds, by key."""
-    entries = []
-    folders = cache_folder().iterdir() if cache_folder().is_dir() else ()
-    for folder in sorted(folder for folder in folders if KEY.fullmatch(folder.name) and folder.is_dir()):
-        files = [file.stat() for file in folder.iterdir()]
-        times = [file.st_mtime for file in files] or [folder.stat().st_mtime]
-        changed = datetime.datetime.fromtimestamp(max(times), datetime.UTC)
-        entry = CacheEntry(
-            key=folder.name,
-            asked=_asked(folder / ASKED_FILE),
-            finished=(folder / JSON_FILE).exists() and (folder / TABLE_FILE).exists(),
-            size=sum(file.st_size for file in files),
-            changed=changed.isoformat(timespec="seconds"),
-        )
-        entries.append(entry)
-    return entries
+    entries = (_entry(folder) for folder in _folders())
+    return [entry for entry in entries if entry is not None]
+
+
+def unfinished_elsewhere(asked: Mapping[str, Any]) -> list[Path]:
+    """The folders of interrupted runs that asked for the same, of a data set in another state."""
+    return [
+        folder
+        for folder in _folders()
+        if not (folder / JSON_FILE).exists()
+        and (found := _asked(folder / ASKED_FILE)) != asked
+        and _without_state(found) == _without_state(asked)
+    ]
+
+
+def _without_state(asked: Mapping[str, Any]) -> dict[str, Any]:
+    return {**asked, "dataset": {**asked["dataset"], "state": None, "commit": None}}
+
+
+def _folders() -> list[Path]:
+    """The folders of analyses, by key. Another process may remove any of them at any time."""
+    try:
+        return sorted(path for path in cache_folder().iterdir() if KEY.fullmatch(path.name) and path.is_dir())
+    except FileNotFoundError:
+        return []
+
+
+def _entry(folder: Path) -> CacheEntry | None:
+    """One analysis; None where another process has removed it meanwhile."""
+    try:
+        times, sizes = [folder.stat().st_mtime], []
+        for file in folder.iterdir():
+            with suppress(FileNotFoundError):  # a run that is at work renames and removes its files
+                stat = file.stat()
+                times.append(stat.st_mtime)
+                sizes.append(stat.st_size)
+    except FileNotFoundError:
+        return None
+    changed = datetime.datetime.fromtimestamp(max(times), datetime.UTC)
+    return CacheEntry(
+        key=folder.name,
+        asked=_asked(folder / ASKED_FILE),
+        finished=(folder / JSON_FILE).exists() and (folder / TABLE_FILE).exists(),
+        size=sum(sizes),
+        changed=changed.isoformat(timespec="seconds"),
+    )
 
 
 def _asked(path: Path) -> dict[str, Any]:
@@ -94,7 +127,7 @@ def remove_from_cache(beginning: str) -> str:
         The key.
 
     Raises:
-        SignatureError: There is none of that key, or more than one.
+        SignatureError: There is none of that key, more than one, or it cannot be removed.
     """
     keys = [entry.key for entry in cache_entries()]
     meant = [key for key in keys if beginning and key.startswith(beginning)]
@@ -102,5 +135,13 @@ def remove_from_cache(beginning: str) -> str:
         raise SignatureError(f"The cache has no entry {beginning!r}; it has {', '.join(keys) or 'none'}.")
     if len(meant) > 1:
         raise SignatureError(f"{beginning!r} is the beginning of {', '.join(meant)}; give more of the key.")
-    shutil.rmtree(cache_folder() / meant[0])
+    try:
+        shutil.rmtree(cache_folder() / meant[0])
+    except FileNotFoundError:  # gone already, by another process
+        pass
+    except OSError as error:
+        raise SignatureError(
+            f"The cache entry {meant[0]} could not be removed ({error.strerror or error}). "
+            "If an analysis is at work on it, wait until it has ended."
+        ) from error
     return meant[0]

@@ -19,7 +19,8 @@ from hf_affscore.run.batches import BatchLoader, PreparedBatch
 from hf_affscore.run.forward import BatchForward
 from hf_affscore.run.memory import give_memory_back
 from hf_affscore.run.processes import Processes
-from hf_affscore.run.resume import Batch, ResumeCache
+from hf_affscore.run.resume import ResumeCache
+from hf_affscore.run.stored import Batch, digest
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -41,6 +42,7 @@ class Group:
         num_batches: Batches with at least one image, of all processes.
         undecodable: A sentence about each image that could not be read, of all processes.
         complete: Whether the stream gave as many images as were asked for.
+        images: What each image taken is known by, of all processes.
     """
 
     features: Features
@@ -51,6 +53,7 @@ class Group:
     num_batches: int = 0
     undecodable: list[str] = field(default_factory=list)
     complete: bool = True
+    images: list[str] = field(default_factory=list)
 
     def add(self, start: int, batch: Batch) -> None:
         """Keep a batch of this process."""
@@ -59,14 +62,18 @@ class Group:
         if batch.num_images:
             self.features.add(start, batch.calls)
 
-    def count(self, batches: Iterable[Batch]) -> None:
-        """Count batches of all processes, which may be without their rows."""
-        unread: list[tuple[int, str]] = []
-        for batch in batches:
+    def count(self, batches: Iterable[tuple[int, Batch]]) -> None:
+        """Count batches of all processes, each after its start; they may be without their rows."""
+        for _, batch in sorted(batches, key=lambda item: item[0]):
             self.num_samples += batch.num_images
             self.num_batches += batch.num_images > 0
-            unread += batch.undecodable
-        self.undecodable += [f"image {position}: {reason}" for position, reason in sorted(unread)]
+            self.undecodable += [f"image {position}: {reason}" for position, reason in batch.undecodable]
+            self.images += batch.images
+
+    @property
+    def known_by(self) -> str:
+        """What the images of this group, of all processes, are known by together."""
+        return digest(self.images)
 
 
 class Collector:
@@ -127,13 +134,13 @@ class Collector:
         numbers = itertools.count()
         while group.complete and group.num_samples < size:
             wanted, before = size - group.num_samples, self._batches.taken
-            own: list[Batch] = []
+            own: list[tuple[int, Batch]] = []
             for prepared in self._batches.load(wanted, numbers):
                 if unless is not None and (error := unless()) is not None:
                     raise error
                 batch = self._finished(prepared, first, summarize)
                 group.add(prepared.start, batch)
-                own.append(batch.without_rows())
+                own.append((prepared.start, batch.without_rows()))
                 if len(own) % BATCHES_BETWEEN_RETURNS == 0:
                     give_memory_back()
                 self._show(batch.num_images)
@@ -146,9 +153,9 @@ class Collector:
             self._progress.refresh()
         return group
 
-    def skip(self, taken: int) -> None:
-        """Pass over images that an interrupted run has already scored."""
-        self._batches.skip(taken)
+    def skip(self, taken: int, images: str) -> bool:
+        """Pass over a group that an interrupted run has scored, if its images are the next; whether they are."""
+        return self._batches.skip(taken, images)
 
     def close(self) -> None:
         """Let go of the stream, which may hold many encoded images; there will be no further group."""
@@ -165,7 +172,7 @@ class Collector:
             summarize,
             in_two_sizes=prepared.start == first,
         )
-        batch = Batch(calls, skipped, len(prepared.positions), prepared.undecodable)
+        batch = Batch(calls, skipped, len(prepared.positions), prepared.undecodable, prepared.images)
         self._check_patterns(batch)
         self._resume.save_batch(prepared.start, batch)
         return batch

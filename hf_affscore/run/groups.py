@@ -60,7 +60,7 @@ class GroupScoring:
         """The scores of one group of up to ``size`` samples; none where there are fewer than two."""
         stored = self._stored(0)
         if stored is not None:
-            return [stored.scores]
+            return [stored]
         group = self._collector.group(size)
         self._collector.close()
         self._note_unread(group)
@@ -75,14 +75,20 @@ class GroupScoring:
         While a group is scored, the images of the next one run. A last group that is not full is left out, since
         fewer samples score higher; unless it is the only one.
         """
-        scores = self._all_stored()
+        scores: list[Scores] = []
         under_way: _UnderWay | None = None
-        for number in itertools.count(len(scores)):
+        for number in itertools.count():
+            stored = self._stored(number)
+            if stored is not None:
+                scores += [under_way.finish(), stored] if under_way is not None else [stored]
+                under_way = None
+                continue
             group = self._collector.group(size, unless=under_way.failed if under_way else None)
             if not group.complete:
                 self._collector.close()
             if under_way is not None:
                 scores.append(under_way.finish())
+                under_way = None
             self._note_unread(group)
             if group.num_samples < 2 or (scores and not group.complete):
                 self._leave_out(group, is_first=not scores)
@@ -92,24 +98,16 @@ class GroupScoring:
                 return [*scores, under_way.finish()]
         raise AssertionError("a count has no end")
 
-    def _stored(self, number: int) -> _Stored | None:
-        """A group that an interrupted run had scored, in all processes."""
+    def _stored(self, number: int) -> Scores | None:
+        """The scores of a group from an interrupted run, if its images are the next of the stream."""
         document = self._processes.broadcast(
             self._resume.load_group(number) if self._processes.is_main else None
         )
-        if document is None:
+        if document is None or not self._collector.skip(document["taken"], document["images"]):
             return None
         self._count(document["num_samples"], {CallSite(**site): why for site, why in document["skipped"]})
         self.totals.undecodable += document["undecodable"]
-        return _Stored(document["taken"], from_json(document["scores"]))
-
-    def _all_stored(self) -> list[Scores]:
-        """The groups that an interrupted run had scored; the stream goes on after their images."""
-        scores: list[Scores] = []
-        while (stored := self._stored(len(scores))) is not None:
-            self._collector.skip(stored.taken)
-            scores.append(stored.scores)
-        return scores
+        return from_json(document["scores"])
 
     def _start(self, number: int, group: Group) -> _UnderWay:
         """Begin to score a group."""
@@ -119,6 +117,7 @@ class GroupScoring:
         self._count(group.num_samples, skipped)
         document = {
             "taken": group.taken,
+            "images": group.known_by,
             "num_samples": group.num_samples,
             "undecodable": group.undecodable,
             "skipped": [[vars(site), reason] for site, reason in skipped.items()],
@@ -139,14 +138,6 @@ class GroupScoring:
         self.totals.unused = group.num_samples
         self.totals.num_samples += group.num_samples * is_first
         group.features.close()
-
-
-@dataclass(frozen=True)
-class _Stored:
-    """A group from the cache: how many images it took, and its scores."""
-
-    taken: int
-    scores: Scores
 
 
 @dataclass(frozen=True)

@@ -3,45 +3,51 @@
 from __future__ import annotations
 
 import datetime
-import importlib.metadata
+import json
 import platform
-from typing import Any
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from hf_affscore.images.stream import ImageStream
 from hf_affscore.models.loading import Checkpoint
 from hf_affscore.options import Options
+from hf_affscore.run.conditions import conditions
 from hf_affscore.run.groups import Totals
 from hf_affscore.run.processes import Processes
 from hf_affscore.signature import NUMBERS_VERSION
 from hf_affscore.sources import Source
 from hf_affscore.version import __version__
 
-#: Libraries that take part in making a number.
-LIBRARIES = (
-    *("torch", "torchvision", "transformers", "timm", "datasets", "accelerate"),
-    *("numpy", "scipy", "pillow"),
-)
+if TYPE_CHECKING:
+    import torch
 
 #: How many reasons of images that could not be decoded a signature holds.
 REASONS = 20
 
 
-def asked(model: Source, dataset: Source, options: Options, device: str) -> dict[str, Any]:
-    """What an analysis is asked for, JSON-ready: the key of its cache.
+def asked(model: Source, dataset: Source, options: Options, device: torch.device) -> dict[str, Any]:
+    """What an analysis is asked for and under which conditions, JSON-ready: the key of its cache.
 
     Args:
         model: The checkpoint and its state.
         dataset: The data set and its state.
         options: Those that can change a number are part of it.
-        device: Type of the device that the model runs on.
+        device: Where the model runs; its type is part of the key, not which of several it is.
     """
     return {
         "model": {"name": model.name, "state": model.state},
-        "dataset": {"name": dataset.name, "state": dataset.state},
-        "options": {**options.recorded(), "device": device},
+        "dataset": {**json.loads(json.dumps(asdict(dataset))), "location": _location(dataset)},
+        "options": {**options.recorded(), "device": device.type},
         "numbers_version": NUMBERS_VERSION,
-        "versions": versions(),
+        "conditions": conditions(options, device),
     }
+
+
+def _location(source: Source) -> str:
+    """Where a data set is, whatever the working directory: two of one name are two."""
+    is_local = source.commit is None and Path(source.location).exists()
+    return str(Path(source.location).resolve()) if is_local else source.location
 
 
 def metadata(
@@ -76,23 +82,21 @@ def metadata(
         "preprocessing": checkpoint.preprocessing,
         "options": options.recorded(),
         "numbers_version": NUMBERS_VERSION,
-        "environment": {**_environment(checkpoint, processes), "float32_precision": precision},
+        "environment": {**_environment(checkpoint, options, processes), "float32_precision": precision},
     }
 
 
-def versions() -> dict[str, str]:
-    """The versions of the libraries that take part in making a number."""
-    return {name: importlib.metadata.version(name) for name in LIBRARIES}
-
-
-def _environment(checkpoint: Checkpoint, processes: Processes) -> dict[str, Any]:
+def _environment(checkpoint: Checkpoint, options: Options, processes: Processes) -> dict[str, Any]:
     import torch
 
+    device = next((p.device for p in checkpoint.module.parameters()), torch.device("cpu"))
+    found = conditions(options, device)
     return {
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "python": platform.python_version(),
-        "versions": {"hf_affscore": __version__, **versions()},
-        "device": str(next((p.device for p in checkpoint.module.parameters()), "cpu")),
+        **found,
+        "versions": {"hf_affscore": __version__, **found["versions"]},
+        "device": str(device),
         "num_threads": torch.get_num_threads(),
         "num_processes": processes.size,
     }

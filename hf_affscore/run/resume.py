@@ -1,19 +1,21 @@
-"""What an analysis leaves on disk while it runs, so that a killed one goes on where it was.
+"""What an analysis leaves on disk while it runs, so that an interrupted one goes on where it was.
 
-One folder per key, and the key names everything that changes a number: the commits of model and data set, the
-options, the versions of the libraries and of the numbers. In it, while the analysis runs, one file per finished
-batch and per finished group; when it is done, the signature and nothing else. Files are written beside their
-place and renamed, so each is whole or missing, whenever the process dies. Nothing is pickled.
+One folder per key, and the key names everything that changes a number: the states of model and data set, the
+options, and the conditions of :mod:`hf_affscore.run.conditions`. In it, while the analysis runs, one file per
+finished batch, layer and group; when it is done, the signature and nothing else. Files are written beside their
+place and renamed, so each is whole or missing, whenever the process ends. Nothing is pickled.
 
-A cache is welcome, not needed: where the folder is read-only, the disk full or another run at work on the same
-key, the analysis says so and goes on without.
+Batches, layers and groups say which images they are of: each is known by its content or its file
+(:mod:`hf_affscore.images.identity`). Where only the state of the data set has changed, a file removed or repaired,
+a new run takes the parts of the interrupted one over, and uses those whose images are the same.
+
+The cache is not needed: where the folder is read-only, the disk full or another run at work on the same key, the
+analysis says so and goes on without it.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
-import io
 import itertools
 import json
 import shutil
@@ -22,85 +24,108 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
 from filelock import FileLock, Timeout
 
-from hf_affscore.capture.sites import CallSite, SkippedCall
-from hf_affscore.capture.summary import Summary
 from hf_affscore.errors import AffscoreWarning, SignatureError
-from hf_affscore.run.cache import ASKED_FILE, cache_folder
+from hf_affscore.images.identity import identity
+from hf_affscore.run.cache import ASKED_FILE, cache_folder, unfinished_elsewhere
 from hf_affscore.run.processes import Processes
+from hf_affscore.run.stored import Batch, packed, sealed, unpacked, unsealed
 from hf_affscore.signature import JSON_FILE, Signature
 from hf_affscore.storage import write_atomically
 
 #: Files of a run that is under way.
 PARTS = "batch-*.npz", "layer-*.json", "group-*.json"
 
-
 T = TypeVar("T")
 P = TypeVar("P")
 
 
-@dataclasses.dataclass(frozen=True)
-class Batch:
-    """What one batch of images left behind.
+class ResumeCache:
+    """The files of one analysis. Without a folder it keeps nothing and finds nothing.
 
-    Attributes:
-        calls: CallSite, input and output of every activation call.
-        skipped: Calls that were passed over.
-        num_images: Images that were decoded.
-        undecodable: Position and reason of each that was not.
+    Args:
+        folder: Where they are.
+        state: State of the data set, by which images are known that say nothing about themselves.
     """
 
-    calls: list[tuple[CallSite, Summary, Summary]]
-    skipped: list[SkippedCall]
-    num_images: int
-    undecodable: list[tuple[int, str]]
-
-    def without_rows(self) -> Batch:
-        """What the other processes have to know of a batch."""
-        return Batch([], [], self.num_images, self.undecodable)
-
-
-class ResumeCache:
-    """The files of one analysis. Without a folder it keeps nothing and finds nothing."""
-
-    def __init__(self, folder: Path | None = None) -> None:
+    def __init__(self, folder: Path | None = None, state: str = "") -> None:
         self.folder = folder
+        self._state = state
         self._lock: FileLock | None = None
 
     @classmethod
     def open(cls, asked: Mapping[str, Any], processes: Processes) -> ResumeCache:
-        """The cache of what is asked for.
+        """The cache of what is asked for; one that keeps nothing where a process cannot have its folder.
 
         Args:
             asked: Everything that changes a number, JSON-ready.
-            processes: Only the main process makes the folder and holds its lock.
+            processes: Only the main process holds the lock. The others may be on machines with disks of their own.
         """
         text = json.dumps(asked, sort_keys=True, indent=2)
         folder = cache_folder() / hashlib.sha256(text.encode()).hexdigest()[:16]
-        resume, problem = cls(folder), None
-        if processes.is_main:
-            problem = resume._claim(text)
-        if any(processes.gather(problem)):
+        resume = cls(folder, asked["dataset"]["state"])
+        problem = resume._claim(text) if processes.is_main else None
+        problem = processes.broadcast(problem)
+        if problem is None and not processes.is_main:
+            problem = resume._make()
+        problems = [each for each in processes.gather(problem) if each is not None]
+        if problems:
+            resume._release()
+            if processes.is_main:
+                _warn(f"{problems[0]}; this run goes on without its cache")
             return cls()
-        folder.mkdir(parents=True, exist_ok=True)  # the other nodes have disks of their own
+        taken_over = processes.broadcast(resume._claim_others(asked) if processes.is_main else {})
+        for key in taken_over:
+            resume._take_over(cache_folder() / key)
         return resume
 
     def _claim(self, asked: str) -> str | None:
-        """Make the folder and lock it; the reason why not, after a warning."""
-        assert self.folder is not None
+        """Make the folder and lock it; the reason why not."""
+        problem = self._make()
+        if problem is not None or self.folder is None:
+            return problem
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
             self._lock = FileLock(self.folder / ".lock", blocking=False)
             self._lock.acquire()
             if not (self.folder / ASKED_FILE).exists():
                 write_atomically(self.folder / ASKED_FILE, asked.encode())
         except Timeout:
-            return _warn("another run is at work on the same analysis; this one goes on without its cache")
+            self._lock = None
+            return "another run is at work on the same analysis"
         except OSError as error:
-            return _warn(f"the cache folder {self.folder} cannot be used ({error}); going on without")
+            return f"the cache folder {self.folder} cannot be used ({error})"
         return None
+
+    def _make(self) -> str | None:
+        """Make the folder; the reason why not."""
+        assert self.folder is not None
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            return f"the cache folder {self.folder} cannot be used ({error})"
+        return None
+
+    def _claim_others(self, asked: Mapping[str, Any]) -> list[str]:
+        """Keys of interrupted runs of the same analysis on another state of the data set."""
+        if self._holds(JSON_FILE):
+            return []
+        return [folder.name for folder in unfinished_elsewhere(asked) if not _is_locked(folder)]
+
+    def _take_over(self, other: Path) -> None:
+        """Move the parts of another run here, where there are none of that name, and remove what is left of it."""
+        assert self.folder is not None
+        for path in itertools.chain.from_iterable(other.glob(pattern) for pattern in PARTS):
+            try:
+                if not (self.folder / path.name).exists():
+                    path.rename(self.folder / path.name)
+            except OSError:  # another process of this machine has moved it
+                continue
+        shutil.rmtree(other, ignore_errors=True)
+
+    def _release(self) -> None:
+        if self._lock is not None:
+            self._lock.release()
 
     def finished(self) -> Signature | None:
         """The signature, where this analysis was finished before."""
@@ -132,32 +157,40 @@ class ResumeCache:
         """Let other runs have the key; where nothing was done for it, as if it had never been asked for."""
         if self.folder is not None and not self.begun and not self._holds(JSON_FILE):
             shutil.rmtree(self.folder, ignore_errors=True)
-        if self._lock is not None:
-            self._lock.release()
+        self._release()
 
-    def load_batch(self, start: int) -> Batch | None:
-        """The batch whose first image is at ``start``, if it was finished before."""
-        return self._read(f"batch-{start:08}.npz", _unpacked, start)
+    def identify(self, position: int, item: Any) -> str:
+        """What the image at a position of the stream is known by; nothing where nothing is kept."""
+        if self.folder is None:
+            return ""
+        return identity(item) or f"image {position} of {self._state}"
+
+    def load_batch(self, start: int, images: list[str]) -> Batch | None:
+        """The batch whose first image is at ``start``, if it was finished before and has the same images."""
+        batch = self._read(f"batch-{start:08}.npz", unpacked, start)
+        return batch if batch is not None and batch.images == images else None
 
     def save_batch(self, start: int, batch: Batch) -> None:
         """Keep a finished batch."""
-        self._write(f"batch-{start:08}.npz", _packed(batch, start))
+        self._write(f"batch-{start:08}.npz", packed(batch, start))
 
-    def load_layer(self, group: int, place: int) -> dict[str, Any] | None:
-        """The columns of one layer of a group, if it was scored before."""
-        return self._read(f"layer-{group:06}-{place:05}.json", _unsealed, [group, place])
+    def load_layer(self, group: int, place: int, images: str) -> dict[str, Any] | None:
+        """The columns of one layer of a group, if it was scored before on the same images."""
+        layer = self._read(f"layer-{group:06}-{place:05}.json", unsealed, [group, place])
+        return layer["columns"] if layer is not None and layer["images"] == images else None
 
-    def save_layer(self, group: int, place: int, columns: dict[str, Any]) -> None:
+    def save_layer(self, group: int, place: int, images: str, columns: dict[str, Any]) -> None:
         """Keep the columns of one layer."""
-        self._write(f"layer-{group:06}-{place:05}.json", _sealed(columns, [group, place]))
+        content = {"images": images, "columns": columns}
+        self._write(f"layer-{group:06}-{place:05}.json", sealed(content, [group, place]))
 
     def load_group(self, number: int) -> dict[str, Any] | None:
-        """A whole group, if it was scored before."""
-        return self._read(f"group-{number:06}.json", _unsealed, [number])
+        """A whole group, if it was scored before; ``images`` in it says of which images."""
+        return self._read(f"group-{number:06}.json", unsealed, [number])
 
     def save_group(self, number: int, group: dict[str, Any]) -> bool:
         """Keep a whole group instead of its batches and layers; whether that was possible."""
-        return self._write(f"group-{number:06}.json", _sealed(group, [number]))
+        return self._write(f"group-{number:06}.json", sealed(group, [number]))
 
     def forget(self, *patterns: str) -> None:
         """Remove files that something later stands for."""
@@ -167,7 +200,7 @@ class ResumeCache:
             path.unlink(missing_ok=True)
 
     def forget_parts(self) -> None:
-        """Remove all that the signature stands for, also what a killed process was writing."""
+        """Remove all that the signature stands for, also what an interrupted process was writing."""
         self.forget(*PARTS, *(f".{pattern}.*" for pattern in PARTS))
 
     def _holds(self, pattern: str) -> bool:
@@ -203,72 +236,13 @@ class ResumeCache:
         return True
 
 
-def _sealed(content: dict[str, Any], place: list[int]) -> bytes:
-    """A JSON document with a checksum of what is in it, and where it belongs."""
-    return json.dumps({"sha256": _checksum(content, place), "content": content}).encode()
-
-
-def _unsealed(document: bytes, place: list[int]) -> dict[str, Any]:
-    """What :func:`_sealed` was given.
-
-    Raises:
-        ValueError: It is not that.
-    """
-    sealed = json.loads(document)
-    content: dict[str, Any] = sealed["content"]
-    if sealed["sha256"] != _checksum(content, place):
-        raise ValueError("its checksum is another")
-    return content
-
-
-def _checksum(content: dict[str, Any], place: list[int]) -> str:
-    return hashlib.sha256(json.dumps([content, place]).encode()).hexdigest()
-
-
-def _packed(batch: Batch, start: int) -> bytes:
-    """A batch as the bytes of an ``.npz`` file, which has checksums: arrays by number, the rest as JSON."""
-    about = {
-        "start": start,
-        "calls": [dataclasses.asdict(site) for site, _, _ in batch.calls],
-        "skipped": [{"site": dataclasses.asdict(s.site), "reason": s.reason} for s in batch.skipped],
-        "num_images": batch.num_images,
-        "undecodable": batch.undecodable,
-    }
-    arrays: dict[str, Any] = {"about": np.frombuffer(json.dumps(about).encode(), dtype=np.uint8)}
-    for number, (_, *pair) in enumerate(batch.calls):
-        for side, summary in zip(("pre", "post"), pair, strict=True):
-            arrays[f"{side}_{number}"] = summary.rows
-            arrays[f"{side}_near_zero_{number}"] = summary.near_zero
-    buffer = io.BytesIO()
-    np.savez(buffer, allow_pickle=False, **arrays)
-    return buffer.getvalue()
-
-
-def _unpacked(content: bytes, start: int) -> Batch:
-    """The batch that :func:`_packed` was given.
-
-    Raises:
-        ValueError: It is another one. A damaged file raises anything.
-    """
-    with np.load(io.BytesIO(content), allow_pickle=False) as stored:
-        about = json.loads(stored["about"].tobytes())
-        if about["start"] != start:
-            raise ValueError(f"it is the batch of image {about['start']}")
-
-        def summary(side: str, number: int) -> Summary:
-            return Summary(stored[f"{side}_{number}"], stored[f"{side}_near_zero_{number}"])
-
-        return Batch(
-            calls=[
-                (CallSite(**site), summary("pre", i), summary("post", i))
-                for i, site in enumerate(about["calls"])
-            ],
-            skipped=[
-                SkippedCall(CallSite(**skipped["site"]), skipped["reason"]) for skipped in about["skipped"]
-            ],
-            num_images=about["num_images"],
-            undecodable=[(position, reason) for position, reason in about["undecodable"]],
-        )
+def _is_locked(folder: Path) -> bool:
+    """Whether a run is at work in a folder of the cache."""
+    try:
+        with FileLock(folder / ".lock", blocking=False):
+            return False
+    except (Timeout, OSError):
+        return True
 
 
 def _warn(message: str) -> str:

@@ -67,6 +67,7 @@ def run(
                 if processes.broadcast(processes.is_main and resume.finish(signature)):
                     resume.forget_parts()  # also on the disks of other machines
             else:
+                resume.forget_parts()  # where a run was interrupted after it had written its signature
                 warn_of_missing_weights(signature.metadata["model"])
                 _say(
                     options,
@@ -92,10 +93,12 @@ def _open_resume_cache(
     """The resume cache of this analysis; one that keeps nothing where the inputs have no name to be known by."""
     if not isinstance(model, Source) or not isinstance(dataset, Source):
         return ResumeCache()
-    if processor is not None or not options.cache:
+    # What a function does cannot be told from its name.
+    if processor is not None or callable(options.loader) or not options.cache:
         return ResumeCache()
-    device = processes.broadcast(device_of(options).type)
-    return ResumeCache.open(asked(model, dataset, options, device), processes)
+    return ResumeCache.open(
+        processes.broadcast(asked(model, dataset, options, device_of(options))), processes
+    )
 
 
 def signature_of(

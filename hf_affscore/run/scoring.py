@@ -118,9 +118,7 @@ class Scorer:
                 batches, own_rows = self._batches_at(owner, own_rows), {}
                 if owner == self._processes.rank:
                     site = sites[place][0]
-                    work.append(
-                        self._threads.submit(self._score, number, place, site, batches, group.num_batches)
-                    )
+                    work.append(self._threads.submit(self._score, group, number, place, site, batches))
             else:
                 wait([future for future in work if not future.done()], ROUND, FIRST_COMPLETED)
             self._show(before + done)
@@ -147,14 +145,14 @@ class Scorer:
         return gathered
 
     def _score(
-        self, number: int, place: int, site: CallSite, batches: dict[int, Pair], num_batches: int
+        self, group: Group, number: int, place: int, site: CallSite, batches: dict[int, Pair]
     ) -> _Scored:
         """One site, in one thread; from the cache where an interrupted run had it."""
-        columns = self._resume.load_layer(number, place)
+        columns = self._resume.load_layer(number, place, group.known_by)
         if columns is None:
-            columns = self._columns(batches, num_batches)
+            columns = self._columns(batches, group.num_batches)
             give_memory_back()
-            self._resume.save_layer(number, place, columns)
+            self._resume.save_layer(number, place, group.known_by, columns)
         return _Scored(place, site, columns)
 
     def _columns(self, batches: dict[int, Pair], num_batches: int) -> Columns:

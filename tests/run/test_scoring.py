@@ -64,12 +64,12 @@ class Watched(ResumeCache):
         self.hold = hold
         self.places = []
 
-    def load_layer(self, group, place):
+    def load_layer(self, group, place, images):
         if self.hold is not None:
             assert self.hold.wait(SECONDS)
-        return super().load_layer(group, place)
+        return super().load_layer(group, place, images)
 
-    def save_layer(self, group, place, columns):
+    def save_layer(self, group, place, images, columns):
         self.places.append(place)
 
 
@@ -108,8 +108,8 @@ def test_a_process_that_is_held_up_leaves_the_other_layers_to_the_others():
     meeting, others_are_done = Meeting(2), threading.Event()
 
     class Free(Watched):
-        def save_layer(self, group, place, columns):
-            super().save_layer(group, place, columns)
+        def save_layer(self, group, place, images, columns):
+            super().save_layer(group, place, images, columns)
             if len(self.places) == LAYERS - 2:
                 others_are_done.set()
 
@@ -134,9 +134,9 @@ def test_an_error_ends_the_dealing():
     begun, reason = threading.Event(), ModelError("the next group failed")
 
     class Slow(Watched):
-        def load_layer(self, group, place):
+        def load_layer(self, group, place, images):
             begun.set()
-            return super().load_layer(group, place)
+            return super().load_layer(group, place, images)
 
     resume = Slow(hold=threading.Event())
     answers = []
@@ -170,7 +170,7 @@ def test_an_error_in_the_middle_of_a_round_is_the_one_that_is_told():
 
 
 class Full(ResumeCache):
-    def save_layer(self, group, place, columns):
+    def save_layer(self, group, place, images, columns):
         raise OSError("no space left")
 
 
@@ -191,8 +191,8 @@ def test_an_error_outside_ends_the_dealing_in_all_processes():
     meeting, own_are_done, has_left = Meeting(2), threading.Event(), threading.Event()
 
     class Done(Watched):
-        def save_layer(self, group, place, columns):
-            super().save_layer(group, place, columns)
+        def save_layer(self, group, place, images, columns):
+            super().save_layer(group, place, images, columns)
             if len(self.places) == LAYERS - 2:
                 own_are_done.set()
 

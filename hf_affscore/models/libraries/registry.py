@@ -66,6 +66,15 @@ class Found:
         return f"{drawn}, parts of timm {version_of('timm')}" if parts and self.name != "timm" else drawn
 
 
+def installed_libraries() -> dict[str, str | None]:
+    """The version of every library in the table that is installed, by name; None where it does not say."""
+    return {
+        name: version_of(entry.distribution)
+        for name, entry in _entries()
+        if not entry.package or importlib.util.find_spec(entry.package) is not None
+    }
+
+
 def library_of(repository: Repository, options: Options) -> Found:
     """The library that loads a checkpoint: the one asked for, else the one that recognises its files.
 

@@ -1,0 +1,169 @@
+"""Everything beside model, data set and options that can change a number: libraries, settings, variables, machine.
+
+It is part of the cache's key, and of a signature's metadata as ``environment``. What only says in which order
+float32 sums are taken and is chosen anew by every launcher, the number of threads and processes, is recorded and
+not part of the key: it changes scores by rounding. The precision of float32 and autocast are set by
+:func:`hf_affscore.models.evaluation.evaluating` while a model runs, whatever they were.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import importlib.util
+import os
+import platform
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hf_affscore.capture.activations import registered_names
+from hf_affscore.models.libraries.registry import installed_libraries
+from hf_affscore.options import Options
+
+if TYPE_CHECKING:
+    import torch
+
+#: Libraries that take part in making a number.
+LIBRARIES = (
+    *("torch", "torchvision", "transformers", "timm", "datasets", "accelerate"),
+    *("numpy", "scipy", "pillow", "pyarrow"),
+)
+
+#: Environment variables that change arithmetic, the instructions in use, or which implementation runs.
+VARIABLES = (
+    # Instruction sets and numeric modes on CPUs.
+    *("ATEN_CPU_CAPABILITY", "MKL_CBWR", "MKL_ENABLE_INSTRUCTIONS", "OPENBLAS_CORETYPE"),
+    *("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA"),
+    *("ONEDNN_DEFAULT_FPMATH_MODE", "DNNL_DEFAULT_FPMATH_MODE"),
+    *("NPY_DISABLE_CPU_FEATURES", "NPY_ENABLE_CPU_FEATURES", "KMP_DETERMINISTIC_REDUCTION"),
+    # Precision and choice of kernels on accelerators.
+    *("NVIDIA_TF32_OVERRIDE", "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE", "CUBLAS_WORKSPACE_CONFIG"),
+    *("CUDNN_DETERMINISTIC", "TORCH_CUDNN_V8_API_DISABLED", "TORCH_BLAS_PREFER_HIPBLASLT"),
+    *("PYTORCH_MPS_FAST_MATH", "PYTORCH_MPS_PREFER_METAL", "PYTORCH_ENABLE_MPS_FALLBACK"),
+    # Which implementation libraries choose.
+    *("TIMM_FUSED_ATTN", "USE_HUB_KERNELS"),
+)
+
+
+def conditions(options: Options, device: torch.device) -> dict[str, Any]:
+    """What the numbers of an analysis on ``device`` depend on beside what it is asked for, JSON-ready.
+
+    Args:
+        options: Where the checkpoint is loaded by code of the user's own, that code counts.
+        device: Where the model runs.
+    """
+    found: dict[str, Any] = {
+        "versions": versions(),
+        "model_libraries": installed_libraries(),
+        "torch": torch_settings(),
+        "pillow": _pillow_settings(),
+        "variables": {name: os.environ[name] for name in VARIABLES if name in os.environ},
+        "cpu": f"{platform.machine()} {_cpu_capability()}",
+        "accelerators": accelerators(device),
+        "registered_activations": registered_names(),
+    }
+    if isinstance(options.loader, str) and ":" in options.loader:
+        found["loader"] = _checksum_of_module(options.loader.partition(":")[0])
+    return found
+
+
+def versions() -> dict[str, str]:
+    """The versions of the libraries that take part in making a number."""
+    return {name: importlib.metadata.version(name) for name in LIBRARIES if _is_installed(name)}
+
+
+def torch_settings() -> dict[str, Any]:
+    """Global settings of torch that choose a kernel, a layout or an implementation.
+
+    Example:
+        >>> torch_settings()["deterministic"]
+        False
+    """
+    import torch
+    from torch import backends
+
+    cuda: Any = backends.cuda  # parts of it have no annotations
+    cudnn: Any = backends.cudnn
+    return {
+        "default_dtype": str(torch.get_default_dtype()).removeprefix("torch."),
+        "default_device": str(torch.get_default_device()),
+        "deterministic": torch.are_deterministic_algorithms_enabled(),
+        "cudnn": {
+            "version": cudnn.version() if torch.cuda.is_available() else None,
+            "enabled": cudnn.enabled,
+            "benchmark": cudnn.benchmark,
+            "deterministic": cudnn.deterministic,
+        },
+        "mkldnn": torch._C._get_mkldnn_enabled(),
+        "einsum": [backends.opt_einsum.enabled, backends.opt_einsum.strategy],
+        "reduced_precision": [
+            str(getattr(cuda.matmul, name, None))
+            for name in ("allow_fp16_reduced_precision_reduction", "allow_bf16_reduced_precision_reduction")
+        ],
+        # Whether transformer layers run as one kernel, in which no activation can be seen.
+        "attention": {
+            "fast_path": backends.mha.get_fastpath_enabled(),
+            "flash": cuda.flash_sdp_enabled(),
+            "memory_efficient": cuda.mem_efficient_sdp_enabled(),
+            "cudnn": cuda.cudnn_sdp_enabled(),
+            "math": cuda.math_sdp_enabled(),
+            "timm_fused": _timm_fuses_attention(),
+        },
+    }
+
+
+def accelerators(device: torch.device) -> list[str]:
+    """The names of the accelerators that a model may be on; none for a CPU."""
+    import torch
+
+    if device.type == "cpu":
+        return []
+    module: Any = getattr(torch, device.type, None)
+    if not hasattr(module, "get_device_name"):
+        return [device.type]
+    names = {str(module.get_device_name(number)) for number in range(module.device_count())}
+    return sorted(names)
+
+
+def _pillow_settings() -> dict[str, Any]:
+    """What decides whether a damaged or a very large image is used, or one of a format that a plugin reads."""
+    from PIL import Image, ImageFile
+
+    plugins = (factory for factory, _ in Image.OPEN.values() if not factory.__module__.startswith("PIL."))
+    return {
+        "load_truncated_images": ImageFile.LOAD_TRUNCATED_IMAGES,
+        "max_image_pixels": Image.MAX_IMAGE_PIXELS,
+        "other_formats": sorted(f"{factory.__module__}.{factory.__qualname__}" for factory in plugins),
+    }
+
+
+def _cpu_capability() -> str:
+    import torch
+
+    return str(torch.backends.cpu.get_cpu_capability())
+
+
+def _timm_fuses_attention() -> bool:
+    """Whether timm uses torch's attention or its own, in which softmax is a call; it does by default."""
+    layers = sys.modules.get("timm.layers")
+    return bool(layers.use_fused_attn()) if layers is not None else True
+
+
+def _is_installed(distribution: str) -> bool:
+    try:
+        importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def _checksum_of_module(name: str) -> str | None:
+    """SHA-256 of the file of a module that is not imported for this; None where it has none."""
+    try:
+        spec = importlib.util.find_spec(name)
+    except (ImportError, ValueError):
+        return None
+    if spec is None or spec.origin is None or not Path(spec.origin).is_file():
+        return None
+    return hashlib.sha256(Path(spec.origin).read_bytes()).hexdigest()

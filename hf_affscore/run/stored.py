@@ -1,0 +1,114 @@
+"""The files of a run under way, as bytes: a batch as arrays, a layer or a group as JSON with a checksum."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from hf_affscore.capture.sites import CallSite, SkippedCall
+from hf_affscore.capture.summary import Summary
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one batch of images left behind.
+
+    Attributes:
+        calls: CallSite, input and output of every activation call.
+        skipped: Calls that were passed over.
+        num_images: Images that were decoded.
+        undecodable: Position and reason of each that was not.
+        images: What each image is known by, decoded or not, in order.
+    """
+
+    calls: list[tuple[CallSite, Summary, Summary]]
+    skipped: list[SkippedCall]
+    num_images: int
+    undecodable: list[tuple[int, str]]
+    images: list[str] = dataclasses.field(default_factory=list)
+
+    def without_rows(self) -> Batch:
+        """What the other processes have to know of a batch."""
+        return Batch([], [], self.num_images, self.undecodable, self.images)
+
+
+def digest(images: Sequence[str]) -> str:
+    """What a group of images is known by: those of its images, in order."""
+    return hashlib.sha256("\n".join(images).encode()).hexdigest()
+
+
+def sealed(content: dict[str, Any], place: list[int]) -> bytes:
+    """A JSON document with a checksum of what is in it, and where it belongs."""
+    return json.dumps({"sha256": _checksum(content, place), "content": content}).encode()
+
+
+def unsealed(document: bytes, place: list[int]) -> dict[str, Any]:
+    """What :func:`sealed` was given.
+
+    Raises:
+        ValueError: It is not that.
+    """
+    found = json.loads(document)
+    content: dict[str, Any] = found["content"]
+    if found["sha256"] != _checksum(content, place):
+        raise ValueError("its checksum is another")
+    return content
+
+
+def _checksum(content: dict[str, Any], place: list[int]) -> str:
+    return hashlib.sha256(json.dumps([content, place]).encode()).hexdigest()
+
+
+def packed(batch: Batch, start: int) -> bytes:
+    """A batch as the bytes of an ``.npz`` file, which has checksums: arrays by number, the rest as JSON."""
+    about = {
+        "start": start,
+        "calls": [dataclasses.asdict(site) for site, _, _ in batch.calls],
+        "skipped": [{"site": dataclasses.asdict(s.site), "reason": s.reason} for s in batch.skipped],
+        "num_images": batch.num_images,
+        "undecodable": batch.undecodable,
+        "images": batch.images,
+    }
+    arrays: dict[str, Any] = {"about": np.frombuffer(json.dumps(about).encode(), dtype=np.uint8)}
+    for number, (_, *pair) in enumerate(batch.calls):
+        for side, summary in zip(("pre", "post"), pair, strict=True):
+            arrays[f"{side}_{number}"] = summary.rows
+            arrays[f"{side}_near_zero_{number}"] = summary.near_zero
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, **arrays)
+    return buffer.getvalue()
+
+
+def unpacked(content: bytes, start: int) -> Batch:
+    """The batch that :func:`packed` was given.
+
+    Raises:
+        ValueError: It is another one. A damaged file raises anything.
+    """
+    with np.load(io.BytesIO(content), allow_pickle=False) as stored:
+        about = json.loads(stored["about"].tobytes())
+        if about["start"] != start:
+            raise ValueError(f"it is the batch of image {about['start']}")
+
+        def summary(side: str, number: int) -> Summary:
+            return Summary(stored[f"{side}_{number}"], stored[f"{side}_near_zero_{number}"])
+
+        return Batch(
+            calls=[
+                (CallSite(**site), summary("pre", i), summary("post", i))
+                for i, site in enumerate(about["calls"])
+            ],
+            skipped=[
+                SkippedCall(CallSite(**skipped["site"]), skipped["reason"]) for skipped in about["skipped"]
+            ],
+            num_images=about["num_images"],
+            undecodable=[(position, reason) for position, reason in about["undecodable"]],
+            images=about["images"],
+        )
