@@ -230,6 +230,7 @@ class _Functions(TorchFunctionMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         kwargs = kwargs or {}
+        self._capture._watched.state.before(func, args, kwargs)
         activation = of_function(func)
         if activation is None:
             output = func(*args, **kwargs)

@@ -14,6 +14,7 @@ from torch import nn
 from hf_affscore.capture.activations import Activation, of_module
 from hf_affscore.capture.selection import Selection
 from hf_affscore.capture.sites import ROOT
+from hf_affscore.capture.state import ModelState
 from hf_affscore.errors import InputError, ModelError
 
 
@@ -76,6 +77,7 @@ class Watched:
         self._thread = 0  # of the watcher
         self._hooks = ExitStack()
         self._stays = False
+        self._state: ModelState | None = None
 
     def __enter__(self) -> Self:
         if self._stays:
@@ -102,11 +104,31 @@ class Watched:
                 yield
             finally:
                 self._watcher = None
+                self._put_back_tensors()
+
+    @property
+    def state(self) -> ModelState:
+        """What the model held when its hooks were put on; between passes it holds that again."""
+        if self._state is None:
+            raise InputError("Expected a model that is being watched; enter this context first.")
+        return self._state
+
+    def _put_back_tensors(self) -> None:
+        # Seen by no mode of the caller's: it is not the model that computes here.
+        with torch._C.DisableTorchFunction(), torch.utils._python_dispatch._disable_current_modes():
+            self.state.restore_tensors()
+
+    def _put_back(self) -> None:
+        state, self._state = self.state, None
+        with torch._C.DisableTorchFunction(), torch.utils._python_dispatch._disable_current_modes():
+            state.restore()
 
     def _hooked(self) -> ExitStack:
-        """Hooks on all modules, which go with what is returned."""
+        """Hooks on all modules, which go with what is returned, and with them what the model changed in itself."""
         _refuse_unwatchable(self._model)
         with ExitStack() as undo:
+            self._state = ModelState(self._model)
+            undo.callback(self._put_back)
             for path, module in self._model.named_modules():
                 before, after = self._reporting(self._known(path or ROOT, module))
                 undo.callback(module.register_forward_pre_hook(before, with_kwargs=True).remove)

@@ -1,0 +1,238 @@
+"""What a model holds, kept so that it can be put back: a forward pass may change it in evaluation mode too.
+
+Observers of quantisation-aware training, queues and counters in buffers, layers that write to their parameters:
+none of them asks for the training flag. What is put back, to the bit:
+
+- after every pass, values and identity of parameters, buffers and tensors in attributes, so that each pass runs
+  the model as it was found;
+- at the end also the other attributes of every module, and lists, dictionaries and sets among them. Attributes
+  that a pass adds, which are mostly caches, go.
+
+Copies are made of small tensors at once, and of a large one when the model is about to write to it: functions
+that write are seen before they run. Every tensor counts how often it was written to, which shows a change
+that was not seen coming; with a tensor too large to have been copied at once, that is an error. What is not seen
+at all: a large tensor that is written to by way of ``.data`` inside an activation module, or of numpy.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hf_affscore.capture.exotic import is_plain
+from hf_affscore.errors import ModelError
+
+#: Bytes of a tensor up to which it is copied at once. Statistics, counters, ranges and most biases are smaller.
+SMALL = 1 << 18
+
+#: Attributes that torch itself keeps in a module; of its hooks, others may add and remove some meanwhile.
+_OF_TORCH = vars(nn.Module()).keys()
+
+_CONTAINERS = (list, dict, set, deque)
+
+
+class ModelState:
+    """Everything that the modules of a model hold, as it is when this is made.
+
+    Example:
+        >>> model = nn.BatchNorm1d(1)
+        >>> state = ModelState(model)
+        >>> output = model(torch.ones(2, 1))
+        >>> state.restore()
+        >>> model.running_mean, model.num_batches_tracked
+        (tensor([0.]), tensor(0))
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self._contents: list[tuple[Any, Any]] = []  # a container of the model, and a shallow copy
+        self._named: list[tuple[dict[str, Any], dict[str, Tensor]]] = []  # those of parameters and buffers
+        self._held: dict[int, _Held] = {}  # by the identity of the tensor
+        self._uncopied: dict[int, list[_Held]] = {}  # by the memory of the tensor
+        self._silent: list[_Held] | None = None  # whose changes their counters do not show
+        for path, module in model.named_modules():
+            self._note_module(path, module)
+
+    def before(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Copy what a function is about to write to."""
+        if not self._uncopied:
+            return
+        written: Iterable[Any] = (kwargs["out"],) if "out" in kwargs else ()
+        if _writes(function):
+            written = (*written, *args[:1], *(kwargs.values() if not args else ()))
+        elif _may_write_to_any(function):
+            written = (*written, *args, *kwargs.values())
+        for tensor in _tensors(written):
+            if is_plain(tensor):
+                for held in self._uncopied.pop(tensor.untyped_storage().data_ptr(), ()):
+                    held.make_copy()
+
+    def restore_tensors(self) -> None:
+        """Put parameters, buffers and tensors in attributes back, as after every pass.
+
+        Raises:
+            ModelError: One was written to that there is no copy of.
+        """
+        for now, was in self._named:
+            for name, tensor in was.items():
+                if now.get(name) is not tensor:
+                    now[name] = tensor
+        changed = [held for held in self._held.values() if held.is_changed()]
+        if self._silent is None:
+            known = set(map(id, changed))
+            self._silent = [
+                held for held in self._held.values() if id(held) not in known and not held.is_as_copied()
+            ]
+        self._put_back([*changed, *self._silent])
+
+    def restore(self) -> None:
+        """Put everything back, as when the last pass is over.
+
+        Raises:
+            ModelError: As in :meth:`restore_tensors`.
+        """
+        for now, was in self._contents:
+            _refill(now, was)
+        self._put_back(self._held.values())
+
+    def _put_back(self, tensors: Iterable[_Held]) -> None:
+        lost = [held.path for held in tensors if not held.put_back()]
+        if lost:
+            raise ModelError(
+                f"Expected a model whose forward pass leaves its weights alone; {', '.join(lost[:3])} were written "
+                "to in a way that could not be undone, and are no longer what they were. Load the model again, and "
+                "pass it without what updates them."
+            )
+
+    def _note_module(self, path: str, module: nn.Module) -> None:
+        attributes = vars(module)
+        self._contents.append((attributes, dict(attributes)))
+        self._contents.append((module._modules, dict(module._modules)))
+        self._contents.append((module._non_persistent_buffers_set, set(module._non_persistent_buffers_set)))
+        for named in (module._parameters, module._buffers):
+            tensors = {name: tensor for name, tensor in named.items() if tensor is not None}
+            self._contents.append((named, dict(named)))
+            self._named.append((named, tensors))
+            self._note_tensors(path, tensors.items())
+        for name, value in attributes.items():
+            if name not in _OF_TORCH:
+                if isinstance(value, _CONTAINERS):
+                    self._contents.append((value, value.copy()))
+                self._note_tensors(path, ((name, tensor) for tensor in _tensors((value,))))
+
+    def _note_tensors(self, path: str, tensors: Iterable[tuple[str, Tensor]]) -> None:
+        for name, tensor in tensors:
+            if id(tensor) in self._held or not is_plain(tensor) or tensor.is_meta:
+                continue
+            held = _Held(f"{path}.{name}".lstrip("."), tensor)
+            self._held[id(tensor)] = held
+            if tensor.nbytes <= SMALL:
+                held.make_copy()
+            else:
+                self._uncopied.setdefault(tensor.untyped_storage().data_ptr(), []).append(held)
+
+
+@dataclass(eq=False)
+class _Held:
+    """A tensor of the model.
+
+    Attributes:
+        path: Where it is.
+        tensor: The tensor itself.
+    """
+
+    path: str
+    tensor: Tensor
+
+    def __post_init__(self) -> None:
+        self._memory = (
+            self.tensor.detach()
+        )  # stays where it is when ``tensor.data`` is set, and shares its counter
+        self._copy: Tensor | None = None
+        self._count = self._writes_so_far()
+
+    def make_copy(self) -> None:
+        with torch.no_grad():
+            self._copy = self._memory.clone()
+
+    def is_changed(self) -> bool:
+        """Whether it was written to or got other memory, as far as it tells."""
+        return self._writes_so_far() != self._count or self._is_elsewhere()
+
+    def is_as_copied(self) -> bool:
+        """Whether it has the bits of its copy; without a copy that is taken for granted."""
+        return self._copy is None or torch.equal(_bits(self._memory), _bits(self._copy))
+
+    def put_back(self) -> bool:
+        """Give it the memory and the values that it had; False where these are not known any more."""
+        with torch.no_grad():
+            if self._is_elsewhere():
+                self.tensor.data = self._memory
+            if self._copy is None:
+                return self._writes_so_far() == self._count
+            if not self.is_as_copied():
+                self._memory.copy_(self._copy)
+            self._count = self._writes_so_far()
+        return True
+
+    def _is_elsewhere(self) -> bool:
+        now, was = self.tensor, self._memory
+        if now.shape != was.shape or now.dtype != was.dtype or now.device != was.device:
+            return True
+        return now.data_ptr() != was.data_ptr() or now.stride() != was.stride()
+
+    def _writes_so_far(self) -> int:
+        # What was made in inference mode does not count; nothing outside of that mode can write to it.
+        return 0 if self._memory.is_inference() else self._memory._version
+
+
+def _bits(tensor: Tensor) -> Tensor:
+    return tensor.contiguous().reshape(-1).view(torch.uint8)
+
+
+def _tensors(values: Iterable[Any]) -> Iterator[Tensor]:
+    """The tensors among some values, and in lists and dictionaries among them."""
+    for value in values:
+        if isinstance(value, Tensor):
+            yield value
+        elif isinstance(value, list | tuple | deque):
+            yield from (item for item in value if isinstance(item, Tensor))
+        elif isinstance(value, dict):
+            yield from (item for item in value.values() if isinstance(item, Tensor))
+
+
+def _refill(now: Any, was: Any) -> None:
+    """Give a container the items that it had, where it has others."""
+    if isinstance(now, dict):
+        if [*map(id, now.values())] == [*map(id, was.values())] and now.keys() == was.keys():
+            return
+        for name in now.keys() - was.keys():
+            del now[name]
+        now.update(was)
+    elif isinstance(now, set):
+        now.intersection_update(was)
+        now.update(was)
+    elif [*map(id, now)] != [*map(id, was)]:
+        now.clear()
+        now.extend(was)
+
+
+@cache
+def _writes(function: Callable[..., Any]) -> bool:
+    """Whether a function writes to its first argument: ``add_``, ``x[0] = 1``, ``x.data = y``, ``init.ones_``."""
+    name = getattr(function, "__name__", "")
+    return name in ("__setitem__", "__set__") or (name.endswith("_") and not name.endswith("__"))
+
+
+@cache
+def _may_write_to_any(function: Callable[..., Any]) -> bool:
+    """Whether an operator says that it writes to some of its arguments."""
+    if isinstance(function, torch._ops.OpOverloadPacket):
+        overloads: list[str] = function.overloads()  # type: ignore[no-untyped-call]
+        return any(getattr(function, name)._schema.is_mutable for name in overloads)
+    return isinstance(function, torch._ops.OpOverload) and function._schema.is_mutable
