@@ -155,6 +155,7 @@ class User:
 
     name: str
     role: Literal["read", "write"]
+    pays: bool = False
 
 
 @dataclass
