@@ -55,12 +55,12 @@ class Undecodable(Exception):
     """One item of a stream is not an image that can be read."""
 
 
-def decode(item: Any, mode: str | None = None) -> Decoded:
+def decode(item: Any) -> Decoded:
     """An item of an image column as an image.
 
     Args:
-        item: ``{"bytes", "path"}``, encoded bytes, an array or nested lists, or what already is an image.
-        mode: The mode that the data set declares for its images.
+        item: ``{"bytes", "path"}``, with ``"mode"`` where the data set declares one; encoded bytes; an array or
+            nested lists; or what already is an image.
 
     Raises:
         Undecodable: It is no image that can be read.
@@ -70,14 +70,14 @@ def decode(item: Any, mode: str | None = None) -> Decoded:
         raise item
     if item is None:
         raise Undecodable("the image is missing")
-    if isinstance(item, dict) and item.keys() <= {"bytes", "path"}:
+    if isinstance(item, dict) and item.keys() <= {"bytes", "path", "mode"}:
         source = item.get("path") if item.get("bytes") is None else item["bytes"]
         if source is None:
             raise Undecodable("the image is missing")
-        return _read(source, item.get("path"), mode)
+        return _read(source, item.get("path"), item.get("mode"))
     if isinstance(item, bytes | bytearray | memoryview):
-        return _read(bytes(item), None, mode)
-    return as_image(item, mode)
+        return _read(bytes(item), None, None)
+    return as_image(item)
 
 
 def is_remote(item: Any) -> bool:
@@ -181,7 +181,7 @@ def _file_name(path: str) -> str:
     return re.split(r"[/\\]", path.split("::")[0])[-1]
 
 
-def as_image(item: Any, mode: str | None = None) -> Decoded:
+def as_image(item: Any) -> Decoded:
     """Something that already is an image: a PIL one or an array to RGB, a tensor as it is.
 
     A floating-point array ``(C, H, W)`` is a tensor. All else that is an array is pixels.
@@ -191,7 +191,7 @@ def as_image(item: Any, mode: str | None = None) -> Decoded:
 
     if isinstance(item, Image):
         try:
-            return to_rgb(item, mode)
+            return to_rgb(item)
         except Exception as error:  # Pillow reads a file when its pixels are first needed
             raise Undecodable(_reason(error)) from error
     if isinstance(item, np.ndarray | list):
@@ -199,7 +199,7 @@ def as_image(item: Any, mode: str | None = None) -> Decoded:
             array = np.asarray(item)
             if array.dtype.kind == "f" and channel_axis(array.shape) == 0:
                 return torch.from_numpy(np.array(array, np.float32))
-            return to_rgb(from_array(array), mode)
+            return to_rgb(from_array(array))
         except ValueError as error:
             raise Undecodable(_reason(error)) from error
     if isinstance(item, torch.Tensor):

@@ -1,0 +1,166 @@
+"""What a value in a data set is: an image in one of the forms that images come in, or something else."""
+
+from __future__ import annotations
+
+import io
+import re
+from enum import IntEnum
+from typing import Any
+
+import numpy as np
+
+from hf_affscore.images.decoding import PLUGINS
+from hf_affscore.images.pixels import channel_axis
+
+#: Endings of names by which files are known to be images: all that Pillow reads and people have.
+IMAGE_ENDINGS = frozenset(
+    (
+        *(
+            "apng",
+            "avif",
+            "bmp",
+            "dib",
+            "gif",
+            "heic",
+            "heif",
+            "j2k",
+            "jfif",
+            "jp2",
+            "jpe",
+            "jpeg",
+            "jpg",
+            "jxl",
+        ),
+        *("pbm", "pcx", "pfm", "pgm", "png", "pnm", "ppm", "qoi", "sgi", "tga", "tif", "tiff", "webp"),
+    )
+)
+
+#: The least height and width of an array that is an image where nobody says so: boxes and points are smaller.
+LEAST_SIDE = 8
+
+
+class Kind(IntEnum):
+    """A form that images come in, the likeliest first."""
+
+    READY = 0
+    IMAGE = 1
+    ENCODED = 2
+    ARRAY = 3
+    FILE = 4
+    NONE = 5
+
+
+def kind_of(value: Any, name: str, asked: bool = False) -> tuple[Kind, bool]:
+    """In which form a value is an image, and whether it is a list of such.
+
+    Args:
+        value: Of an example.
+        name: Of the column, by which a bare address is known to be that of an image.
+        asked: Somebody says that it is an image: what could be one is.
+
+    Example:
+        >>> kind_of("photos/CAT.JPG", "file")
+        (<Kind.FILE: 4>, False)
+        >>> kind_of([7, 8], "label")
+        (<Kind.NONE: 5>, False)
+    """
+    kind = _single(value, name, asked)
+    if kind is not Kind.NONE or not isinstance(value, list | tuple | np.ndarray) or len(value) == 0:
+        return kind, False
+    first = next((part for part in value if part is not None), None)
+    kind = _single(first, name, asked)
+    return kind, kind is not Kind.NONE
+
+
+def _single(value: Any, name: str, asked: bool) -> Kind:
+    import torch
+    from PIL.Image import Image
+
+    if isinstance(value, torch.Tensor):
+        if value.is_floating_point() and value.ndim == 3:
+            return Kind.READY
+        return _array(value.numpy(force=True), asked)
+    if isinstance(value, Image):
+        return Kind.IMAGE
+    if isinstance(value, dict) and value and value.keys() <= {"bytes", "path"}:
+        if value.get("bytes") is None:
+            return _single(value.get("path"), name, asked)
+        value = value["bytes"]
+    if isinstance(value, bytes):
+        return Kind.ENCODED if is_encoded(value) else Kind.NONE
+    if isinstance(value, str):
+        return Kind.FILE if _names_an_image(value, name, asked) else Kind.NONE
+    if isinstance(value, list | np.ndarray):
+        try:
+            return _array(np.asarray(value), asked)
+        except ValueError:  # rows of several lengths
+            return Kind.NONE
+    return Kind.NONE
+
+
+def is_encoded(data: bytes) -> bool:
+    """Whether bytes begin as those of an image do, in a format that Pillow knows by itself or with a plug-in."""
+    from PIL import Image
+
+    if any(re.match(plugin.start, data, re.DOTALL) for plugin in PLUGINS):
+        return True
+    try:
+        Image.open(io.BytesIO(data))
+    except Exception:  # another library's parsers, on bytes that may be anything
+        return False
+    return True
+
+
+def _array(array: np.ndarray[Any, Any], asked: bool) -> Kind:
+    axis = channel_axis(array.shape)
+    if array.dtype.kind not in "buif" or array.size == 0 or (array.ndim != 2 and axis is None):
+        return Kind.NONE
+    if asked:
+        return Kind.ARRAY
+    sides = [side for number, side in enumerate(array.shape) if number != axis]
+    if min(sides) < LEAST_SIDE:
+        return Kind.NONE
+    if array.dtype.kind == "f":
+        return Kind.NONE if axis is None else Kind.ARRAY
+    return Kind.ARRAY if array.min() >= 0 and array.max() <= 255 else Kind.NONE
+
+
+def _names_an_image(text: str, name: str, asked: bool) -> bool:
+    if "\n" in text or len(text) > 4096:
+        return False
+    if ending(re.split(r"[?#]", text)[0] if "://" in text else text) in IMAGE_ENDINGS:
+        return True
+    address = text.startswith(("http://", "https://"))
+    return address and (asked or bool(re.search(r"image|img|photo|picture", name.lower())))
+
+
+def ending(name: str) -> str:
+    """The ending of a file's name in small letters, without its point.
+
+    Example:
+        >>> ending("photos.d/CAT.JPG")
+        'jpg'
+    """
+    last = re.split(r"[/\\]", name)[-1]
+    return last.rpartition(".")[2].lower() if "." in last.lstrip(".") else ""
+
+
+def described(value: Any) -> str:
+    """What a value is, in a few words.
+
+    Example:
+        >>> described("a dog"), described(7), described([[1, 2]])
+        ("text ('a dog')", 'numbers (7)', 'lists')
+    """
+    if isinstance(value, str):
+        shown = value if len(value) <= 40 else f"{value[:40]}..."
+        return f"text ({shown!r})"
+    if isinstance(value, bool | int | float | np.number):
+        return f"numbers ({value})"
+    if isinstance(value, bytes):
+        return f"bytes that are no image ({value[:8]!r}...)"
+    if isinstance(value, np.ndarray):
+        return f"arrays of shape {value.shape}"
+    if isinstance(value, dict):
+        return f"fields ({', '.join(map(str, value))})"
+    return "lists" if isinstance(value, list) else f"values of type {type(value).__name__}"
