@@ -1,8 +1,8 @@
 """Which column of a data set holds the images, and how one of its values becomes one encoded image.
 
-Images come as what ``datasets`` declares to be images, as ready tensors or PIL images, as encoded bytes with or without
-a path, as paths and addresses, as arrays of pixels, and as lists of any of these, of which the first counts. What is
-declared is taken before what the first examples show.
+Images come as what ``datasets`` declares to be images, as ready tensors or PIL images, as encoded bytes with or
+without a path, as paths and addresses, as arrays of pixels, or in lists, of which the first counts.
+What is declared is taken before what the first examples show.
 """
 
 from __future__ import annotations

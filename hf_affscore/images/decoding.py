@@ -103,6 +103,8 @@ def fetch(item: dict[str, Any], token: str | bool | None) -> dict[str, Any] | Un
         no_access = isinstance(error.__cause__, RepositoryNotFoundError | RevisionNotFoundError)
         if isinstance(error, FileNotFoundError) and not no_access:
             return Undecodable(f"there is no such file ({name})")
+        if item["path"].startswith(("http://", "https://")):  # anybody's server; many of a list are gone
+            return Undecodable(_reason(error, item["path"]))
         said = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
         raise DatasetError(
             f"Reading {name} of the data set failed: {said}. Check the network and the token, then start again: "

@@ -99,7 +99,8 @@ def open_images(
                 "Choose it before, or pass the DatasetDict."
             )
         with _explained("The data set could not be read"):
-            return _from_data(encoded(dataset), {"id": getattr(dataset.info, "dataset_name", None)}, options)
+            data = encoded(dataset, options.image_column)
+            return _from_data(data, {"id": getattr(dataset.info, "dataset_name", None)}, options)
     if isinstance(dataset, Iterable) and not isinstance(dataset, bytes | dict):
         options.refuse(("split", "image_column"), f"a {type(dataset).__name__} of images has none")
         return _from_iterable(dataset, options)
@@ -151,7 +152,8 @@ def _on_the_hub(source: Source, options: Options) -> ImageStream:
         failures_named("dataset", name, options.dataset_revision),
     ):
         splits = splits_on_the_hub(source, options)
-        return _from_data(_choose_split(splits, options, f"Data set {name!r}"), where, options)
+        data = _choose_split(splits, options, f"Data set {name!r}")
+        return _from_data(data, where, options, f"hf://datasets/{name}@{source.commit}")
 
 
 def _local(source: Source, options: Options) -> ImageStream:
@@ -160,7 +162,8 @@ def _local(source: Source, options: Options) -> ImageStream:
     what = f"the files {source.name}" if source.files else f"the folder {source.location}"
     with _explained(f"No images could be read from {what}", _pattern_hint(Path(source.location))):
         splits = local_splits(source, options)
-        return _from_data(_choose_split(splits, options, what[0].upper() + what[1:]), where, options)
+        data = _choose_split(splits, options, what[0].upper() + what[1:])
+        return _from_data(data, where, options, None if source.files else source.location)
 
 
 @contextmanager
@@ -203,7 +206,7 @@ def _choose_split(splits: Mapping[str, Callable[[], Data]], options: Options, wh
         others = ", ".join(other for other in names if other != name)
         advice = f"Choose another with split (--split): {others}." if others else "There is no other."
         raise DatasetError(f"The split {name!r} of {what[0].lower()}{what[1:]} has no images in it. {advice}")
-    return _part(encoded(data), start, stop)
+    return _part(encoded(data, options.image_column), start, stop)
 
 
 def _is_empty(data: Data) -> bool:
@@ -221,11 +224,11 @@ def _part(data: Data, start: int, stop: int | None) -> Data:
     return data if stop is None else data.take(max(stop - start, 0))
 
 
-def _from_data(data: Data, where: dict[str, Any], options: Options) -> ImageStream:
-    """One column of a split, its images encoded, in the order of the draw."""
+def _from_data(data: Data, where: dict[str, Any], options: Options, base: str | None = None) -> ImageStream:
+    """One column of a split, its images encoded, in the order of the draw; relative paths start from ``base``."""
     import datasets
 
-    column = image_column(data, options)
+    column = image_column(data, options, base)
     data = data.select_columns([column.name])
     split = str(data.split) if data.split is not None else None
     metadata = {**where, "split": split, "image_column": column.path}

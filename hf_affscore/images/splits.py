@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from hf_affscore.images.parquet import ParquetRows
 from hf_affscore.images.tars import ENDINGS, TarRows, TarStream
+from hf_affscore.images.transformed import Transformed
 from hf_affscore.options import Options
 from hf_affscore.sources import POINTER, Source, refuse_pointer
 
@@ -21,7 +22,13 @@ if TYPE_CHECKING:
     import datasets
 
     Data: TypeAlias = (
-        datasets.Dataset | datasets.IterableDataset | ParquetRows | TarRows | TarStream | "ImageFiles"
+        datasets.Dataset
+        | datasets.IterableDataset
+        | ParquetRows
+        | TarRows
+        | TarStream
+        | Transformed
+        | "ImageFiles"
     )
     Splits: TypeAlias = dict[str, Callable[[], Data]]
 
