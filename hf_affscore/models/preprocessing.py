@@ -20,8 +20,11 @@ if TYPE_CHECKING:
 #: What Pillow calls images with so many channels; a fourth one of a photograph is opaque everywhere.
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
-#: How many times longer than wide an image may be before only its middle is resized; the crop keeps less of it.
+#: How many times longer than wide an image may be before only its middle is used.
 EXTREME = 16
+
+#: The least width and height that processors of transformers are given: 1 or 3 rows would pass for channels.
+LEAST_SIDE = 4
 
 
 def default_processor(module: nn.Module) -> Callable[[Image], torch.Tensor]:
@@ -87,20 +90,34 @@ class ImageNetTransform:
                 AffscoreWarning,
                 stacklevel=2,
             )
-        return self.transform(_centre(image))
+        return self.transform(_middle(image))
 
     def __repr__(self) -> str:
         return f"ImageNet evaluation transform at {self.size} x {self.size}"
 
 
-def _centre(image: Image) -> Image:
-    """The middle of an image of extreme shape: resized whole, a strip of 1 x 5000 pixels would take gigabytes."""
+def _middle(image: Image) -> Image:
+    """The middle of an image of extreme shape, of any other all of it.
+
+    Most processors resize the shorter side and crop afterwards: a strip of 1 x 12,000 pixels would take 2.4 GB, of
+    which they keep a 12,000th.
+    """
     width, height = image.size
     longest = EXTREME * min(width, height)
     if max(width, height) <= longest:
         return image
     left, top = max(0, (width - longest) // 2), max(0, (height - longest) // 2)
     return image.crop((left, top, min(width, left + longest), min(height, top + longest)))
+
+
+def _enlarged(image: Image) -> Image:
+    """An image of fewer than :data:`LEAST_SIDE` rows or columns with every pixel repeated as often in both."""
+    from PIL.Image import Resampling
+
+    if min(image.size) >= LEAST_SIDE:
+        return image
+    width, height = image.size
+    return image.resize((width * LEAST_SIDE, height * LEAST_SIDE), Resampling.NEAREST)
 
 
 def _to_unit_range(pixels: torch.Tensor) -> torch.Tensor:
@@ -110,7 +127,10 @@ def _to_unit_range(pixels: torch.Tensor) -> torch.Tensor:
 def preprocessing_of(
     processor: Any,
 ) -> tuple[Callable[[list[Image]], dict[str, torch.Tensor]], dict[str, Any]]:
-    """A function from a list of images to model inputs, and the description of what it does."""
+    """A function from a list of images to model inputs, and the description of what it does.
+
+    Whatever the processor, of an image more than :data:`EXTREME` times longer than wide it is given the middle.
+    """
     import torch
     from transformers.image_processing_base import ImageProcessingMixin
 
@@ -118,11 +138,12 @@ def preprocessing_of(
         call: Callable[..., Any] = processor  # type: ignore[assignment]  # its subclasses are callable
 
         def process(images: list[Image]) -> dict[str, torch.Tensor]:
-            made = dict(call(images=images, return_tensors="pt"))
+            sized = [_enlarged(_middle(image)) for image in images]
+            made = dict(call(images=sized, return_tensors="pt"))
             if (
                 len(next(iter(made.values()))) == 1 < len(images)
             ):  # which were taken for frames, or a conversation
-                made = dict(call(images=[[image] for image in images], return_tensors="pt"))
+                made = dict(call(images=[[image] for image in sized], return_tensors="pt"))
             if isinstance(made.get(PIXELS), list):
                 made[PIXELS] = stack(made[PIXELS])
             _check_rows(made, len(images), type(processor).__name__)
@@ -134,7 +155,7 @@ def preprocessing_of(
     if callable(processor):
 
         def transform(images: list[Image]) -> dict[str, torch.Tensor]:
-            return {PIXELS: stack([processor(image) for image in images])}
+            return {PIXELS: stack([processor(_middle(image)) for image in images])}
 
         return transform, {
             "class": type(processor).__name__,

@@ -14,6 +14,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from hf_affscore.errors import InputError
 from hf_affscore.images.decoding import Undecodable
 from hf_affscore.images.stream import ImageStream
 from hf_affscore.models.evaluation import batch_size, on_cpu
@@ -172,8 +173,39 @@ class BatchLoader:
                 undecodable.append((position, str(image)))
             else:
                 images[position] = image
-        inputs = self._checkpoint.inputs(list(images.values())) if images else {}
-        return PreparedBatch(start, list(images), inputs, undecodable, planned.images)
+        inputs, refused = self._inputs(images) if images else ({}, {})
+        undecodable = sorted([*undecodable, *refused.items()])
+        taken = [place for place in images if place not in refused]
+        return PreparedBatch(start, taken, inputs, undecodable, planned.images)
+
+    def _inputs(self, images: dict[int, Decoded]) -> tuple[dict[str, torch.Tensor], dict[int, str]]:
+        """The images as the model's inputs, and why some are none, by position.
+
+        A processor that takes an ordinary image, and fails on one of these alone, counts against that image.
+
+        Raises:
+            InputError: It is the processor that fails, or the images do not go together.
+        """
+        from PIL import Image
+
+        try:
+            return self._checkpoint.inputs(list(images.values())), {}
+        except InputError:
+            refused = {place: why for place, image in images.items() if (why := self._refusal(image))}
+            if not refused:
+                raise
+            self._checkpoint.inputs([Image.new("RGB", (256, 256))])  # raises where it is the processor
+        taken = [image for place, image in images.items() if place not in refused]
+        return (self._checkpoint.inputs(taken) if taken else {}), refused
+
+    def _refusal(self, image: Decoded) -> str | None:
+        """What the processor says of one image alone, where it fails on it."""
+        try:
+            self._checkpoint.inputs([image])
+        except InputError as error:
+            why = str(error.__cause__ or error).splitlines()[:1]
+            return f"{self._checkpoint.preprocessing['class']} cannot take it: {' '.join(why)}".rstrip(": ")
+        return None
 
     def _read(self, item: Any) -> Decoded | Undecodable:
         try:
