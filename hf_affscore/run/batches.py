@@ -192,9 +192,8 @@ class BatchLoader:
             return self._checkpoint.inputs(list(images.values())), {}
         except InputError:
             refused = {place: why for place, image in images.items() if (why := self._refusal(image))}
-            if not refused:
+            if not refused or self._refusal(Image.new("RGB", (256, 256))):
                 raise
-            self._checkpoint.inputs([Image.new("RGB", (256, 256))])  # raises where it is the processor
         taken = [image for place, image in images.items() if place not in refused]
         return (self._checkpoint.inputs(taken) if taken else {}), refused
 
