@@ -222,7 +222,14 @@ class AnalysisOptions(TypedDict, total=False):
     progress: bool
 
 
+def name_of(function: Callable[..., Any]) -> str:
+    """``module:name`` of a function or class, as it could be named on the command line."""
+    return (
+        f"{getattr(function, '__module__', '?')}:{getattr(function, '__qualname__', type(function).__name__)}"
+    )
+
+
 def _in_json(value: Any) -> Any:
     if callable(value):
-        return f"{getattr(value, '__module__', '?')}:{getattr(value, '__qualname__', type(value).__name__)}"
+        return name_of(value)
     return list(value) if isinstance(value, tuple) else value

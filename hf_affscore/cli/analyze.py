@@ -43,6 +43,11 @@ def add_analyze(commands: Any) -> None:
     command.add_argument(
         "--dataset", required=True, metavar="DATASET", help='Hub id, local folder of images, or "noise"'
     )
+    command.add_argument(
+        "--processor",
+        metavar="ID_OR_FOLDER",
+        help='image processor of another checkpoint, or "imagenet"; default: the checkpoint\'s own',
+    )
     add_options(command)
     _add_outputs(command, output=None)
     command.add_argument("--push-to-hub", metavar="REPO", help="then publish it in this data set repository")
@@ -113,7 +118,7 @@ def _run_analyze(arguments: argparse.Namespace) -> None:
         return
     from hf_affscore.run.analyze import analyze
 
-    signature = analyze(arguments.models[0], arguments.dataset, **options)
+    signature = analyze(arguments.models[0], arguments.dataset, processor=arguments.processor, **options)
     if not _goes_on_alone():
         return
     if arguments.push_to_hub and not arguments.output:
@@ -130,7 +135,7 @@ def _run_many(arguments: argparse.Namespace, options: dict[str, Any]) -> None:
 
     if arguments.plot:
         raise ModelError("--plot is for one model; with several, --output FOLDER saves a picture of each.")
-    outcomes = analyze_many(arguments.models, arguments.dataset, **options)
+    outcomes = analyze_many(arguments.models, arguments.dataset, processor=arguments.processor, **options)
     if not _goes_on_alone():
         return
     made = [outcome.signature for outcome in outcomes if outcome.signature is not None]

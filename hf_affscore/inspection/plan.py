@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hf_affscore.errors import InputError
+from hf_affscore.models.libraries.library import NeedsWeights
 from hf_affscore.models.libraries.registry import library_of
 from hf_affscore.models.libraries.transformers import from_configuration
 from hf_affscore.models.libraries.transformers_classes import class_of
@@ -45,6 +48,7 @@ def plan_of(model: Any, options: Options) -> Plan:
         ModelError: There is no such checkpoint, or nobody knows how to build it.
         InputError: ``model`` is of the wrong kind.
     """
+    import torch
     from transformers import PretrainedConfig
 
     if isinstance(model, PretrainedConfig):
@@ -60,11 +64,19 @@ def plan_of(model: Any, options: Options) -> Plan:
     with explained(source, options):
         library = library_of(repository, options).library
 
+    def build() -> nn.Module:
+        try:
+            with redirect_stdout(sys.stderr):
+                return library.build(repository, options)
+        except NeedsWeights:
+            with torch.device("cpu"), explained(source, options):
+                return library.load(repository, options).module
+
     def blank(built: nn.Module) -> dict[str, torch.Tensor] | None:
         with explained(source, options):
             return _from_processor(library.processor(repository, built, options))
 
-    return Plan(str(model), lambda: library.build(repository, options), blank)
+    return Plan(str(model), build, blank)
 
 
 def _from_processor(processor: Any) -> dict[str, torch.Tensor] | None:

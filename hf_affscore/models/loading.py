@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +15,7 @@ from hf_affscore.errors import AffscoreError, AffscoreWarning, InputError, Model
 from hf_affscore.hub import failures_named
 from hf_affscore.models.libraries.library import Library, Loaded
 from hf_affscore.models.libraries.registry import library_of
+from hf_affscore.models.named_processor import named_processor
 from hf_affscore.models.preprocessing import default_processor, preprocessing_of, stack
 from hf_affscore.models.repository import Repository
 from hf_affscore.models.video import as_clips
@@ -124,8 +126,8 @@ def load_checkpoint(model: Source | nn.Module, processor: Any, options: Options)
 
     Args:
         model: What :func:`locate_model` found, or a module, which is neither moved nor converted.
-        processor: An image processor of transformers, or a function from a PIL image to a ``(3, H, W)``
-            tensor; None for the checkpoint's own.
+        processor: An image processor of transformers, the Hub id or folder of one, ``"imagenet"``, or a function
+            from a PIL image to a ``(3, H, W)`` tensor; None for the checkpoint's own.
         options: Revision, precision, device, token, remote code.
 
     Raises:
@@ -154,6 +156,8 @@ def _from_source(source: Source, processor: Any, options: Options) -> Checkpoint
         module = loaded.module
         if processor is None:
             processor = loaded.processor or found.library.processor(repository, module, options)
+        elif isinstance(processor, str | Path):
+            processor = named_processor(str(processor), module, options)
         if options.device_map is None:
             module = module.to(device_of(options))
     preprocess, preprocessing = preprocessing_of(processor or default_processor(module))
@@ -185,9 +189,12 @@ def _drawn(library: Library, repository: Repository, options: Options) -> nn.Mod
 
 @contextmanager
 def explained(source: Source, options: Options) -> Iterator[None]:
-    """Turn whatever a library raises about a checkpoint into one sentence with a next step."""
+    """Turn whatever a library raises about a checkpoint into one sentence with a next step.
+
+    What it prints goes to stderr, since stdout is for results.
+    """
     try:
-        with failures_named("model", source.name, options.revision):
+        with failures_named("model", source.name, options.revision), redirect_stdout(sys.stderr):
             yield
     except AffscoreError:
         raise
@@ -217,9 +224,9 @@ def _from_module(module: nn.Module, processor: Any, options: Options) -> Checkpo
             f"{type(module).__name__} has weights on the meta device, which hold no values; expected a module "
             "that can run. Load its weights first."
         )
-    if processor is None:
-        processor = default_processor(module)
-    preprocess, preprocessing = preprocessing_of(processor)
+    if isinstance(processor, str | Path):
+        processor = named_processor(str(processor), module, options)
+    preprocess, preprocessing = preprocessing_of(processor or default_processor(module))
     metadata = {
         "id": type(module).__name__,
         "revision": None,

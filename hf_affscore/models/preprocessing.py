@@ -62,10 +62,10 @@ class Converted:
 class ImageNetTransform:
     """Resize the shorter side, crop the centre, normalise: what ImageNet models are evaluated with.
 
-    Says so once, when the first image comes: ready tensors need none of it.
+    Says so once, when the first image comes, unless it was asked for: ready tensors need none of it.
     """
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, *, asked_for: bool = False) -> None:
         from torchvision.transforms import v2
 
         self.size = size
@@ -78,7 +78,7 @@ class ImageNetTransform:
                 v2.Normalize(mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225]),
             ]
         )
-        self.warned = False
+        self.warned = asked_for
 
     def __call__(self, image: Image) -> torch.Tensor:
         """One RGB image as a normalised tensor."""
@@ -163,8 +163,8 @@ def preprocessing_of(
             "settings": repr(processor),
         }
     raise InputError(
-        f"processor is a {type(processor).__name__}; expected an image processor of transformers, or a function "
-        "from a PIL image to a (3, H, W) tensor."
+        f"processor is a {type(processor).__name__}; expected an image processor of transformers, its Hub id or "
+        'folder, "imagenet", or a function from a PIL image to a (3, H, W) tensor.'
     )
 
 

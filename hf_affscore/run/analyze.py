@@ -59,8 +59,8 @@ def analyze(
             evaluation mode and given back unchanged).
         dataset: Hub id, local folder, ``datasets.Dataset`` or ``IterableDataset``, an iterable of PIL images
             or of ready ``(3, H, W)`` tensors, or ``"noise"`` for standard normal pixels.
-        processor: An image processor of transformers, or a function from a PIL image to a ``(3, H, W)``
-            tensor; default: the checkpoint's own.
+        processor: An image processor of transformers, the Hub id or folder of a checkpoint that has one,
+            ``"imagenet"``, or a function from a PIL image to a ``(3, H, W)`` tensor; default: the checkpoint's own.
         split: Split of the data set, or a part of one: ``validation[100:600]``; default: its test or
             validation split.
         dataset_config: Configuration of the data set.

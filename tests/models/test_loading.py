@@ -18,7 +18,7 @@ from transformers import (
     ViTModel,
 )
 
-from hf_affscore.errors import AffscoreWarning, InputError
+from hf_affscore.errors import AffscoreWarning, InputError, ModelError
 from hf_affscore.models.libraries.transformers_classes import class_of
 from hf_affscore.models.loading import load_checkpoint, locate_model
 from hf_affscore.options import Options
@@ -95,9 +95,24 @@ def test_no_image_processor_is_made_up_for_by_that_of_the_configuration(tmp_path
     assert checkpoint.input_shape() == (3, 16, 16)
 
 
-def test_a_processor_of_the_wrong_kind():
-    with pytest.raises(InputError, match="processor is a str; expected an image processor"):
+def test_a_processor_of_the_wrong_kind(tmp_path):
+    with pytest.raises(InputError, match="processor is a int; expected an image processor"):
+        load(torch.nn.ReLU(), processor=3)
+    with pytest.raises(ModelError, match="'resize' was not found"):
         load(torch.nn.ReLU(), processor="resize")
+    with pytest.raises(InputError, match=r"has no preprocessor_config\.json; expected a Hub id"):
+        load(torch.nn.ReLU(), processor=str(tmp_path))
+
+
+def test_a_processor_by_its_name(tmp_path, hub, recwarn):
+    ViTImageProcessor(size={"height": 24, "width": 24}).save_pretrained(tmp_path)
+    hub.add("model", "ada/processor", tmp_path)
+    for name in (str(tmp_path), tmp_path, "ada/processor"):
+        assert load(torch.nn.ReLU(), processor=name).input_shape() == (3, 24, 24)
+    assert load(torch.nn.ReLU(), processor="imagenet").input_shape() == (3, 224, 224)
+    assert not [each for each in recwarn if issubclass(each.category, AffscoreWarning)], "it was asked for"
+    ViTModel(ViTConfig(**TINY_VIT)).save_pretrained(tmp_path / "net")
+    assert load(tmp_path / "net", processor="imagenet").input_shape() == (3, 16, 16)
 
 
 def test_a_checksum_changes_with_any_file_that_matters(tmp_path):

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from hf_affscore.errors import InputError, ModelError
+from hf_affscore.models.libraries.by_path import ByPath
 from hf_affscore.models.libraries.library import Library
 from hf_affscore.models.repository import Repository
 from hf_affscore.options import Options
@@ -87,6 +88,9 @@ def library_of(repository: Repository, options: Options) -> Found:
     entries = dict(_entries())
     if options.loader is not None:
         name = options.loader
+        if callable(name) or ":" in name:
+            named = ByPath(name)
+            return Found(named.name, named.version, named)
         if name not in entries:
             raise InputError(
                 f"loader is {name!r}; expected one of {', '.join(entries)}, or package.module:attribute."
@@ -131,6 +135,11 @@ def version_of(distribution: str) -> str | None:
 
 def _unknown(repository: Repository, names: list[str]) -> str:
     """What is known of a checkpoint that nobody recognises, and the next step."""
+    if "pytorch_model_hub_mixin" in (getattr(repository.card, "tags", None) or ()):
+        return (
+            f"Model {repository.source.name!r} was saved by PyTorchModelHubMixin, which needs the class that its "
+            "author wrote. Install that, and name it: loader='package.module:Class' (--loader)."
+        )
     named = repository.library_name
     said = f"its card names {named}" if named else f"its files are {', '.join(sorted(repository.files)[:8])}"
     return (

@@ -1,0 +1,101 @@
+"""What somebody names, ``package.module:attribute``, or passes as a function: anything that loads a checkpoint."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import inspect
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from hf_affscore.errors import InputError, ModelError
+from hf_affscore.models.libraries.library import Loaded, NeedsWeights, as_asked
+from hf_affscore.models.repository import Repository
+from hf_affscore.options import Options, name_of
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class ByPath:
+    """See :class:`~hf_affscore.models.libraries.library.Library`.
+
+    Args:
+        loader: A function, a class with ``from_pretrained``, or the path of one.
+
+    Raises:
+        InputError: The path leads to nothing that can be called.
+    """
+
+    def __init__(self, loader: str | Callable[..., Any]) -> None:
+        self.name = loader if isinstance(loader, str) else name_of(loader)
+        target = _resolved(loader) if isinstance(loader, str) else loader
+        self._call: Callable[..., Any] = getattr(target, "from_pretrained", target)
+
+    @property
+    def version(self) -> str | None:
+        """Version of the distribution that the loader comes from; None where no distribution brought it."""
+        package = self.name.partition(":")[0].partition(".")[0]
+        owners = importlib.metadata.packages_distributions().get(package, ())
+        return next((importlib.metadata.version(owner) for owner in owners), None)
+
+    def recognises(self, repository: Repository) -> bool:
+        """Whatever it is told to load."""
+        return True
+
+    def load(self, repository: Repository, options: Options) -> Loaded:
+        """What the loader returns for the folder, or for the id and the commit."""
+        source = repository.source
+        named: dict[str, Any] = {} if source.commit is None else {"revision": source.commit}
+        if options.token is not None and "token" in inspect.signature(self._call).parameters:
+            named["token"] = options.token
+        _check_takes(self._call, self.name, named)
+        returned = self._call(source.location, **named)
+        module, processor = (
+            returned if isinstance(returned, tuple) and len(returned) == 2 else (returned, None)
+        )
+        return Loaded(as_asked(_checked(module, self.name), options), processor=processor)
+
+    def build(self, repository: Repository, options: Options) -> nn.Module:
+        """Not possible: a loader gives structure and weights together."""
+        raise NeedsWeights(f"{self.name} gives a network with its weights; it cannot be had without them.")
+
+    def processor(self, repository: Repository, module: nn.Module, options: Options) -> Any:
+        """None, where the loader returned none."""
+        return None
+
+
+def _resolved(path: str) -> Callable[..., Any]:
+    """The object that ``package.module:attribute`` names."""
+    module, _, attributes = path.partition(":")
+    try:
+        found: Any = importlib.import_module(module)
+        for attribute in attributes.split("."):
+            found = getattr(found, attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise InputError(
+            f"loader is {path!r}, which could not be imported: {error}. Expected package.module:attribute of what "
+            "is installed here, or lies in a folder of PYTHONPATH."
+        ) from error
+    if not callable(found):
+        raise InputError(f"loader is {path!r}, a {type(found).__name__}; expected a function or a class.")
+    return found  # type: ignore[no-any-return]
+
+
+def _check_takes(call: Callable[..., Any], name: str, named: dict[str, Any]) -> None:
+    try:
+        inspect.signature(call).bind("model", **named)
+    except TypeError as error:
+        given = ", ".join(["the id" if named else "the folder", *(f"{key}=" for key in named)])
+        raise InputError(f"loader {name} could not be called with {given}: {error}.") from error
+
+
+def _checked(module: Any, name: str) -> nn.Module:
+    from torch import nn
+
+    if not isinstance(module, nn.Module):
+        raise ModelError(
+            f"loader {name} returned a {type(module).__name__}; expected a torch.nn.Module, or a pair of a module "
+            "and what turns images into its inputs."
+        )
+    return module
