@@ -73,7 +73,7 @@ def test_a_class_of_the_hubs_mixin_at_a_commit(hub, saved: Path) -> None:
             **USUAL,
         )
         assert [row.dim for row in signature.rows] == [width, 4]
-    with pytest.raises(ModelError, match=r"saved by PyTorchModelHubMixin.*--loader package\.module:Class"):
+    with pytest.raises(ModelError, match=r"saved by PyTorchModelHubMixin.*loader='package\.module:Class'"):
         ha.analyze("ada/mixed", photographs(), **USUAL)
 
 
