@@ -1,7 +1,7 @@
 """Can activations that act almost linearly be replaced by affine maps? Tried on EfficientNet-Lite0.
 
 The signature on crops of photographs says which activations are nearest to affine. Those at or above a threshold
-(:meth:`hf_affscore.Signature.near_linear`) give way to the affine map that fits them best in the mean square,
+give way to the affine map that fits them best in the mean square,
 over all pixels of the same crops, in two forms:
 
 - ``channel``: one slope and one offset per channel. It is folded into the batch normalisation before it, so the
@@ -132,6 +132,15 @@ def seconds(network: nn.Module, original: nn.Module, batch: Tensor, repeats: int
     return mine / theirs
 
 
+def scoring(signature: ha.Signature, threshold: float) -> list[ha.Record]:
+    """The activations that score at least this.
+
+    :meth:`hf_affscore.Signature.near_linear` would leave out layers with no more images than features; here the
+    replacement itself shows what their scores are worth.
+    """
+    return [row for row in signature.rows if row.affinity_score >= threshold]
+
+
 def run(
     folder: Path, *, count: int = 128, thresholds: Sequence[float] = THRESHOLDS, repeats: int = 7
 ) -> dict[str, Any]:
@@ -153,12 +162,12 @@ def run(
     network = network.to(memory_format=torch.channels_last)
     before = classes(network, measured_on)
     from_lowest = sorted(signature.rows, key=lambda row: row.affinity_score)
-    most = len(signature.near_linear(min(thresholds)))
-    wanted = [*signature.near_linear(min(thresholds)), *from_lowest[:most]]
+    most = len(scoring(signature, min(thresholds)))
+    wanted = [*scoring(signature, min(thresholds)), *from_lowest[:most]]
     moments = collect(network, list(dict.fromkeys(row.module for row in wanted)), fitted_on)
     measured = []
     for threshold in thresholds:
-        found = signature.near_linear(threshold)
+        found = scoring(signature, threshold)
         record: dict[str, Any] = {"threshold": threshold, "replaced": len(found)}
         for kind in KINDS:
             rows = from_lowest[: len(found)] if kind == "least linear" else found

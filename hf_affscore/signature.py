@@ -15,7 +15,6 @@ One file, since a person who looks up what a signature can do reads it here, and
 
 from __future__ import annotations
 
-import math
 import numbers
 import os
 from collections.abc import Mapping
@@ -27,6 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hf_affscore.errors import InputError, SignatureError
+from hf_affscore.evidence import evidence_of
 from hf_affscore.fileformat import (
     IDENTITY,
     JSON_FILE,
@@ -39,6 +39,8 @@ from hf_affscore.fileformat import (
 )
 from hf_affscore.record import Record, call_name
 from hf_affscore.storage import write_atomically
+from hf_affscore.summary import summarize
+from hf_affscore.verdict import Interval, interval_of, verdict
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -104,23 +106,31 @@ class Signature:
         return str(model.get("id", "unknown")) + (" (random weights)" if model.get("weights") else "")
 
     def summary(self) -> dict[str, float | int]:
-        """Minimum, maximum, mean, median, population standard deviation and count of the defined scores.
+        """What the scores that are evidence sum up to; the others are counted by kind.
 
-        Rows with an undefined score are left out and counted in ``undefined``.
+        Returns:
+            ``min``, ``max``, ``mean``, ``median`` and ``std`` (divisor ``count``); ``mean_stderr`` and
+            ``median_stderr``, which take into account that all layers see the same images; ``count``, the number
+            of scores that are evidence; ``few_samples``, ``constant_output``, ``ridge_dominates`` and
+            ``undefined``, the numbers of those that are not, by :mod:`hf_affscore.evidence`.
         """
-        scores = self.scores
-        defined = scores[np.isfinite(scores)]
-        values = {
-            name: float(getattr(np, name)(defined)) if defined.size else math.nan
-            for name in ("min", "max", "mean", "median", "std")
-        }
-        return {**values, "count": int(defined.size), "undefined": int(scores.size - defined.size)}
+        return summarize(self.rows)
+
+    @property
+    def verdict(self) -> tuple[str, ...]:
+        """What can be done with these scores, in one to three lines; see :mod:`hf_affscore.verdict`."""
+        return verdict(self.rows, self.metadata)
+
+    @property
+    def interval(self) -> Interval:
+        """What ``affinity_score_low`` and ``_high`` are an interval for; files of numbers version 1 differ."""
+        return interval_of(self.metadata)
 
     def near_linear(self, threshold: float = 0.99) -> tuple[Record, ...]:
         """The activations that act as affine maps on these images: those that score at least ``threshold``.
 
-        Left out are undefined scores, and constant outputs: a dead activation scores 1 because there is nothing
-        to explain. With few images every score is near 1: ``interval_reason`` of a row says where they are few.
+        Left out are scores that are no evidence: a dead activation scores 1 because there is nothing to explain,
+        and with few images for its width every layer scores near 1.
 
         Args:
             threshold: Smallest score, from 0 to 1.
@@ -138,7 +148,7 @@ class Signature:
         if not number or not 0 <= threshold <= 1:
             raise InputError(f"threshold is {threshold!r}; expected a score from 0 to 1, such as 0.99.")
         found = (row for row in self.rows if row["affinity_score"] >= threshold)  # never true of nan
-        return tuple(row for row in found if row.get("reason") != "constant output")
+        return tuple(row for row in found if evidence_of(row) == "ok")
 
     def to_dataframe(self) -> pd.DataFrame:
         """The rows as a table, one column per field."""

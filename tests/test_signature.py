@@ -3,12 +3,13 @@
 import json
 import math
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from hf_affscore.errors import InputError, SignatureError
-from hf_affscore.signature import JSON_FILE, TABLE_FILE, Record, Signature
+from hf_affscore.signature import JSON_FILE, NUMBERS_VERSION, TABLE_FILE, Record, Signature
 
 
 def record(index, score, **more):
@@ -136,13 +137,26 @@ def test_a_dataframe_has_one_line_per_row(signature):
     assert frame["affinity_score"].dtype == np.float64
 
 
+def test_a_file_of_numbers_version_1_loads_and_says_which_interval_it_holds():
+    old = Signature.from_pretrained(Path(__file__).parent / "data" / "numbers_version_1")
+    assert old.interval == "limit of infinitely many images"
+    assert (
+        Signature((), (), {"numbers_version": NUMBERS_VERSION}).interval == "score at this number of images"
+    )
+    assert "interval_reason" in old.rows[0]
+    assert len(old.rows) == 33
+    assert old.summary()["few_samples"] == sum(row.dim >= 512 for row in old.rows) > 0
+    assert old.verdict[0].startswith("18 of 33 scores are evidence")
+    assert not any("chance" in line for line in old.verdict)  # its errors are not of version 2
+
+
 def test_near_linear_lists_what_acts_as_an_affine_map():
     scores = {"low": 0.98, "edge": 0.99, "high": 0.999, "undefined": float("nan"), "dead": 1.0, "flat": 0.99}
-    reasons = {"undefined": "post has 1 NaN", "dead": "constant output", "flat": "constant input"}
-    rows = tuple(Record(module=n, affinity_score=s, reason=reasons.get(n)) for n, s in scores.items())
+    words = {"undefined": "undefined", "dead": "constant_output", "flat": "ridge_dominates"}
+    rows = tuple(Record(module=n, affinity_score=s, evidence=words.get(n, "ok")) for n, s in scores.items())
     sig = Signature(rows=rows, skipped=(), metadata={})
-    assert [row.module for row in sig.near_linear()] == ["edge", "high", "flat"]
-    assert [row.module for row in sig.near_linear(threshold=0)] == ["low", "edge", "high", "flat"]
+    assert [row.module for row in sig.near_linear()] == ["edge", "high"]
+    assert [row.module for row in sig.near_linear(threshold=0)] == ["low", "edge", "high"]
     assert [row.module for row in sig.near_linear(np.float32(0.995))] == ["high"]
     for wrong in (1.5, -0.1, float("nan"), "high", True, None):
         with pytest.raises(InputError, match="expected a score from 0 to 1"):

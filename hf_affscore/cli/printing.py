@@ -13,6 +13,7 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from hf_affscore.evidence import evidence_of
 from hf_affscore.signature import call_name
 
 if TYPE_CHECKING:
@@ -39,16 +40,20 @@ def print_signature(signature: Signature) -> None:
     table.add_column("activation")
     table.add_column("width", justify="right")
     table.add_column("score", justify="right")
+    table.add_column("", justify="right")
     table.add_column("", no_wrap=True)
     for row in signature.rows:
-        table.add_row(
-            Text(call_name(row)), Text(row.activation), str(row.dim), f"{row.affinity_score:.4f}", _bar(row)
-        )
+        error = _plus_minus(row.get("affinity_score_stderr"))
+        score = f"{row.affinity_score:.4f}"
+        table.add_row(Text(call_name(row)), Text(row.activation), str(row.dim), score, error, _bar(row))
     _print(console, table)
     summary = signature.summary()
-    measures = "  ".join(f"{name} {summary[name]:.4f}" for name in ("min", "median", "mean", "max", "std"))
+    measures = "  ".join(
+        f"{name} {summary[name]:.4f}" + f" {_plus_minus(summary.get(f'{name}_stderr'))}".rstrip()
+        for name in ("min", "median", "mean", "max", "std")
+    )
     _print(console, f"\n{summary['count']} scores   {measures}")
-    for text in _notes(signature):
+    for text in (*signature.verdict, *_notes(signature)):
         _print(console, Text(text))
 
 
@@ -76,6 +81,8 @@ def print_inspection(inspection: Inspection) -> None:
         f"{math.ceil(cost.forward_seconds)} s of forward passes on this CPU and "
         f"{math.ceil(cost.score_seconds)} s of scoring.",
     )
+    for text in inspection.verdict:
+        _print(console, Text(text))
 
 
 def print_comparison(comparison: Comparison) -> None:
@@ -93,8 +100,13 @@ def print_comparison(comparison: Comparison) -> None:
         modes = ", ".join(f"{mode:.2f}" for mode in line["modes"])
         accuracy = "" if math.isnan(line["accuracy"]) else f"{line['accuracy']:.4f}"
         nearest = "".join(f"{other} ({distance:.3f})" for other, distance in comparison.nearest(name, 1))
-        table.add_row(Text(name), str(line["activations"]), *figures, modes, accuracy, Text(nearest))
+        count, total = line["evidence"], line["activations"]
+        scores = str(total) if count == total else f"{count} of {total}"
+        table.add_row(Text(name), scores, *figures, modes, accuracy, Text(nearest))
     _print(console, table)
+    for name, signature in zip(comparison.names, comparison.signatures, strict=True):
+        if lines[name]["evidence"] < len(signature.rows):
+            _print(console, Text(f"{name}: {' '.join(signature.verdict)}"))
     correlations = comparison.correlation_summary()
     if len(correlations):
         _print(console, "\ncorrelation with the score, mean and standard deviation over networks")
@@ -153,10 +165,17 @@ def _title(signature: Signature) -> str:
     return f"{signature.name} on {dataset.get('num_samples', '?')} images of {images}{split}\n"
 
 
+def _plus_minus(error: float | None) -> str:
+    """A standard error behind its number; nothing where it is unknown."""
+    return "" if error is None or math.isnan(error) else f"±{error:.4f}"
+
+
 def _bar(row: Record) -> Text:
-    """The score as a bar, or the reason why there is none."""
-    if math.isnan(row.affinity_score):
-        return Text(row.get("reason") or "undefined", style="yellow")
+    """The score as a bar, or the reason why it is no evidence."""
+    evidence = evidence_of(row)
+    if evidence != "ok":
+        reason = row.get("reason") if evidence == "undefined" else None
+        return Text(reason or evidence.replace("_", " "), style="yellow")
     filled = round(row.affinity_score * BAR_WIDTH)
     return Text("█" * filled + "·" * (BAR_WIDTH - filled))
 
@@ -171,12 +190,6 @@ def _notes(signature: Signature) -> list[str]:
             f"means over {groups} groups of {dataset['num_samples'] // groups} images, which deviate by up to "
             f"{spread:.4f}"
             + (f"; {left_over} images, too few for a group, are left out" if left_over else "")
-        )
-    few = [row for row in signature.rows if "are needed" in (row.get("interval_reason") or "")]
-    if few:
-        notes.append(
-            f"{len(few)} scores rest on few samples for their width and may be too high: {few[0].module} has "
-            f"{few[0].interval_reason}"
         )
     if signature.skipped:
         reasons: dict[str, int] = {}

@@ -78,17 +78,18 @@ class Comparison:
     def networks(self) -> pd.DataFrame:
         """One line per network: its scores in figures, beside what is published about it.
 
-        Columns are ``activations`` (rows with a score), ``undefined``, ``median``, ``min``, ``max``,
-        ``mean``, ``std`` (population), ``modes``, then ``accuracy``, ``num_parameters`` and whatever else
-        ``published`` brings; nan where unknown.
+        Columns are ``activations`` (rows with a score), ``evidence`` (those that say something) and
+        ``undefined``; over what is evidence ``median``, ``min``, ``max``, ``mean``, ``std`` (population);
+        ``modes``; then ``accuracy``, ``num_parameters`` and whatever else ``published`` brings; nan where unknown.
         """
         lines = []
         for name, signature in zip(self.names, self.signatures, strict=True):
             summary = signature.summary()
             model = signature.metadata.get("model", {})
             line = {
-                "activations": summary.pop("count"),
-                "undefined": summary.pop("undefined"),
+                "activations": len(statistics.defined(signature)),
+                "evidence": summary["count"],
+                "undefined": summary["undefined"],
                 **{key: summary[key] for key in ("median", "min", "max", "mean", "std")},
                 "modes": statistics.modes(statistics.defined(signature)),
                 "accuracy": _number(model.get("accuracy")),

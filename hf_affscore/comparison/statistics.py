@@ -58,6 +58,7 @@ def companions(signature: Signature) -> list[str]:
         for name in (signature.rows[0] if signature.rows else ())
         if name not in IDENTITY
         and "_score" not in name  # with other covariances, with another coupling, the ends of an interval
+        and not name.startswith(("limit_", "ridge_share_"))  # bounds of the score, and what it rests on
         and not name.endswith("_error")
         and any(isinstance(row[name], float) for row in signature.rows)
     ]

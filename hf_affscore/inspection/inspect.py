@@ -22,6 +22,7 @@ from hf_affscore.models.video import as_clips
 from hf_affscore.models.vision_forward import PIXELS, image_shape, vision_forward
 from hf_affscore.options import Options, Pooling
 from hf_affscore.signature import Record
+from hf_affscore.verdict import verdict_of_widths
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,6 +55,12 @@ class Inspection:
     cost: Cost
     device: str
 
+    @property
+    def verdict(self) -> tuple[str, ...]:
+        """How many scores would be evidence, from the widths alone, and what to do for the others."""
+        widths = [row.dim for row in self.rows]
+        return verdict_of_widths(widths, self.cost.num_samples, self.pooling) if widths else ()
+
     def to_dataframe(self) -> pd.DataFrame:
         """Both lists as one table, in the order scored, then skipped; ``reason`` is empty where scored."""
         import pandas as pd
@@ -66,7 +73,7 @@ class Inspection:
         cost = {**vars(self.cost), "memory_bytes": self.cost.memory_bytes}
         lists = {"rows": [dict(row) for row in self.rows], "skipped": [dict(row) for row in self.skipped]}
         names = {"name": self.name, "model_class": self.model_class, "pooling": self.pooling}
-        return {**names, "device": self.device, "cost": cost, **lists}
+        return {**names, "device": self.device, "cost": cost, "verdict": list(self.verdict), **lists}
 
     def __repr__(self) -> str:
         counts = f"{len(self.rows)} activations, {len(self.skipped)} not scored"

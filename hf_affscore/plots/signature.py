@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import os
+import textwrap
 from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from hf_affscore.evidence import evidence_of
 from hf_affscore.plots.style import GREY, label, look, new_figure, plain, save, style
 from hf_affscore.signature import Record, Signature, images
 
 #: Up to this many activations each is named on the axis; beyond, their positions are numbered.
 NAMED = 40
 _NAME = 56  # characters of a name on the axis
+_LETTERS = 17  # characters of the caption on an inch
 
 
 def plot_signature(signature: Signature, path: str | os.PathLike[str] | None = None) -> Figure:
     """Draw the score against execution order, one colour and marker for each kind of activation.
 
-    A grey line joins neighbours that both have a score; an undefined score is a cross at the bottom. Where
-    rows carry a confidence interval, it is drawn as a bar.
+    A grey line joins neighbours that both have a score; an undefined score is a cross at the bottom, and one that
+    is no evidence a hollow point. Where rows carry a confidence interval, it is drawn as a bar. The caption is the
+    signature's verdict.
 
     Args:
         signature: What to draw.
@@ -57,8 +61,7 @@ def plot_signature(signature: Signature, path: str | os.PathLike[str] | None = N
         axes.set_title(f"{plain(signature.name)}\n{plain(images(signature))}", parse_math=False)
         if names:
             label(axes.xaxis, names)
-        else:
-            axes.set_xlabel("activation, in execution order")
+        _caption(axes, signature, figure.get_figwidth())
         _legend(figure, axes)
     if path is not None:
         save(figure, path)
@@ -68,13 +71,23 @@ def plot_signature(signature: Signature, path: str | os.PathLike[str] | None = N
 def _points(axes: Axes, rows: Sequence[Record]) -> None:
     scores = np.array([row["affinity_score"] for row in rows], dtype=np.float64)
     kinds = np.array([row["activation"] for row in rows], dtype=object)
+    solid = np.array([evidence_of(row) == "ok" for row in rows], dtype=bool)
     size = 5 if len(rows) <= 100 else 3.5
     for kind, (colour, marker) in look(list(dict.fromkeys(kinds))).items():
-        (at,) = np.nonzero((kinds == kind) & np.isfinite(scores))
-        if at.size:
-            # The leading space keeps matplotlib from hiding names that start with an underscore.
-            shown = f" {plain(str(kind), 32)}"
-            axes.plot(at, scores[at], marker, color=colour, markersize=size, label=shown)
+        # The leading space keeps matplotlib from hiding names that start with an underscore.
+        shown = f" {plain(str(kind), 32)}"
+        for chosen, fill, name in ((solid, colour, shown), (~solid, "white", f"{shown}, no evidence")):
+            (at,) = np.nonzero((kinds == kind) & np.isfinite(scores) & chosen)
+            if at.size:
+                axes.plot(
+                    at,
+                    scores[at],
+                    marker,
+                    color=colour,
+                    markerfacecolor=fill,
+                    markersize=size,
+                    label=name,
+                )
 
 
 def _intervals(axes: Axes, rows: Sequence[Record]) -> None:
@@ -88,6 +101,14 @@ def _intervals(axes: Axes, rows: Sequence[Record]) -> None:
 def row_names(rows: Sequence[Record]) -> list[str]:
     """What each activation is called below the axis, with the number of its call where it ran before."""
     return [plain(f"{row['module']} #{row['call']}" if row["call"] else row["module"], _NAME) for row in rows]
+
+
+def _caption(axes: Axes, signature: Signature, width: float) -> None:
+    """The verdict below the axis, in lines as wide as the figure."""
+    lines = [part for line in signature.verdict for part in textwrap.wrap(line, int(_LETTERS * width))]
+    above = ["activation, in execution order"] if len(signature.rows) > NAMED else []
+    axes.set_xlabel("\n".join([*above, *lines]), fontsize=7, loc="left")
+    axes.xaxis.label.set_parse_math(False)
 
 
 def _legend(figure: Figure, axes: Axes) -> None:

@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hf_affscore.fileformat import TABLE_FILE
-from hf_affscore.hub import is_repo_id
 from hf_affscore.publish.index import FOLDER, INDEX_FILE, PICTURE_FILE, Entry
 from hf_affscore.publish.markdown import (
     bars,
     commit_name,
     escape,
+    is_repo_id,
     merge_section,
     metadata_of,
     number,
@@ -196,10 +196,10 @@ def model_card(text: str, signature: Signature) -> str:
 
 def _model_section(signature: Signature) -> str:
     entry = Entry.of(signature)
-    defined = (entry.activations or 0) - (entry.undefined or 0)
+    summary = signature.summary()
     sentence = (
-        f"Over {defined} activations, on {_count(entry.num_samples)} images of {_images(entry)}, the median score "
-        f"is {number(entry.median)}, from {number(entry.min)} to {number(entry.max)}."
+        f"Over {summary['count']} activations, on {_count(entry.num_samples)} images of {_images(entry)}, the "
+        f"median score is {number(entry.median)}, from {number(entry.min)} to {number(entry.max)}."
     )
     options = "; ".join(
         f"{escape(name)} {escape(_word(value))}" for name, value in sorted(json.loads(entry.options).items())
@@ -213,6 +213,7 @@ def _model_section(signature: Signature) -> str:
             f"![The affinity score of every activation, in execution order]({MODEL_PICTURE})",
             f"{_MEANING} {sentence}",
             _by_activation(signature),
+            " ".join(escape(line, limit=300) for line in signature.verdict),
             f"{made}; {options}." if options else f"{made}.",
         ]
     )

@@ -23,6 +23,7 @@ from hf_affscore.comparison import Comparison
 from hf_affscore.comparison.distances import tree
 from hf_affscore.comparison.statistics import companions
 from hf_affscore.errors import InputError
+from hf_affscore.evidence import evidence_of
 from hf_affscore.signature import Signature, images
 from hf_affscore.storage import write_atomically
 
@@ -92,10 +93,10 @@ def _rows(signature: Signature) -> dict[str, Any]:
     rows = signature.rows
     interval = [name for name in ("affinity_score_low", "affinity_score_high") if rows and name in rows[0]]
     columns = ("affinity_score", *interval, *companions(signature))
+    named = {name: [row.get(name) for row in rows] for name in ("module", "activation", "call", "reason")}
     return {
-        "rows": {
-            name: [row.get(name) for row in rows] for name in ("module", "activation", "call", "reason")
-        },
+        "verdict": signature.verdict,
+        "rows": {**named, "evidence": [evidence_of(row) for row in rows]},
         "statistics": {name: [_number(row[name]) for row in rows] for name in columns},
     }
 

@@ -30,13 +30,14 @@ from hf_affscore.models.loading import (
 from hf_affscore.options import Options
 from hf_affscore.run.collect import Collector
 from hf_affscore.run.groups import GroupScoring, Totals
+from hf_affscore.run.means import correlated, over_groups
 from hf_affscore.run.memory import freed_memory_kept
 from hf_affscore.run.metadata import asked, metadata
 from hf_affscore.run.processes import Processes
 from hf_affscore.run.progress import bar, library_bars
 from hf_affscore.run.resume import ResumeCache
 from hf_affscore.run.rows import nothing_found, records
-from hf_affscore.run.scoring import Scorer, over_groups
+from hf_affscore.run.scoring import Scorer
 from hf_affscore.signature import Signature
 from hf_affscore.sources import Source
 from hf_affscore.torch_settings import float32_precision
@@ -135,7 +136,7 @@ def signature_of(
     totals = scoring.totals
     if totals.num_samples < 2:
         raise _too_few(totals, options)
-    rows, skipped = records(over_groups(groups), totals)
+    rows, skipped = records(correlated(over_groups(groups)), totals)
     if not rows:
         raise NoActivationError(nothing_found(checkpoint.metadata["class"], skipped))
     return Signature(rows, skipped, metadata(checkpoint, stream, totals, options, processes, precision))

@@ -10,8 +10,6 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeAlias
 
-import numpy as np
-
 from hf_affscore.capture.features import FirstSeen, Pair, SiteFeatures, defect
 from hf_affscore.capture.sites import CallSite
 from hf_affscore.options import Options
@@ -177,42 +175,6 @@ class Scorer:
             "sparsity_post": layer.sparsity_post[0],
             "sparsity_post_error": layer.sparsity_post[1],
         }
-
-
-def over_groups(groups: list[Scores]) -> Scores:
-    """One record per site over all groups: means, and the deviation of the score between groups.
-
-    Numbers are averaged; ``num_samples`` is that of all groups together. ``affinity_score_group_std`` is the
-    sample standard deviation over groups (divisor one less than their number).
-    """
-    if len(groups) == 1:
-        return groups[0]
-    by_site: dict[CallSite, list[Columns]] = {}
-    for site, columns in itertools.chain.from_iterable(groups):
-        by_site.setdefault(site, []).append(columns)
-    return [(site, _mean(records, len(groups))) for site, records in by_site.items()]
-
-
-def _mean(records: list[Columns], num_groups: int) -> Columns:
-    skipped = next((record["skipped"] for record in records if "skipped" in record), None)
-    if skipped is not None or len(records) < num_groups:
-        return {"skipped": skipped or f"it ran in {len(records)} of {num_groups} groups only"}
-    widths = sorted({record["dim"] for record in records})
-    if len(widths) > 1:
-        return {"skipped": f"its pooled width differs between groups: {widths}"}
-    mean: Columns = {}
-    for name, value in records[0].items():
-        values = [record[name] for record in records]
-        if name == "dim" or not isinstance(value, int | float):
-            mean[name] = next((value for value in values if value is not None), None)
-        else:
-            mean[name] = int(np.sum(values)) if name == "num_samples" else float(np.mean(values))
-    scores = [record["affinity_score"] for record in records]
-    spread = {
-        "affinity_score_group_mean": float(np.mean(scores)),
-        "affinity_score_group_std": float(np.std(scores, ddof=1)),
-    }
-    return {**mean, **spread, "num_groups": num_groups}
 
 
 def to_json(scores: Scores) -> list[Any]:

@@ -9,23 +9,27 @@ from typing import Any
 import numpy as np
 
 from hf_affscore.errors import InputError
-from hf_affscore.score.affinity import check_regularization, solve
+from hf_affscore.evidence import RIDGE_SHARE, Evidence, few_samples
+from hf_affscore.score.affinity import Solution, check_regularization, solve
 from hf_affscore.score.arrays import as_row_pair, defect
-from hf_affscore.score.gaussian import Regularization
+from hf_affscore.score.gaussian import Gaussian, Regularization
 from hf_affscore.score.sample import Layer, Sample
 from hf_affscore.score.statistics import STATISTICS
 from hf_affscore.score.threads import one_blas_thread
 from hf_affscore.score.uncertainty import uncertainty
 
-Columns = dict[str, float | int | str | None]
+Columns = dict[str, float | int | str | tuple[float, ...] | None]
 
 SCORES = (
     "affinity_score",
     "affinity_score_stderr",
     "affinity_score_low",
     "affinity_score_high",
+    "limit_low",
+    "limit_high",
     "identity_coupling_score",
 )
+RIDGE = ("ridge_share_pre", "ridge_share_post")
 SHRUNK = ("affinity_score_shrunk",)
 GROUPS = ("affinity_score_group_mean", "affinity_score_group_std")
 
@@ -43,12 +47,16 @@ def score_layer(
         num_groups: If above 1, the rows are also scored in this many disjoint groups of consecutive rows.
 
     Returns:
-        One flat record. ``affinity_score`` with its standard error ``_stderr`` and the 95 % interval ``_low``
-        to ``_high`` of its limit (see :mod:`hf_affscore.score.uncertainty`); ``affinity_score_shrunk`` (with
-        ``shrinkage``); ``affinity_score_group_mean`` and ``_group_std``, with divisor ``num_groups - 1``
-        (with groups); ``identity_coupling_score``; the :data:`~hf_affscore.score.statistics.STATISTICS`;
-        ``interval_reason``: why there is no interval, or None; ``reason``: why the numbers are nan, or what
-        to keep in mind about them, or None.
+        One flat record. ``affinity_score`` with its standard error ``_stderr`` and the 95 % interval ``_low`` to
+        ``_high`` of its expectation at this number of samples; ``limit_low`` and ``limit_high``, between which
+        the score of infinitely many lies (see :mod:`hf_affscore.score.uncertainty`);
+        ``identity_coupling_score``; ``ridge_share_pre`` and ``_post``, the share of the ridge in the total
+        variance; ``affinity_score_shrunk`` (with ``shrinkage``); ``affinity_score_group_mean`` and
+        ``_group_std``, with divisor ``num_groups - 1`` (with groups); the
+        :data:`~hf_affscore.score.statistics.STATISTICS`; ``evidence``: whether the score says anything about
+        the activation, in a word of :data:`hf_affscore.evidence.WORDS`; ``reason``: why it does not, or what
+        to keep in mind, or None. Beside these numbers and texts ``effects``: what some of the samples add to
+        the score, in order, which tells how the errors of two layers go together.
 
     Raises:
         InputError: The shapes differ or are no ``(n, d)``, or there are not two rows for every group. What
@@ -68,21 +76,31 @@ def score_layer(
         )
     reason = defect(x, y)
     if reason is not None:
-        names = [*SCORES, *(SHRUNK if shrinkage else ()), *(GROUPS if num_groups > 1 else ()), *STATISTICS]
-        return {**dict.fromkeys(names, math.nan), "interval_reason": reason, "reason": reason}
+        names = [*RIDGE, *(SHRUNK if shrinkage else ()), *(GROUPS if num_groups > 1 else ()), *STATISTICS]
+        unknown: Columns = {
+            **dict.fromkeys(SCORES, math.nan),
+            "effects": (),
+            **dict.fromkeys(names, math.nan),
+        }
+        return {**unknown, "evidence": "undefined", "reason": reason}
     with one_blas_thread():
         layer = Layer(Sample(x), Sample(y))
         solution = solve(layer, shrinkage=False, regularization=regularization)
-        trust = uncertainty(layer, solution, regularization=regularization)
+        known = uncertainty(solution, layer.pre.shape[1])
         scores = [
             solution.score,
-            trust.standard_error,
-            trust.low,
-            trust.high,
+            known.standard_error,
+            known.low,
+            known.high,
+            known.limit_low,
+            known.limit_high,
             solution.identity_coupling_score,
         ]
-        record = dict(zip(SCORES, scores, strict=True))
-        flag, duals = solution.flag, solution.coupling.duals
+        shares = [_ridge_share(side, regularization) for side in (layer.pre, layer.post)]
+        record: Columns = dict(zip(SCORES, scores, strict=True))
+        record |= {"effects": known.effects, **dict(zip(RIDGE, shares, strict=True))}
+        evidence, reason = _evidence(solution, shares, layer.pre.shape)
+        duals = solution.coupling.duals
         del solution  # as large as the layer itself
         if shrinkage:
             shrunk = solve(layer, shrinkage=True, regularization=regularization, duals=duals)
@@ -90,7 +108,31 @@ def score_layer(
         if num_groups > 1:
             record |= dict(zip(GROUPS, _over_groups(layer, num_groups, regularization), strict=True))
         record |= {name: function(layer) for name, function in STATISTICS.items()}
-    return {**record, "interval_reason": trust.flag, "reason": flag}
+    return {**record, "evidence": evidence, "reason": reason}
+
+
+def _ridge_share(sample: Sample, regularization: Regularization) -> float:
+    """The share of the ridge in the total variance; nan where there is no variance at all."""
+    fitted = Gaussian.fit(sample, shrinkage=False, regularization=regularization)
+    total = fitted.total_variance
+    return fitted.ridge * sample.shape[1] / total if total > 0 else math.nan
+
+
+def _evidence(
+    solution: Solution, ridge_shares: list[float], shape: tuple[int, int]
+) -> tuple[Evidence, str | None]:
+    """Whether the score says anything about the activation, and why it does not."""
+    n, d = shape
+    if solution.transport is None:
+        return "constant_output", solution.flag
+    if solution.flag is not None:  # a constant input: without a ridge there would be no map
+        return "ridge_dominates", solution.flag
+    for side, share in zip(("input", "output"), ridge_shares, strict=True):
+        if share > RIDGE_SHARE:
+            return "ridge_dominates", f"the ridge is {100 * share:.0f} % of the variance of the {side}"
+    if few_samples(n, d):
+        return "few_samples", f"{n} samples for {d} features; more than {d} are needed"
+    return "ok", None
 
 
 def _over_groups(layer: Layer, num_groups: int, regularization: Regularization) -> tuple[float, float]:

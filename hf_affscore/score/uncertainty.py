@@ -1,21 +1,29 @@
-"""How far a score can be trusted: its spread from sample to sample, and where its limit must lie.
+"""How far a score can be trusted: its spread over draws of as many images, and where its limit must lie.
 
-**Spread.** The score is a smooth function of the distribution of the rows. A little more weight on sample i
-changes it by ``psi_i / n`` (von Mises' expansion), through three channels: the sample's own share of the
+**Spread.** Leaving sample i out changes the score through three channels: the sample's own share of the
 transport cost; the map, which follows both covariances; the total variance of Y, which normalises. The
-coupling, being optimal, contributes nothing to first order. ``sqrt(var(psi) / n)`` is the standard error.
+coupling, being optimal, contributes nothing to first order. The spread of these effects over the samples gives
+the standard error, as in the jackknife, and no layer is solved a second time for it.
 
-**Limit.** As n grows the score tends to that of the distribution. Two things keep a sample away from it:
+First order is not enough where there are few samples per feature: the map has been drawn towards each sample,
+so that its residual is smaller than that of a new sample. How far ``T(x_i)`` moves when sample i is left out is
+known in closed form, and the share of a sample is the product of its residual with and without it in the map.
+Against samples really left out this is right to a few percent, where first order is short by up to a quarter
+(``benchmarks/uncertainty.md``, which also has the coverage on real layers).
 
-- The map is fitted to the same samples, so the score starts too high by about d / n. Scores of both halves
-  show by how much, and the interval is centred on ``2 score - mean score of the halves``.
-- In several dimensions partners are rare, so W2 between samples exceeds W2 between distributions, by
-  something like n^(-2/d), which no sample of practical size removes. How much at most is seen feature by
-  feature: the sum of the squared one-dimensional distances is a lower bound of W2^2, also in the limit.
+**Interval.** It is for the expected score *at this number of samples*, which is what two networks are compared
+by. It is symmetric in ``log(1 - score)`` and therefore never reaches above 1.
 
-Where the second is larger than half a standard error, or there are fewer than :data:`SAMPLES_PER_FEATURE`
-samples per feature or than :data:`SAMPLES`, no interval is given, and the flag says why.
-``benchmarks/uncertainty.md`` has the coverage that was simulated.
+**Limit.** As the number of samples grows, the score tends to that of the distribution. Two things keep a
+sample away from it, one in each direction, and each gives a bound:
+
+- The map is fitted to the same samples, so that the score is too high. With every sample mapped as if it had
+  been left out, the score is at most that of the limit on average: W2 between samples exceeds W2 between
+  distributions, whatever the map (Jensen's inequality). With no more samples than features there is no such bound.
+- In several dimensions near partners are rare among few samples, so that the score is too low. How much at most
+  is seen feature by feature: the sum of the squared one-dimensional distances is a lower bound of W2^2.
+
+Both bounds are widened by the sampling error.
 """
 
 from __future__ import annotations
@@ -24,82 +32,116 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import stdtrit
 
-from hf_affscore.score.affinity import Solution, solve
-from hf_affscore.score.arrays import Array, from_host, namespace, to_host
+from hf_affscore.evidence import few_samples
+from hf_affscore.score.affinity import NEGLIGIBLE, Solution
+from hf_affscore.score.arrays import Array, from_host, namespace, single, to_host
 from hf_affscore.score.distances import Rows
-from hf_affscore.score.gaussian import Regularization
-from hf_affscore.score.sample import Layer, Sample
 from hf_affscore.score.transport import coupling_cost
 
-#: Fewer than this, and the bias of the fitted map is no longer removed by comparing with the halves.
-SAMPLES_PER_FEATURE = 8
+#: Samples whose effect is computed, evenly spread over all: the same in every layer, so that the effects tell how
+#: the errors of two layers go together.
+SAMPLED = 256
 
-#: Fewer than this, and the spread of the centre itself is no longer that of a normal distribution.
-SAMPLES = 128
-
-#: Standard errors on either side of the centre of a 95 % interval: the normal distribution's 1.96, and
-#: something for the noise that comparing with the halves adds.
-QUANTILE = 2.1
+#: What lies in an interval.
+CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)
 class Uncertainty:
-    """What is known about a score beyond its value.
+    """What is known about a score beyond its value; all nan where the output is constant.
 
     Attributes:
-        standard_error: Of the score at this number of samples; nan where there are fewer samples than four
-            per feature, or the map has no full rank.
-        low: Lower end of the 95 % interval for the score's limit; nan where none can be given.
+        standard_error: Of the score at this number of samples.
+        low: Lower end of the 95 % interval for the expected score at this number of samples.
         high: Upper end.
-        flag: Why there is no interval, or None.
+        limit_low: The score of infinitely many samples is at least this, but for sampling error at the same level.
+        limit_high: And at most this.
+        effects: What each of at most :data:`SAMPLED` samples adds to the score, times the number of samples.
     """
 
     standard_error: float = math.nan
     low: float = math.nan
     high: float = math.nan
-    flag: str | None = None
+    limit_low: float = math.nan
+    limit_high: float = math.nan
+    effects: tuple[float, ...] = ()
 
 
-def uncertainty(layer: Layer, solution: Solution, *, regularization: Regularization) -> Uncertainty:
-    """What is known about the score of ``solution``, which is that of ``layer`` without shrinkage."""
-    n, d = layer.pre.shape
-    needed = max(SAMPLES, SAMPLES_PER_FEATURE * d)
-    few = f"{n} samples for {d} feature{'s' * (d > 1)}; {needed} are needed"
-    full_rank = solution.transport is not None and solution.transport.basis.shape == (d, d)
-    if not full_rank or n < SAMPLES_PER_FEATURE * d / 2:
-        return Uncertainty(flag=solution.flag or few)
-    error = standard_error(solution)
-    if n < needed:
-        return Uncertainty(error, flag=few)
-    highest = ceiling(solution)
-    if highest - solution.score > error / 2:
-        return Uncertainty(error, flag=f"with more samples the score may rise up to {highest:.3f}")
-    halves = [Layer(Sample(layer.pre.rows[start::2]), Sample(layer.post.rows[start::2])) for start in (0, 1)]
-    scores = [solve(half, shrinkage=False, regularization=regularization).score for half in halves]
-    centre = 2 * solution.score - sum(scores) / 2
-    return Uncertainty(error, low=centre - QUANTILE * error, high=centre + QUANTILE * error)
+def uncertainty(solution: Solution, width: int) -> Uncertainty:
+    """What is known about the score of ``solution``, a layer of ``width`` features solved without shrinkage."""
+    if solution.transport is None:
+        return Uncertainty()
+    score, cost, n = solution.score, solution.coupling.cost, len(solution.mapped)
+    distance = math.sqrt(cost / (2 * solution.total)) if solution.total > 0 else 0.0
+    if distance <= NEGLIGIBLE:  # an affine map, but for rounding
+        return Uncertainty(0.0, score, score, score, score, (0.0,) * len(_chosen(n)))
+    effects, added = _effects(solution)
+    error = float(effects.std(ddof=1)) / math.sqrt(n)
+    margin = float(stdtrit(n - 1, (1 + CONFIDENCE) / 2)) * error / distance
+    # A map that can move each sample on its own says nothing about others: there is no bound from below.
+    lowest = 0.0 if few_samples(n, width) else 1 - math.sqrt((cost + added) / (2 * solution.total))
+    return Uncertainty(
+        error,
+        *_interval(score, score, margin),
+        *_interval(lowest, ceiling(solution), margin),
+        effects=tuple(effects.tolist()),
+    )
 
 
-def standard_error(solution: Solution) -> float:
-    """Standard error of the score, from the influence of every sample; the map must have full rank."""
+def _interval(low: float, high: float, margin: float) -> tuple[float, float]:
+    """Both scores moved apart by ``margin`` in ``log(1 - score)``, within 0 to 1."""
+    return 1 - min(1.0, (1 - low) * math.exp(min(margin, 500.0))), 1 - (1 - high) * math.exp(-margin)
+
+
+def _chosen(n: int) -> range:
+    """The samples whose effect is computed."""
+    return range(0, n, -(-n // SAMPLED))
+
+
+def _effects(solution: Solution) -> tuple[Rows, float]:
+    """The effect of each chosen sample, and how much leaving out the sample mapped adds to the mean cost.
+
+    The effect is ``n - 1`` times the score with the sample less that without it. In the coordinates of the map,
+    ``basis u = T(x)`` and ``basis v = y``, both sides have the identity as covariance, and the derivative of the
+    map in both covariances is simple (:mod:`hf_affscore.score.loss`). Lengths are in units of the root mean cost.
+    """
     assert solution.transport is not None
-    basis, spectrum = solution.transport.basis, solution.transport.spectrum
-    source, target = solution.source, solution.target
-    n = len(source)
-    residual = from_host(solution.mapped, source) - target[solution.coupling.assignment]
-    cost = solution.coupling.cost
-    if cost == 0:
-        return 0.0
-    # The derivative of the cost in the map, in the coordinates in which that of the map in both covariances
-    # is simple (:mod:`hf_affscore.score.loss`), and back: what a sample adds by being in them.
-    slope = basis.T @ (residual.T @ source / n) @ basis
-    slope = (slope + slope.T) / (spectrum[:, None] + spectrum)
-    before, after = (basis / spectrum).T, namespace(source).linalg.inv(basis)
-    bent = _forms(target, after.T @ slope @ after) - _forms(source, before.T @ slope @ before)
-    squares = to_host((target**2).sum(axis=1))
-    influence = (solution.coupling.shares + bent) / cost - squares / solution.total
-    return math.sqrt(cost / (8 * solution.total)) * float(influence.std()) / math.sqrt(n)
+    n, some = len(solution.mapped), slice(None, None, _chosen(len(solution.mapped)).step)
+    cost, spectrum = solution.coupling.cost, solution.transport.spectrum
+    residual = from_host(solution.mapped, solution.source) - solution.target[solution.coupling.assignment]
+    residual, basis = single(residual / cost**0.5), single(solution.transport.basis / cost**0.5)
+    weights = single(spectrum / (spectrum[:, None] + spectrum))
+    slope = basis.T @ (residual.T @ _whitened(solution)) * (weights / n)
+    slope = slope + slope.T
+    u = single(solution.source[some] @ (solution.transport.basis / spectrum))
+    v = single(_coordinates(solution.target[some], solution.transport.basis))
+    bent = _forms(v, slope) - _forms(u, slope)
+    moved = (u * ((u * u) @ weights.T) - v * ((u * v) @ weights.T)) @ basis.T / n
+    stretch, squared = (
+        to_host((side * moved).sum(axis=1)).astype(np.float64) for side in (residual[some], moved)
+    )
+    squares = to_host((solution.target[some] ** 2).sum(axis=1))
+    effects = solution.coupling.shares[some] / cost + bent + stretch - squares / solution.total
+    added = cost * float((2 * stretch + squared).mean())
+    return -math.sqrt(cost / (8 * solution.total)) * effects, max(0.0, added)
+
+
+def _whitened(solution: Solution) -> Array:
+    """The u of all samples in float32, whatever the unit of the rows."""
+    assert solution.transport is not None
+    unit = max(float(abs(solution.source).max()), math.ulp(0.0))
+    whitening = solution.transport.basis / solution.transport.spectrum
+    return single(solution.source / unit) @ single(whitening * unit)
+
+
+def _coordinates(rows: Array, basis: Array) -> Array:
+    """The v of each row with ``basis @ v == row``, or nearest to it where the basis does not span the space."""
+    linalg = namespace(rows).linalg
+    if basis.shape[0] == basis.shape[1]:
+        return linalg.solve(basis, rows.T).T
+    return rows @ linalg.pinv(basis).T
 
 
 def _forms(rows: Array, matrix: Array) -> Rows:
@@ -109,5 +151,8 @@ def _forms(rows: Array, matrix: Array) -> Rows:
 
 def ceiling(solution: Solution) -> float:
     """An upper bound of the score at any number of samples: the distances feature by feature."""
-    mapped, target = np.sort(solution.mapped, axis=0), np.sort(to_host(solution.target), axis=0)
+    mapped, target = (
+        np.sort(np.ascontiguousarray(rows.T), axis=1).T
+        for rows in (solution.mapped, to_host(solution.target))
+    )
     return 1 - math.sqrt(coupling_cost(mapped, target) / (2 * solution.total))

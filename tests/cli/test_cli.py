@@ -31,10 +31,19 @@ def test_analyze_prints_the_table_and_the_summary(capsys):
     assert "digits-resnet on 32 images of digits (test)" in out
     lines = [line.split() for line in out.splitlines() if line.startswith("resnet.")]
     assert len(lines) == 19
-    module, activation, width, score, bar = lines[0]
+    module, activation, width, score, error, bar = lines[0]
     assert (module, activation, width) == ("resnet.embedder.embedder.activation", "ReLU", "8")
     assert bar.count("█") == round(float(score) * 20)
-    assert "19 scores   min" in out
+    assert 0 < float(error.removeprefix("±")) < 0.1
+    # Those of 32 features have no more images than features: no bar, and no part of the summary.
+    assert out.count(" few samples\n") == 6
+    assert "\n13 scores   min" in out
+    assert " ±" in out.split("median")[1].split("mean")[0]
+    assert (
+        "\n13 of 19 scores are evidence: 6 have no more images than features.\nCompare with scores of 32 "
+        in out
+    )
+    assert "\nNext: num_samples=64 or more images.\n" in out
 
 
 def test_json_is_one_document_and_nothing_else(capsys):

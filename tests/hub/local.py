@@ -45,10 +45,10 @@ class LocalHub:
             held.clear()
         self.store.missing = 401
 
-    def token(self, user: str, role: Literal["read", "write"] = "write", *, pays: bool = False) -> str:
+    def token(self, user: str, role: Literal["read", "write"] = "write") -> str:
         """A token of ``user``, made here if there is none yet."""
         token = f"hf_{role}{user.encode().hex()}"
-        self.store.users[token] = User(user, role, pays)
+        self.store.users[token] = User(user, role)
         return token
 
     def add(

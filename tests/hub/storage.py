@@ -155,7 +155,6 @@ class User:
 
     name: str
     role: Literal["read", "write"]
-    pays: bool = False
 
 
 @dataclass

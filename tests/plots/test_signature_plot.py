@@ -58,6 +58,20 @@ def test_intervals_are_drawn_where_rows_have_them():
     assert not plot_signature(make_signature([0.5])).axes[0].collections
 
 
+def test_what_is_no_evidence_is_hollow_and_the_caption_is_the_verdict():
+    words = ["ok", "few_samples", "ok", "constant_output"]
+    signature = make_signature([0.5, 0.9, 0.6, 1], activations=("ReLU",), evidence=words)
+    axes = plot_signature(signature).axes[0]
+    points = {line.get_label(): line for line in axes.lines if line.get_marker() == "o"}
+    assert {name.strip(): line.get_xdata().tolist() for name, line in points.items()} == {
+        "ReLU": [0, 2],
+        "ReLU, no evidence": [1, 3],
+    }
+    assert points[" ReLU, no evidence"].get_markerfacecolor() == "white"
+    assert points[" ReLU"].get_markerfacecolor() != "white"
+    assert axes.get_xlabel().replace("\n", " ") == " ".join(signature.verdict)
+
+
 @pytest.mark.parametrize("suffix", [".png", ".svg", ".pdf"])
 def test_names_are_text_and_the_bytes_are_always_the_same(tmp_path, monkeypatch, suffix):
     signature = make_signature(

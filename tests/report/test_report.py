@@ -187,6 +187,22 @@ def test_hovering_names_the_layer_and_its_values(page, comparison):
         assert text in tip.inner_text()
 
 
+def test_what_is_no_evidence_is_hollow_and_said_and_the_verdict_stands_below_the_table(open_report):
+    words = ["ok", "few_samples", "ok", "ridge_dominates"]
+    signature = make_signature([0.5, 0.9, 0.6, 0.7], name="net", activations=("ReLU",), evidence=words)
+    page = open_report(compare([signature]))
+    symbols = page.evaluate(
+        "echarts.getInstanceByDom(document.getElementById('signatures')).getOption()"
+        ".series[0].data.map(point => point.symbol)"
+    )
+    assert symbols == ["circle", "emptyCircle", "circle", "emptyCircle"]
+    assert page.locator("#verdicts").inner_text() == f"net {' '.join(signature.verdict)}"
+    page.mouse.move(*pixel(page, "signatures", {"seriesIndex": 0}, [1, 0.9]))
+    tip = page.locator("#signatures .tip")
+    tip.wait_for()
+    assert "no evidence: few samples" in tip.inner_text()
+
+
 def test_the_heat_map_selects_by_mouse(page, comparison):
     page.locator("#distances").scroll_into_view_if_needed()
     page.mouse.click(*pixel(page, "distances", {"seriesIndex": 0}, [3, 1]))

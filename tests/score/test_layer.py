@@ -26,13 +26,14 @@ def test_columns():
     record = score_layer(*layer(), shrinkage=True, regularization=1e-6)
     assert list(record) == [
         "affinity_score", "affinity_score_stderr", "affinity_score_low", "affinity_score_high",
-        "identity_coupling_score", "affinity_score_shrunk",
-        "cka", "r2", "entropy_pre", "entropy_post", "norm", "interval_reason", "reason",
+        "limit_low", "limit_high", "identity_coupling_score", "effects",
+        "ridge_share_pre", "ridge_share_post", "affinity_score_shrunk",
+        "cka", "r2", "entropy_pre", "entropy_post", "norm", "evidence", "reason",
     ]  # fmt: skip
     assert "affinity_score_shrunk" not in score_layer(*layer(), shrinkage=False, regularization=1e-6)
     undefined = score_layer([np.nan, 1.0], [1.0, 2.0], shrinkage=True, regularization=1e-6)
     assert list(undefined) == list(record)
-    assert {type(value) for value in record.values()} <= {float, str, type(None)}
+    assert {type(value) for value in record.values()} <= {float, str, tuple, type(None)}
 
 
 def test_bits_do_not_depend_on_the_threads_of_blas_or_of_the_caller():

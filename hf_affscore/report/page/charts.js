@@ -23,9 +23,15 @@ function symbols(networks) {
   return new Map(kinds.map((kind, i) => [kind, SYMBOLS[i % SYMBOLS.length]]));
 }
 
+/** The symbol of one activation: hollow where its score is no evidence. */
+function symbol(network, row, kinds) {
+  const name = kinds.get(network.rows.activation[row]);
+  return network.rows.evidence[row] === 'ok' ? name : `empty${name[0].toUpperCase()}${name.slice(1)}`;
+}
+
 /** What is known about one activation, as lines of text. */
 function tip(network, row, statistics) {
-  const { module, activation, call, reason } = network.rows;
+  const { module, activation, call, evidence, reason } = network.rows;
   const repeat = call[row] ? ` #${call[row]}` : '';
   const lines = [`${row}: ${module[row] || '(root)'}${repeat} · ${activation[row]}`];
   const { affinity_score: score, affinity_score_low: low, affinity_score_high: high, ...others } = network.statistics;
@@ -33,6 +39,9 @@ function tip(network, row, statistics) {
   const interval = known ? ` (95 %: ${low[row].toFixed(4)} to ${high[row].toFixed(4)})` : '';
   lines.push(score[row] === null
     ? `no score: ${reason[row] || 'undefined'}` : `affinity score ${score[row].toFixed(4)}${interval}`);
+  if (score[row] !== null && evidence[row] !== 'ok') {
+    lines.push(`no evidence: ${reason[row] || evidence[row].replaceAll('_', ' ')}`);
+  }
   for (const [name, values] of Object.entries(statistics ? others : {})) {
     lines.push(`${name.replaceAll('_', ' ')} ${shown(values[row])}`);
   }
@@ -64,7 +73,7 @@ function signatureOption(networks, kinds) {
       symbolSize: network.rows.module.length > 80 ? 5 : 7,
       showAllSymbol: true,
       data: network.statistics.affinity_score.map((score, i) =>
-        ({ value: [i, score], symbol: kinds.get(network.rows.activation[i]) })),
+        ({ value: [i, score], symbol: symbol(network, i, kinds) })),
     })),
   };
 }
@@ -78,7 +87,7 @@ function pairOption(pair, path, kinds) {
     showAllSymbol: true,
     data: path.map((match, step) => {
       const row = match[side];
-      return { value: [step, scores[side][row]], symbol: kinds.get(network.rows.activation[row]) };
+      return { value: [step, scores[side][row]], symbol: symbol(network, row, kinds) };
     }),
   });
   const links = path.map((match, step) => [step, scores[0][match[0]], scores[1][match[1]]]);

@@ -14,8 +14,11 @@
   function showSelection(positions) {
     const networks = positions.map((i) => data.networks[i]);
     at('signatures-note').textContent = networks.length
-      ? `Symbols are kinds of activation: ${[...new Set(networks.flatMap((n) => n.rows.activation))].join(', ')}.`
+      ? `Symbols are kinds of activation: ${[...new Set(networks.flatMap((n) => n.rows.activation))].join(', ')}. `
+        + 'Hollow ones are no evidence.'
       : 'Select networks in the table to draw their signatures.';
+    at('verdicts').replaceChildren(...networks.map((network) => element('p', { className: 'note' },
+      element('strong', { textContent: network.network }), ` ${network.verdict.join(' ')}`)));
     draw('signatures', signatureOption(networks, kinds));
     showPair(positions, networks);
     showNearest(positions);
