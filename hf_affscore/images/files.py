@@ -27,3 +27,12 @@ def opened(path: str, token: str | bool | None, *, whole: bool = False) -> Binar
 
     found = xopen(path, "rb", download_config=DownloadConfig(token=token))
     return found
+
+
+def size_of_file(path: str, token: str | bool | None) -> float:
+    """The bytes of a file elsewhere; infinite where that is not known."""
+    if not path.startswith("hf://"):
+        return float("inf")
+    from huggingface_hub import HfFileSystem
+
+    return float(HfFileSystem(token=token).info(path)["size"])

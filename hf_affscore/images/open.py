@@ -16,6 +16,7 @@ from hf_affscore.hub import failures_named
 from hf_affscore.images.columns import ImageColumn, encoded, image_column
 from hf_affscore.images.decoding import as_image, decode, fetch, is_remote
 from hf_affscore.images.draw import (
+    STREAM_LIMIT,
     Beginning,
     Mapped,
     Order,
@@ -235,7 +236,7 @@ def _from_data(data: Data, where: dict[str, Any], options: Options, base: str | 
     fetch_item = functools.partial(_file_of, getattr(data, "_token_per_repo_id", {}), options.token)
     if isinstance(data, datasets.IterableDataset | TarStream):
         if options.shuffle and isinstance(data, TarStream):
-            data = data.shuffled(options.seed)
+            data = data.shuffled(options.seed, STREAM_LIMIT)
         items = _from_the_beginning(Mapped(column.item_of, data), metadata, options)
         return ImageStream(items, decode, metadata, fetch_item, reopens=True)
     if isinstance(data, ParquetRows | TarRows):

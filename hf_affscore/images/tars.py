@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, Self
 import numpy as np
 
 from hf_affscore.images.decoding import Undecodable
-from hf_affscore.images.files import opened
+from hf_affscore.images.files import opened, size_of_file
 from hf_affscore.sources import POINTER, file_name, refuse_pointer
 
 if TYPE_CHECKING:
@@ -53,9 +53,6 @@ LOOKED_AT = 5
 #: Bytes that are read at once of an archive elsewhere.
 CHUNK = 1 << 20
 
-#: Bytes of zeros that may lie between archives that somebody has joined.
-PADDING = 10_240
-
 
 class _Place(NamedTuple):
     """A file: where it lies, what is in it if it has been read, or the sentence that says what is wrong with it."""
@@ -78,23 +75,41 @@ def is_image(name: str) -> bool:
 
 def _places(raw: BinaryIO, path: str, *, read: bool) -> Iterator[_Place]:
     """The files of an archive, images with their content where it is read; a damaged stretch has no name."""
-    end, name = 0, ""
+    end, name, damaged = 0, "", [False]
     mode: Any = "r|*" if read else "r:"
+
+    class Header(tarfile.TarInfo):
+        """Tells damage from the zeros that end an archive; tarfile passes over both."""
+
+        @classmethod
+        def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+            try:
+                return super().frombuf(buf, encoding, errors)
+            except tarfile.InvalidHeaderError:  # type: ignore[attr-defined]  # typeshed lacks it
+                damaged[0] = True
+                raise
+
     try:
-        archive = tarfile.open(fileobj=raw, mode=mode, bufsize=CHUNK, ignore_zeros=True)  # noqa: SIM115
+        archive = tarfile.open(fileobj=raw, mode=mode, bufsize=CHUNK, ignore_zeros=True, tarinfo=Header)  # noqa: SIM115
         for header in archive:
-            if header.offset > end + (PADDING if end else 0):
-                yield _Place(path, "", damage=f"the archive {file_name(path)} is damaged at byte {end}")
+            if damaged[0]:
+                yield _damage(path, f"is damaged at byte {end}")
+            damaged[0] = False
             end = header.offset_data + -(-header.size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
             if header.isfile():
                 name = header.name
                 file = archive.extractfile(header) if read and is_image(name) else None
                 content = file.read() if file else None
                 yield _Place(path, name, header.offset_data, header.size, content)
+        if damaged[0]:
+            yield _damage(path, f"is damaged at byte {end}")
     except (tarfile.TarError, EOFError) as error:
-        if not read and end > os.path.getsize(path):
-            return  # the last file is cut off, which is found when it is decoded
-        yield _Place(path, name if read else "", damage=f"the archive {file_name(path)} ends early: {error}")
+        if read or end <= os.path.getsize(path):  # else the last file is cut off, and cannot be decoded
+            yield _damage(path, f"ends early: {error}", name if read else "")
+
+
+def _damage(path: str, what: str, name: str = "") -> _Place:
+    return _Place(path, name, damage=f"the archive {file_name(path)} {what}")
 
 
 def _groups(places: Iterable[_Place]) -> Iterator[_Group]:
@@ -250,7 +265,9 @@ class TarStream(Tars):
         """Examples ``start`` to ``stop``."""
         return replace(self, start=start, stop=stop)
 
-    def shuffled(self, seed: int) -> TarStream:
-        """The same with the archives in random order."""
+    def shuffled(self, seed: int, limit: int) -> TarStream:
+        """The same with the archives in random order, unless all of them have no more than ``limit`` bytes."""
+        if sum(size_of_file(path, self.token) for path in self.archives) <= limit:
+            return self
         order = np.random.default_rng(seed).permutation(len(self.archives))
         return replace(self, archives=tuple(self.archives[number] for number in order))
