@@ -30,7 +30,7 @@ T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
 #: Bytes that may be read for a draw, and that may lie in a temporary file for it.
-READ_LIMIT = 2 * 10**9
+READ_LIMIT = 2_500_000_000
 
 #: Bytes of encoded images that are held of a stream.
 STREAM_LIMIT = 10**9
