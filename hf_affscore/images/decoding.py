@@ -121,7 +121,7 @@ def _read(source: bytes | str, path: str | None, mode: str | None) -> Image:
     try:
         if isinstance(source, bytes):
             return _picture(source, mode)
-        with xopen(source, "rb") as file:
+        with xopen(source, "rb") if "://" in source else open(source, "rb") as file:
             return _picture(file.read(), mode)
     except Exception as error:
         raise Undecodable(_reason(error, path)) from error

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import functools
 import glob
+import itertools
 import json
 import os
-import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from hf_affscore.images.layouts import image_files, warn_of_unread
 from hf_affscore.images.parquet import ParquetRows
-from hf_affscore.images.tars import ENDINGS, TarRows, TarStream
+from hf_affscore.images.tars import TarRows, TarStream
 from hf_affscore.images.transformed import Transformed
+from hf_affscore.images.values import IMAGE_ENDINGS, ending
 from hf_affscore.options import Options
 from hf_affscore.sources import POINTER, Source, refuse_pointer
 
@@ -91,9 +93,9 @@ def local_splits(source: Source, options: Options) -> Splits:
         return {name: functools.partial(_saved, folder / name) for name in names}
     if (folder / "state.json").exists():
         return {"all": functools.partial(_saved, folder)}
-    images = _images_alone(folder)
-    if images is not None:
-        return {"train": lambda: _image_files(images)}
+    found = None if options.dataset_config else image_files(folder)
+    if found is not None:
+        return {split: functools.partial(_image_files, paths, split) for split, paths in found.items()}
     return _built(str(folder), options, {})
 
 
@@ -112,8 +114,8 @@ def _of_files(paths: Sequence[str], options: Options) -> Data:
     """Some local files as one split."""
     import datasets
 
-    endings = {_ending(path) for path in paths}
-    if endings <= ENDINGS:
+    endings = {ending(path) for path in paths}
+    if endings <= IMAGE_ENDINGS:
         return _image_files(paths)
     if endings == {"tar"}:
         return TarRows.open(paths, "train")
@@ -126,11 +128,11 @@ def _of_files(paths: Sequence[str], options: Options) -> Data:
     return opened()
 
 
-def _image_files(paths: Sequence[str]) -> ImageFiles:
+def _image_files(paths: Sequence[str], split: str = "train") -> ImageFiles:
     for path in paths[:1]:
         with open(path, "rb") as file:
             refuse_pointer(path, file.read(POINTER))
-    return ImageFiles(tuple(paths))
+    return ImageFiles(tuple(paths), split)
 
 
 def _built(path: str, options: Options, where: dict[str, Any]) -> Splits:
@@ -140,6 +142,7 @@ def _built(path: str, options: Options, where: dict[str, Any]) -> Splits:
     configuration that filters rows, in the data set's own card, is left to ``datasets``.
     """
     import datasets
+    from datasets.packaged_modules.imagefolder.imagefolder import ImageFolder
     from datasets.packaged_modules.parquet.parquet import Parquet
     from datasets.packaged_modules.webdataset.webdataset import WebDataset
 
@@ -158,6 +161,8 @@ def _built(path: str, options: Options, where: dict[str, Any]) -> Splits:
             str(split): functools.partial(_archives, paths, str(split), options.token)
             for split, paths in files.items()
         }
+    if isinstance(builder, ImageFolder) and os.path.isdir(path) and len(builder.builder_configs) < 2:
+        warn_of_unread(path, itertools.chain.from_iterable(files.values()))
     streams = builder.as_streaming_dataset()
     return {str(split): functools.partial(streams.__getitem__, split) for split in streams}
 
@@ -166,70 +171,3 @@ def _archives(paths: Sequence[str], split: str, token: str | bool | None) -> Tar
     if any("://" in path for path in paths):
         return TarStream.open(paths, split, token)
     return TarRows.open(paths, split)
-
-
-def _images_alone(folder: Path) -> list[str] | None:
-    """The images of a folder that holds nothing else that could say how they are to be read; else None.
-
-    ``datasets`` takes 12 s for 20,000 files, because it asks for each of some sixty patterns.
-    """
-    images = []
-    for path in _files(os.path.abspath(folder)):
-        ending = _ending(path)
-        if ending in ENDINGS:
-            images.append(path)
-        elif ending in _MATTERS:
-            return None
-    names = {word for path in images for word in _words(os.path.relpath(path, folder))}
-    return None if not images or names & _SPLIT_WORDS or _says_configurations(folder) else sorted(images)
-
-
-#: Endings of files that may say how images are to be read, or hold images themselves.
-_MATTERS = frozenset(
-    (
-        "parquet",
-        "csv",
-        "tsv",
-        "json",
-        "jsonl",
-        "ndjson",
-        "arrow",
-        "tar",
-        "zip",
-        "gz",
-        "txt",
-        "xml",
-        "yaml",
-        "py",
-    )
-)
-
-#: Parts of names by which ``datasets`` tells splits.
-_SPLIT_WORDS = frozenset(
-    ("train", "training", "validation", "valid", "dev", "val", "test", "testing", "eval", "evaluation")
-)
-
-
-def _files(folder: str) -> Iterator[str]:
-    """Every file below a folder, without those that are hidden."""
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.name.startswith((".", "__")):
-                continue
-            if entry.is_dir(follow_symlinks=False):
-                yield from _files(entry.path)
-            elif entry.is_file():
-                yield entry.path
-
-
-def _ending(path: str) -> str:
-    return os.path.splitext(path)[1][1:].lower()
-
-
-def _words(path: str) -> list[str]:
-    return re.split(r"[-._ 0-9/\\]+", path)
-
-
-def _says_configurations(folder: Path) -> bool:
-    card = folder / "README.md"
-    return card.is_file() and "\nconfigs:" in card.read_text(encoding="utf-8", errors="replace")

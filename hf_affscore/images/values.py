@@ -12,26 +12,14 @@ import numpy as np
 from hf_affscore.images.decoding import PLUGINS
 from hf_affscore.images.pixels import channel_axis
 
-#: Endings of names by which files are known to be images: all that Pillow reads and people have.
+#: Endings of names by which files are known to be images: what Pillow reads, by itself or with a plug-in.
 IMAGE_ENDINGS = frozenset(
     (
-        *(
-            "apng",
-            "avif",
-            "bmp",
-            "dib",
-            "gif",
-            "heic",
-            "heif",
-            "j2k",
-            "jfif",
-            "jp2",
-            "jpe",
-            "jpeg",
-            "jpg",
-            "jxl",
-        ),
-        *("pbm", "pcx", "pfm", "pgm", "png", "pnm", "ppm", "qoi", "sgi", "tga", "tif", "tiff", "webp"),
+        *("apng", "avif", "avifs", "blp", "bmp", "bw", "cur", "dcx", "dds", "dib", "fit", "fits", "flc"),
+        *("fli", "gif", "heic", "heif", "hif", "icb", "icns", "ico", "im", "j2c", "j2k", "jfif", "jp2"),
+        *("jpc", "jpe", "jpeg", "jpf", "jpg", "jpx", "jxl", "mpo", "msp", "pbm", "pcd", "pcx", "pfm"),
+        *("pgm", "png", "pnm", "ppm", "psd", "qoi", "ras", "rgb", "rgba", "sgi", "tga", "tif", "tiff"),
+        *("vda", "vst", "webp", "xbm", "xpm"),
     )
 )
 

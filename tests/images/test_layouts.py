@@ -1,0 +1,282 @@
+"""Folders as people have them: which files are the images, of which split, and what is said of the rest."""
+
+import json
+import os
+import warnings
+from collections import Counter
+
+import datasets
+import numpy as np
+import pytest
+from PIL import Image
+
+from hf_affscore.errors import AffscoreWarning, DatasetError
+from hf_affscore.images.decoding import Undecodable
+from hf_affscore.images.layouts import image_files
+from hf_affscore.images.open import locate_images, open_images
+from hf_affscore.options import Options
+
+
+def make(folder, *names):
+    """Images, each of a colour of its own; their paths with their colours."""
+    colours = {}
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        colours[name] = tuple(np.random.default_rng(list(name.encode())).integers(0, 256, 3).tolist())
+        Image.new("RGB", (9, 8), colours[name]).save(path, "PNG")
+    return colours
+
+
+def numbered(place, count=4, form="{}.png"):
+    return [f"{place}/{form.format(number)}" if place else form.format(number) for number in range(count)]
+
+
+def colours_of(dataset, **options):
+    asked = Options(**{"shuffle": False, **options})
+    stream = open_images(locate_images(dataset, asked), asked, lambda: (3, 4, 5))
+    found = []
+    for item in stream.items:
+        try:
+            found.append(stream.decode(item).getpixel((0, 0)))
+        except Undecodable:
+            found.append(None)
+    return found
+
+
+def said(run):
+    """What a call returns, and its warnings."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        found = run()
+    return found, [str(one.message) for one in caught if one.category is AffscoreWarning]
+
+
+def uses(folder, expected, **options):
+    """Whether a folder gives these colours, without a word."""
+    found, sentences = said(lambda: colours_of(folder, **options))
+    assert Counter(found) == Counter(expected)
+    assert sentences == []
+    return True
+
+
+# detection and segmentation
+
+
+def test_yolo(tmp_path):
+    for split in ("train", "val"):
+        make(tmp_path, *numbered(f"images/{split}", form="{}.jpg"))
+        (tmp_path / "labels" / split).mkdir(parents=True)
+        for number in range(9):
+            (tmp_path / "labels" / split / f"{number}.txt").write_text("0 0.5 0.5 0.2 0.2\n")
+    (tmp_path / "data.yaml").write_text("names: [a]\n")
+    (tmp_path / "classes.txt").write_text("a\n")
+    val = make(tmp_path, *numbered("images/val", form="{}.jpg"))
+    assert uses(tmp_path, val.values())
+    assert len(colours_of(tmp_path, split="train")) == 4
+
+
+def test_yolo_without_splits(tmp_path):
+    colours = make(tmp_path, *numbered("images"))
+    (tmp_path / "labels").mkdir()
+    for number in range(4):
+        (tmp_path / "labels" / f"{number}.txt").write_text("0 0.5 0.5 0.2 0.2\n")
+    assert uses(tmp_path, colours.values())
+
+
+def test_coco(tmp_path):
+    train, val = make(tmp_path, *numbered("train2017")), make(tmp_path, *numbered("val2017", 3))
+    (tmp_path / "annotations").mkdir()
+    for split in ("train", "val"):
+        content = {"images": [{"id": 1, "file_name": "0.png"}], "annotations": [], "categories": []}
+        (tmp_path / "annotations" / f"instances_{split}2017.json").write_text(json.dumps(content))
+    assert uses(tmp_path, val.values())
+    assert uses(tmp_path, train.values(), split="train")
+
+
+def test_coco_with_one_file_of_annotations_beside_the_images(tmp_path):
+    colours = make(tmp_path, *numbered("images", 10))
+    (tmp_path / "_annotations.coco.json").write_text(json.dumps({"images": [], "annotations": []}))
+    (tmp_path / "labels.csv").write_text("id,label\n1,2\n")
+    assert uses(tmp_path, colours.values())
+
+
+def test_voc_with_its_masks(tmp_path):
+    colours = make(tmp_path, *numbered("VOCdevkit/VOC2012/JPEGImages", 5, "2007_{}.JPG"))
+    make(tmp_path, *numbered("VOCdevkit/VOC2012/SegmentationClass", 2, "2007_{}.png"))
+    for number in range(5):
+        path = tmp_path / f"VOCdevkit/VOC2012/Annotations/2007_{number}.xml"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("<annotation/>")
+    sets = tmp_path / "VOCdevkit/VOC2012/ImageSets/Main"
+    sets.mkdir(parents=True)
+    (sets / "train.txt").write_text("2007_0\n")
+    found, sentences = said(lambda: colours_of(tmp_path))
+    assert Counter(found) == Counter(colours.values())
+    assert len(sentences) == 1
+    assert "2 of the 7 images" in sentences[0]
+    assert "2 in VOCdevkit/VOC2012/SegmentationClass" in sentences[0]
+
+
+def test_a_class_called_mask_is_a_class(tmp_path):
+    assert uses(tmp_path, make(tmp_path, *numbered("mask"), *numbered("no_mask")).values())
+
+
+# classes and splits
+
+
+@pytest.mark.parametrize(
+    "classes",
+    [
+        ("boat", "train", "car"),
+        ("bullet_train", "test_tube", "cat"),
+        ("freight train", "bus"),
+        ("dev", "ops", "x"),
+    ],
+)
+def test_classes_called_like_splits(tmp_path, classes):
+    colours = make(tmp_path, *(name for one in classes for name in numbered(one)))
+    assert uses(tmp_path, colours.values())
+
+
+def test_classes_called_like_splits_inside_splits(tmp_path):
+    make(tmp_path, *numbered("train/boat"), *numbered("train/test"))
+    test = make(tmp_path, *numbered("test/train"), *numbered("test/boat"))
+    assert uses(tmp_path, test.values())
+
+
+def test_a_folder_beside_the_splits_is_counted(tmp_path):
+    make(tmp_path, *numbered("train"), *numbered("extra", 3), "sample.png")
+    test = make(tmp_path, *numbered("test"))
+    found, sentences = said(lambda: colours_of(tmp_path))
+    assert Counter(found) == Counter(test.values())
+    assert len(sentences) == 1
+    assert "4 of the 12 images" in sentences[0]
+    assert "3 in extra" in sentences[0]
+
+
+@pytest.mark.parametrize("form", ["seg_{}", "{}2017", "{}-images", "{}"])
+@pytest.mark.parametrize("words", [("train", "test"), ("Training", "Testing"), ("train", "val")])
+def test_splits_by_folders(tmp_path, form, words):
+    make(tmp_path, *numbered(form.format(words[0])))
+    other = make(tmp_path, *numbered(form.format(words[1])))
+    assert uses(tmp_path, other.values())
+
+
+def test_splits_by_names_of_files(tmp_path):
+    make(tmp_path, *numbered("", form="train_{}.png"))
+    test = make(tmp_path, *numbered("", form="test_{}.png"))
+    assert uses(tmp_path, test.values())
+    make(tmp_path, "another.png")
+    assert len(colours_of(tmp_path)) == 9
+
+
+def test_a_split_alone(tmp_path):
+    colours = make(tmp_path, *numbered("validation/a"), *numbered("validation/b"))
+    assert image_files(tmp_path).keys() == {"validation"}
+    assert uses(tmp_path, colours.values())
+    with pytest.raises(DatasetError, match="no split 'test'; it has validation"):
+        colours_of(tmp_path, split="test")
+
+
+# names of files
+
+
+def test_endings_in_any_case(tmp_path):
+    names = [
+        "a.png",
+        "b.PNG",
+        "c.Png",
+        "d.jpg",
+        "e.JPG",
+        "f.jpeg",
+        "g.JPEG",
+        "h.webp",
+        "i.BMP",
+        "j.TIFF",
+        "k.gif",
+    ]
+    assert uses(tmp_path, make(tmp_path, *names, "l.tif", "m.PPM", "n.JPE").values())
+
+
+def test_hidden_files_do_not_count(tmp_path):
+    colours = make(tmp_path, *numbered("a"))
+    make(tmp_path, "__MACOSX/a/0.png", ".git/x.png", ".thumbnails/0.png")
+    for name in ("._0.png", ".DS_Store", "a/._1.png", "a/.hidden.png"):
+        (tmp_path / name).write_bytes(b"\x00\x05\x16\x07")
+    (tmp_path / "Thumbs.db").write_bytes(b"x")
+    assert uses(tmp_path, colours.values())
+
+
+@pytest.mark.parametrize(
+    "name", ["a[1]b", "st*r", "wh?t", "new\nline", "ümläut 写真", "a::b", "100%", "#1", "{x}", "~"]
+)
+def test_folders_with_odd_names(tmp_path, name):
+    folder = tmp_path / name
+    colours = make(folder, *numbered(name), *numbered("train [copy]", 2))
+    assert uses(folder, colours.values())
+
+
+def test_links_are_followed_and_not_in_a_circle(tmp_path):
+    outside = make(tmp_path / "outside", *numbered("", 3))
+    inside = make(tmp_path / "data", *numbered("", 2, "in{}.png"))
+    (tmp_path / "data" / "linked").symlink_to(tmp_path / "outside")
+    (tmp_path / "data" / "circle").symlink_to(tmp_path / "data")
+    (tmp_path / "data" / "one.png").symlink_to(tmp_path / "outside" / "0.png")
+    (tmp_path / "data" / "nowhere.png").symlink_to(tmp_path / "gone.png")
+    expected = [*outside.values(), *inside.values(), outside["0.png"], None]
+    assert Counter(colours_of(tmp_path / "data")) == Counter(expected)
+
+
+def test_what_is_no_file_is_not_waited_for(tmp_path):
+    colours = make(tmp_path, *numbered(""))
+    os.mkfifo(tmp_path / "pipe.png")
+    assert uses(tmp_path, colours.values())
+
+
+def test_the_order_is_that_of_the_paths(tmp_path):
+    colours = make(tmp_path, "b/1.png", "a/2.png", "a/10.png", "c.png")
+    assert colours_of(tmp_path) == [colours[name] for name in ("a/10.png", "a/2.png", "b/1.png", "c.png")]
+
+
+# what others decide
+
+
+def test_metadata_name_the_images_and_the_rest_is_counted(tmp_path):
+    colours = make(tmp_path, *numbered(""))
+    for name, content in {
+        "metadata.csv": "file_name,text\n0.png,a\n2.png,b\n",
+        "metadata.jsonl": '{"file_name": "0.png", "t": 1}\n{"file_name": "2.png", "t": 2}\n',
+    }.items():
+        (tmp_path / name).write_text(content)
+        found, sentences = said(lambda: colours_of(tmp_path))
+        assert found == [colours["0.png"], colours["2.png"]]
+        assert len(sentences) == 1
+        assert "2 of the 4 images" in sentences[0]
+        (tmp_path / name).unlink()
+    (tmp_path / "metadata.csv").write_text("file_name,text\n" + "".join(f"{n}.png,a\n" for n in range(4)))
+    assert uses(tmp_path, colours.values())
+
+
+def test_configurations_in_the_card_are_obeyed_and_the_rest_is_counted(tmp_path):
+    make(tmp_path, *numbered("b", 3))
+    colours = make(tmp_path, *numbered("a"))
+    (tmp_path / "README.md").write_text("---\nconfigs:\n- config_name: default\n  data_files: a/*.png\n---\n")
+    found, sentences = said(lambda: colours_of(tmp_path))
+    assert Counter(found) == Counter(colours.values())
+    assert len(sentences) == 1
+    assert "3 of the 7 images" in sentences[0]
+
+
+def test_tables_with_images_decide(tmp_path):
+    make(tmp_path, "preview.png")
+    data = datasets.Dataset.from_dict({"image": [Image.new("RGB", (4, 4), (1, 2, 3))]})
+    data.to_parquet(tmp_path / "train.parquet")
+    assert image_files(tmp_path) is None
+    assert colours_of(tmp_path) == [(1, 2, 3)]
+
+
+def test_no_image_is_not_for_here(tmp_path):
+    assert image_files(tmp_path) is None
+    (tmp_path / "a.txt").write_text("text")
+    assert image_files(tmp_path) is None
