@@ -130,6 +130,10 @@ class Options:
         expect("regularization", 0 <= ridge < float("inf"), in_words["regularization"])
         parts = 1 <= self.num_groups <= samples // 2
         expect("num_groups", parts, f"1 to {samples // 2}: every part needs two samples.")
+        one_spread = self.num_groups == 1 or self.num_samples != "all"
+        expect(
+            "num_groups", one_spread, "1 beside num_samples='all', whose mean and deviation are over groups."
+        )
         expect("sparsity_samples", self.sparsity_samples >= 0, "a number of images, or 0.")
 
     def refuse(self, names: Sequence[str], why: str) -> None:

@@ -77,6 +77,7 @@ def test_the_command_line_has_exactly_the_options_and_their_defaults():
         ({"batch_size": 2.5}, "batch_size is 2.5; expected int or None"),
         ({"group_size": "8"}, "group_size is '8'; expected int"),
         ({"num_groups": True}, "num_groups is True; expected int"),
+        ({"num_groups": 2, "num_samples": "all"}, "num_groups is 2; expected 1 beside num_samples='all'"),
         ({"max_images": "9"}, "max_images is '9'; expected int or None"),
         ({"seed": -1}, "seed is -1; expected 0 or more"),
         ({"seed": None}, "seed is None; expected int"),

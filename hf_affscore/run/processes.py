@@ -117,7 +117,9 @@ class Processes:
     def share(self, error: BaseException) -> None:
         """Send ``error`` to the others at their next exchange, unless they know of an error already."""
         if self._in_step:
-            with suppress(Exception):  # others may fail at the same time, or be gone
+            with suppress(
+                BaseException
+            ):  # it comes back here too; others may have failed as well, or be gone
                 self.gather(_Failure(self._sendable(error)))
 
     def _exchanged(self, value: Any) -> list[Any]:

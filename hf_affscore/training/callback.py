@@ -142,9 +142,10 @@ class AffinityCallback(TrainerCallback):
                 "This AffinityCallback joined a training that had begun; expected it from the beginning. "
                 "Pass it to the Trainer as callbacks=[...], or call add_callback before train."
             )
-        signature = self._tracker.measure(state.global_step)
-        should_log = control.should_log
-        _trainer().log(logged(signature, rows=self._log_rows, name=self._name))
+        with self._tracker.processes.sharing_errors():  # a log may fail in the process that writes it alone
+            signature = self._tracker.measure(state.global_step)
+            should_log = control.should_log
+            _trainer().log(logged(signature, rows=self._log_rows, name=self._name))
         control.should_log = should_log  # log() clears it, and the Trainer's own log would be left out
 
 

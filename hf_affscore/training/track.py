@@ -101,6 +101,7 @@ class Tracker:
 
     Attributes:
         history: What was measured, by step.
+        processes: Those that train together.
     """
 
     def __init__(
@@ -122,7 +123,7 @@ class Tracker:
         self._model = model
         self._options = options
         self._folder = folder
-        self._processes = Processes.current(options.device)
+        self.processes = Processes.current(options.device)
         self._checkpoint: Checkpoint
         self._sample: ImageStream
 
@@ -136,7 +137,7 @@ class Tracker:
                 if folder is not None:
                     make_ready(folder, after)
 
-        _by_main(self._processes, prepare)
+        by_main(self.processes, prepare)
 
     def __call__(self, step: int | None = None) -> Signature:
         """The same as :meth:`measure`."""
@@ -154,8 +155,13 @@ class Tracker:
                 weights are spread over processes.
             SignatureError: The signature cannot be saved.
         """
-        number = self.history.checked(self.history.last_step + 1 if step is None else step)
+        with self.processes.sharing_errors():
+            number = self.history.checked(self.history.last_step + 1 if step is None else step)
+            signature = self._measured(number)
+        self.history.add(number, signature)
+        return signature
 
+    def _measured(self, number: int) -> Signature:
         def measure() -> Signature:
             refuse_sharded(self._model)
             module = self._checkpoint.module
@@ -169,14 +175,12 @@ class Tracker:
             return signature
 
         try:
-            signature = _by_main(self._processes, measure)
+            return by_main(self.processes, measure)
         except AffscoreError as error:
             raise type(error)(f"At step {number}: {error}") from error
-        self.history.add(number, signature)
-        return signature
 
 
-def _by_main(processes: Processes, work: Callable[[], T]) -> T:
+def by_main(processes: Processes, work: Callable[[], T]) -> T:
     """What the main process gets from ``work``, in all of them; or its error, in all of them.
 
     The work is not shared: with batch normalisation, say, every process has running statistics of its own, and

@@ -8,6 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 import pytest
+import torch
 
 from hf_affscore.capture.features import Features
 from hf_affscore.capture.sites import CallSite
@@ -20,6 +21,7 @@ from hf_affscore.run.groups import _UnderWay
 from hf_affscore.run.processes import Processes
 from hf_affscore.run.resume import ResumeCache
 from hf_affscore.run.scoring import Scorer
+from hf_affscore.training.track import by_main
 
 LAYERS = 6
 SECONDS = 3  # after which a test gives up
@@ -245,6 +247,39 @@ def test_an_error_of_one_process_is_raised_in_all():
     assert own is other
     assert str(first) == str(last) == "Process 1 failed: ValueError: by name"
     assert in_threads(3, lambda rank: OneOfThreads(rank, meeting).gather(rank)) == [[0, 1, 2]] * 3
+
+
+@pytest.mark.parametrize(
+    ("error", "sent"),
+    [
+        (ModelError("as it is"), "ModelError: as it is"),
+        (KeyError("name"), "RuntimeError: Process 0 failed: KeyError: 'name'"),
+        (torch.OutOfMemoryError("no room"), "RuntimeError: Process 0 failed: OutOfMemoryError: no room"),
+        (SystemExit(3), "SystemExit: 3"),
+        (KeyboardInterrupt(), "KeyboardInterrupt: "),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_whatever_ends_the_work_of_the_main_process_ends_the_waiting_of_the_others(error, sent):
+    """A network that is being trained is measured by the main process alone; then all go on in step."""
+    meeting = Meeting(3)
+
+    def process(rank):
+        processes = OneOfThreads(rank, meeting)
+
+        def work():
+            raise error
+
+        try:
+            by_main(processes, work)
+        except BaseException as caught:
+            outcome = caught
+        return outcome, processes.gather(rank)
+
+    (own, first), *others = in_threads(3, process)
+    assert own is error
+    assert [f"{type(other).__name__}: {other}" for other, _ in others] == [sent, sent]
+    assert [first, *(ranks for _, ranks in others)] == [[0, 1, 2]] * 3
 
 
 def test_errors_of_several_processes_at_once_are_their_own():

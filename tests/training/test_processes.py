@@ -16,6 +16,7 @@ from pathlib import Path
 
 import torch
 from torch.nn.parallel import DistributedDataParallel
+from transformers import TrainerCallback
 
 import hf_affscore as ha
 from tests.training.networks import sample, trained
@@ -40,6 +41,35 @@ try:
     trained(folder / "blocked", [ha.AffinityCallback(sample(), num_samples=20)], ddp_backend="gloo")
 except ha.AffscoreError as caught:
     unsaved = str(caught)
+
+class Odd(type(watched.model)):
+    def modules(self):  # the main process alone looks at them
+        if torch.distributed.get_rank() == 0 and self.error is not None:
+            raise self.error
+        return super().modules()
+
+class Log(TrainerCallback):
+    def on_log(self, args, state, control, **others):
+        if torch.distributed.get_rank() == 0 and any("affinity/" in name for name in state.log_history[-1]):
+            raise OSError("disk full")
+
+Odd.error = None
+odd = Odd()
+tracker = ha.track(odd, sample(), num_samples=20)
+outcomes = []
+for error_of_one in (KeyError("modules"), torch.OutOfMemoryError("no room"), SystemExit(3), KeyboardInterrupt()):
+    odd.error = error_of_one
+    try:
+        tracker()
+    except BaseException as caught:
+        outcomes.append(f"{type(caught).__name__}: {caught}")
+odd.error = None
+outcomes.append(len(tracker().rows))  # the processes are in step
+try:
+    trained(folder / "log", [ha.AffinityCallback(sample(), num_samples=20), Log()], ddp_backend="gloo")
+except Exception as caught:
+    outcomes.append(f"{type(caught).__name__}: {caught}")
+(folder / f"outcomes-{rank}.json").write_text(json.dumps(outcomes))
 found = {
     "error": error,
     "unsaved": unsaved,
@@ -79,6 +109,17 @@ def test_two_processes(tmp_path):
     run(*torchrun(2), str(script), str(tmp_path))
     first, second = (json.loads((tmp_path / f"rank-{rank}.json").read_text()) for rank in (0, 1))
     assert first == second
+    main, other = (json.loads((tmp_path / f"outcomes-{rank}.json").read_text()) for rank in (0, 1))
+    assert main == [
+        *("KeyError: 'modules'", "OutOfMemoryError: no room", "SystemExit: 3", "KeyboardInterrupt: ", 2),
+        "OSError: disk full",
+    ]
+    assert other == [
+        "RuntimeError: Process 0 failed: KeyError: 'modules'",
+        "RuntimeError: Process 0 failed: OutOfMemoryError: no room",
+        *("SystemExit: 3", "KeyboardInterrupt: ", 2),
+        "RuntimeError: Process 0 failed: OSError: disk full",
+    ]
     assert (first["processes"], first["same weights"]) == (2, True)
     assert first["steps"] == first["logged"] == [0, 3, 6, 9]
     alone = json.loads(run(sys.executable, "-c", ALONE, str(tmp_path / "weights.pt")))
