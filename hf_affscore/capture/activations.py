@@ -12,9 +12,12 @@ cells are in the tables too, so that they can be reported as seen and not scored
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
+from types import BuiltinFunctionType, FunctionType
 from typing import Any, Literal, TypeVar, cast
 
 import torch
@@ -23,7 +26,7 @@ from torch.overrides import handle_torch_function, has_torch_function
 
 from hf_affscore.errors import InputError
 
-Role = Literal["activation", "gate", "softmax", "attention", "recurrent"]
+Role = Literal["activation", "gate", "softmax", "attention", "recurrent", "fused", "custom"]
 Target = TypeVar("Target", bound=Callable[..., Any])
 
 #: Module classes by role and defining Python module. A subclass counts as the class it derives from.
@@ -79,19 +82,43 @@ ALIASES = {
 }
 
 
+#: Namespaces of operators that hold no activation but those that their names tell of.
+NAMESPACES = {
+    *("aten", "prim", "prims", "quantized", "quantized_decomposed", "torchvision", "image", "torchaudio"),
+    *(
+        "onednn",
+        "mkldnn",
+        "mkl",
+        "sparse",
+        "inductor",
+        "c10d",
+        "_c10d_functional",
+        "higher_order",
+        "profiler",
+    ),
+}
+
+#: Names of kernels that compute an activation together with something else.
+_FUSED = re.compile(
+    r"(?:^|_)(?:c?e?lu|[gs]elu|relu6?|silu|swish|mish|tanh|sigmoid|hardswish|hardsigmoid|hardtanh|softplus"
+    r"|(?:sw|ge|re)i?glu|activation|pointwise)(?:_|$)"
+)
+
+#: Where torch's own Python files are.
+_TORCH = str(Path(torch.__file__).parent)
+
+
 @dataclass(frozen=True)
 class Activation:
     """An entry of the tables.
 
     Attributes:
         name: Class name (``"ReLU"``) or function name (``"relu"``).
-        role: ``"activation"`` and ``"gate"`` are scored, the others are reported with a reason.
-        is_relu: The output is certain to be that of a ReLU, up to a ceiling: torch's own, not one derived from it.
+        role: ``"activation"`` and ``"gate"`` are scored, the others are listed as skipped, with the reason.
     """
 
     name: str
     role: Role
-    is_relu: bool = field(default=False, repr=False)
 
 
 _registered: dict[Callable[..., Any], Activation] = {}
@@ -158,19 +185,20 @@ def of_module(module: nn.Module) -> Activation | None:
         True
     """
     name = type(module).__name__
-    # Not with a forward of its own: accelerate sets one, for example.
-    is_relu = type(module) in (nn.ReLU, nn.ReLU6) and "forward" not in vars(module)
     for base in type(module).__mro__:
         if base in _registered:
-            return Activation(name, "activation", is_relu)
+            return Activation(name, "activation")
         for role, homes in MODULES.items():
             if base.__name__ in homes.get(base.__module__, ()):
-                return Activation(name, role, is_relu)
+                return Activation(name, role)
     return None
 
 
 def of_function(function: Callable[..., Any]) -> Activation | None:
     """The activation that a function is, in any of its forms, or ``None``.
+
+    Other tools put functions of their own in the place of torch's, for a while or for good. What stands where an
+    activation function of torch stands counts as that function, whenever it came there.
 
     Example:
         >>> of_function(torch.Tensor.relu_)
@@ -178,23 +206,72 @@ def of_function(function: Callable[..., Any]) -> Activation | None:
     """
     if isinstance(function, torch._ops.OpOverload):
         function = function.overloadpacket
-    return _functions().get(function) or _registered.get(function)
+    try:
+        known = _functions().get(function) or _registered.get(function)
+    except TypeError:  # a callable object that has no hash
+        return _in_place_of(function)
+    if known is not None:
+        return known
+    if isinstance(function, torch._ops.OpOverloadPacket):
+        return _operator(function)
+    if isinstance(function, BuiltinFunctionType):
+        return _of_fused_name(function.__name__)
+    # Python functions of torch itself never stand for another one.
+    own = isinstance(function, FunctionType) and function.__code__.co_filename.startswith(_TORCH)
+    return None if own and function.__name__ not in _names() else _in_place_of(function)
+
+
+def _in_place_of(function: Callable[..., Any]) -> Activation | None:
+    """The activation function of torch that somebody has put this function in the place of."""
+    if not isinstance(function, FunctionType) and type(function).__module__ == "builtins":
+        return None  # methods and descriptors of torch, of which there are many
+    for name, activation in _names().items():
+        if any(vars(home).get(name) is function for home in (nn.functional, torch, torch.Tensor)):
+            return activation
+    return None
+
+
+@cache
+def _operator(packet: Any) -> Activation | None:
+    """What an operator beside the tables is, by its name; outside torch's own namespaces it may be anything."""
+    namespace, _, name = packet._qualified_op_name.partition("::")
+    if namespace != "aten" and (activation := _names().get(name.removesuffix("_"))) is not None:
+        return activation
+    fused = _of_fused_name(name)
+    return fused or (None if namespace in NAMESPACES else Activation(f"{namespace}.{name}", "custom"))
+
+
+@cache
+def _of_fused_name(name: str) -> Activation | None:
+    """A kernel that computes an activation together with something else: ``conv2d_relu``, ``silu_and_mul``."""
+    is_fused = _FUSED.search(name) is not None and not name.endswith("backward")
+    return Activation(name, "fused") if is_fused else None
+
+
+@cache
+def _names() -> dict[str, Activation]:
+    """The activations of the table by the names of their functions."""
+    return {
+        form: Activation(name, role)
+        for role, names in FUNCTIONS.items()
+        for name in names
+        for form in (name, f"{name}_", *ALIASES.get(name, ()))
+    }
 
 
 @cache
 def _functions() -> dict[Callable[..., Any], Activation]:
     """Every form of every function in the table."""
-    return {
-        form: Activation(name, role, is_relu=name in ("relu", "relu6"))
-        for role, names in FUNCTIONS.items()
-        for name in names
-        for form in forms(name, f"{name}_", *ALIASES.get(name, ()))
-    }
+    return {form: activation for name, activation in _names().items() for form in forms(name)}
 
 
 def forms(*names: str) -> Iterator[Callable[..., Any]]:
     """Every function of torch that has one of these names: functional, method, binding, operator."""
-    homes = (nn.functional, torch, torch.Tensor, torch.special, torch._C._nn, torch.ops.aten)
+    # Where Python has names for them, and below, where no other tool puts anything in their place.
+    homes = (
+        *(nn.functional, torch, torch.Tensor, torch.special, torch._C._nn, torch.ops.aten),
+        *(torch._C.TensorBase, torch._C._VariableFunctions),
+    )
     return (getattr(home, name) for home in homes for name in names if hasattr(home, name))
 
 

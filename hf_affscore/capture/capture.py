@@ -22,6 +22,7 @@ unfused path to rounding only. Compiled models run uncompiled while they are wat
 
 from __future__ import annotations
 
+import itertools
 import sys
 import threading
 from collections import Counter
@@ -36,6 +37,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from hf_affscore.capture.activations import Activation, of_function
+from hf_affscore.capture.exotic import is_plain
 from hf_affscore.capture.layout import Layout
 from hf_affscore.capture.pooling import Skip
 from hf_affscore.capture.selection import Selection
@@ -47,6 +49,9 @@ from hf_affscore.torch_settings import uncompiled
 T = TypeVar("T")
 
 _capturing = threading.local()
+
+#: What stands for the activations of a module that runs in a thread of its own, and that are not known.
+THREAD = "(thread)"
 
 _BY_STRIDES = {torch.as_strided, torch.Tensor.as_strided, torch.Tensor.as_strided_}
 
@@ -95,6 +100,8 @@ class Capture(Generic[T]):
         self._counts: Counter[tuple[str, str]] = Counter()
         self._running: list[_Frame[T]] = [_Frame(ROOT)]  # modules, outermost first
         self._composite: _Frame[T] | None = None  # the activation module that runs
+        self._elsewhere: Counter[tuple[str, str | None]] = Counter()  # modules in other threads
+        self._lock = threading.Lock()
         self._unwatched = ExitStack()  # holds what switches function calls off inside it
         self._undo = ExitStack()
 
@@ -121,6 +128,7 @@ class Capture(Generic[T]):
         traceback: TracebackType | None,
     ) -> None:
         self._undo.close()
+        self._list_elsewhere()
 
     def module_begins(self, module: WatchedModule, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Called by the model's hooks before a module runs."""
@@ -142,6 +150,21 @@ class Capture(Generic[T]):
         if frame.begun is not None:
             self._end(frame.begun, output)
 
+    def module_elsewhere(self, module: WatchedModule) -> None:
+        """Called by the model's hooks before a module runs in a thread that the model has started."""
+        with self._lock:
+            name = module.activation.name if module.activation else None
+            self._elsewhere[module.path, name] += 1
+
+    def _list_elsewhere(self) -> None:
+        """List the activations that ran in other threads; where there were none, the first module that did."""
+        found = [(path, name) for path, name in self._elsewhere if name is not None]
+        found = found or [(path, THREAD) for path, _ in itertools.islice(self._elsewhere, 1)]
+        reason = "it runs in another thread, where calls have no order and functions cannot be observed"
+        for path, name in found:
+            for number in range(self._elsewhere.get((path, name), 1)):
+                self.skipped.append(SkippedCall(CallSite(path, name, number, "module"), reason))
+
     def _begin(
         self, activation: Activation, kind: Kind, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> _Begun[T]:
@@ -150,14 +173,14 @@ class Capture(Generic[T]):
         number = self._counts[path, activation.name]
         self._counts[path, activation.name] += 1
         tensor = _first_tensor((*args, *kwargs.values()))
-        site = CallSite(path, activation.name, number, kind, is_relu=activation.is_relu)
-        if tensor is not None:
+        site = CallSite(path, activation.name, number, kind)
+        if tensor is not None and is_plain(tensor):
             axis, folded = self._layout.channel_axis(tensor), self._layout.folded_from(tensor)
             site = replace(site, channel_axis=axis, folded_from=folded)
         begun: _Begun[T] = _Begun(site, self._selection.why_skipped(activation, path))
         if begun.reason is not None:
             return begun
-        if activation.role == "gate" and tensor is not None:
+        if activation.role == "gate" and tensor is not None and is_plain(tensor):
             dim = kwargs.get("dim", args[1] if len(args) > 1 else -1)
             with torch._C.DisableTorchFunction():
                 gate = tensor.detach().chunk(2, dim)[1]
@@ -188,13 +211,20 @@ class Capture(Generic[T]):
         if torch._C._functorch.is_functorch_wrapped_tensor(tensor):
             begun.reason = "inside a transform of torch.func (vmap), where a tensor is not that of the batch"
             return
-        if not begun.kept:
-            begun.shape = tuple(tensor.shape)
         try:
             with torch._C.DisableTorchFunction(), torch.no_grad():
+                if not begun.kept:
+                    begun.shape = tuple(tensor.shape)
                 begun.kept.append(self._summarize(tensor.detach(), begun.site))
         except Skip as skip:
             begun.reason = str(skip)
+        except Exception as error:  # an exotic tensor may refuse anything; the model goes on with it
+            if is_plain(tensor):
+                raise
+            side = "output" if begun.kept else "input"
+            begun.reason = (
+                f"its {side}, a {_kind(tensor)}, has no rows that can be read ({_first_line(error)})"
+            )
 
 
 @dataclass
@@ -245,3 +275,17 @@ class _Functions(TorchFunctionMode):
 
 def _first_tensor(values: Iterable[Any]) -> Tensor | None:
     return next((value for value in values if isinstance(value, Tensor)), None)
+
+
+def _kind(tensor: Tensor) -> str:
+    """What sort of tensor it is, for a reason."""
+    if tensor.is_quantized:
+        return "quantised tensor"
+    if tensor.is_nested:
+        return "nested tensor"
+    layout = str(tensor.layout).removeprefix("torch.")
+    return f"{layout} tensor" if layout != "strided" else type(tensor).__name__
+
+
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".splitlines()[0]

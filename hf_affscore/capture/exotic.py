@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn.parameter import is_lazy
 
 #: What ordinary tensors, and subclasses that only carry attributes, have in the place of rules of their own.
 _NO_RULES = torch.Tensor.__torch_dispatch__
@@ -23,7 +24,8 @@ def is_plain(tensor: Tensor) -> bool:
     """
     kind = type(tensor)
     return (
-        (kind is Tensor or getattr(kind, "__torch_dispatch__", _NO_RULES) is _NO_RULES)
+        not is_lazy(tensor)
+        and (kind is Tensor or getattr(kind, "__torch_dispatch__", _NO_RULES) is _NO_RULES)
         and tensor.layout is torch.strided
         and not tensor.is_quantized
         and not tensor.is_nested

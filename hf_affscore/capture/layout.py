@@ -22,6 +22,7 @@ from typing import Any
 from torch import Tensor
 
 from hf_affscore.capture.activations import forms
+from hf_affscore.capture.exotic import is_plain
 
 #: Functions with weights, and the axis they write their channels to.
 WRITERS = {
@@ -76,7 +77,7 @@ class Layout:
 
     def after(self, function: Callable[..., Any], args: tuple[Any, ...], output: object) -> None:
         """Note a function that has run: the channels that it wrote, and the first axis that it made."""
-        if not isinstance(output, Tensor) or output.ndim == 0:
+        if not isinstance(output, Tensor) or not is_plain(output) or output.ndim == 0:
             return
         axis = _writers().get(function)
         if axis is not None and output.ndim > 1:
@@ -107,6 +108,7 @@ def _is_view_of_rows(output: Tensor, source: Any) -> bool:
     """Whether a tensor shows the memory of another with each row where it was."""
     return (
         isinstance(source, Tensor)
+        and is_plain(source)
         and output.untyped_storage()._cdata == source.untyped_storage()._cdata
         and output.stride(0) == source.stride(0)
     )
@@ -116,6 +118,6 @@ def _rows(args: tuple[Any, ...]) -> Iterator[int]:
     """Lengths of the first axes of the tensors among the arguments."""
     for value in args:
         if isinstance(value, Tensor):
-            yield value.shape[0] if value.ndim else 0
+            yield value.shape[0] if is_plain(value) and value.ndim else 0
         elif isinstance(value, tuple | list):
             yield from _rows(tuple(value))

@@ -24,7 +24,12 @@ REASONS: dict[Role, str] = {
     "softmax": "softmax mixes the entries of a row and is no element-wise activation",
     "attention": "attention is left out, as in the paper",
     "recurrent": "the gates inside a recurrent cell cannot be observed from outside",
+    "fused": "its activation runs inside a fused kernel, where input and output cannot be observed",
+    "custom": "a custom operator; activations inside it cannot be observed",
 }
+
+#: Roles that nothing can be scored of, whatever is asked for.
+UNSEEN: tuple[Role, ...] = ("fused", "custom")
 
 _ATTENTION = re.compile(r"(?:.*_)?(?:attn|attention)\d*(?:_.*)?")
 
@@ -79,7 +84,7 @@ class Selection:
         self._calls.add((activation.name, path))
         if (pattern := _first_match(self.exclude, activation.name, path)) is not None:
             return f"excluded by {pattern!r}"
-        if _first_match(self.include, activation.name, path) is not None:
+        if activation.role not in UNSEEN and _first_match(self.include, activation.name, path) is not None:
             return None
         if activation.role in REASONS:
             return REASONS[activation.role]

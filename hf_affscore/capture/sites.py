@@ -23,7 +23,6 @@ class CallSite:
         kind: ``"module"`` or ``"function"``.
         channel_axis: The axis that holds the channels: 1, or the last (:mod:`hf_affscore.capture.layout`).
         folded_from: The first axis before others were folded into it in order, where that is certain.
-        is_relu: The output is certain to be max(input, 0), with or without a ceiling.
     """
 
     module: str
@@ -32,7 +31,6 @@ class CallSite:
     kind: Kind
     channel_axis: int = field(default=1, compare=False)
     folded_from: int | None = field(default=None, compare=False)
-    is_relu: bool = field(default=False, compare=False)
 
     def __str__(self) -> str:
         return f"{self.module} {self.activation}#{self.call}"

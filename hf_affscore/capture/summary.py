@@ -2,8 +2,7 @@
 
 Sparsity is the share of entries of the unpooled tensor with an absolute value of at most 1e-3 (the paper).
 Looking at every entry costs more than everything else that capture does, so it is done for a seeded subset of
-the images, unless all are asked for; the counts are kept per image, which gives the error of the share. The
-entries of a ReLU's output are counted on its input.
+the images, unless all are asked for; the counts are kept per image, which gives the error of the share.
 """
 
 from __future__ import annotations
@@ -77,15 +76,11 @@ class Summarize:
         self._images: Sequence[int] = ()
         self._buffer = RowBuffer()
         self._draws: Tensor | None = None
-        self._of_outputs: dict[
-            CallSite, npt.NDArray[np.float64]
-        ] = {}  # shares known before the output is there
 
     def start(self, images: Sequence[int]) -> None:
         """Say which images are coming, by their number in the stream; what is drawn depends on that alone."""
         self._images = images
         self._buffer = RowBuffer()
-        self._of_outputs.clear()  # of calls that failed
         if self._pooling in ("positions", "tokens"):
             draws = [np.random.default_rng([self._seed, image]).random() for image in images]
             self._draws = torch.tensor(draws, dtype=torch.float64)
@@ -98,24 +93,20 @@ class Summarize:
         """
         tensor, axis = by_image(tensor, len(self._images), site)
         rows = pool(tensor, self._pooling, len(self._images), channel_axis=axis, draws=self._draws)
-        return Summary(self._buffer.keep(rows.cpu().numpy()), self._near_zero(tensor, site))
+        return Summary(self._buffer.keep(rows.cpu().numpy()), self._near_zero(tensor))
 
-    def _near_zero(self, tensor: Tensor, site: CallSite) -> npt.NDArray[np.float64]:
-        if site in self._of_outputs:
-            return self._of_outputs.pop(site)
-        measured = [tensor[row] for row, image in enumerate(self._images) if image in self._measured]
-        shares = near_zero_shares(measured)
-        if site.is_relu:
-            self._of_outputs[site] = shares[:, 1]
-        return shares[:, 0]
+    def _near_zero(self, tensor: Tensor) -> npt.NDArray[np.float64]:
+        return near_zero_shares(
+            [tensor[row] for row, image in enumerate(self._images) if image in self._measured]
+        )
 
 
 def near_zero_shares(images: Sequence[Tensor]) -> npt.NDArray[np.float64]:
-    """:func:`near_zero_share` of every image, shape ``(n, 2)``, by as many threads as torch has.
+    """:func:`near_zero_share` of every image, shape ``(n,)``, by as many threads as torch has.
 
     Counting runs at the speed of memory, which one core does not use up.
     """
-    shares = np.empty((len(images), 2))
+    shares = np.empty(len(images))
     threads = min(torch.get_num_threads(), len(images))
 
     def count(first: int) -> None:
@@ -144,30 +135,27 @@ class _Scratch(threading.local):
 _scratch = _Scratch()
 
 
-def near_zero_share(tensor: Tensor) -> tuple[float, float]:
-    """Share of entries with an absolute value of at most 1e-3, in the tensor and in its ReLU; nan is not near zero.
+def near_zero_share(tensor: Tensor) -> float:
+    """Share of entries with an absolute value of at most 1e-3; nan is not near zero.
 
-    The ReLU has those that are at most 1e-3, the tensor has them less those below -1e-3: two comparisons give
-    both, while a block is in the cache. On a CPU by numpy, block by block: five to twenty times faster than
-    ``(x.abs() <= 1e-3).sum()`` in torch, which writes and reads a copy of the tensor.
+    On a CPU by numpy, block by block: five to twenty times faster than ``(x.abs() <= 1e-3).sum()`` in torch, which
+    writes and reads a copy of the tensor.
 
     Example:
         >>> near_zero_share(torch.tensor([-2.0, 0.0, 2.0, 3.0]))
-        (0.25, 0.5)
+        0.25
     """
     if tensor.device.type != "cpu":
-        at_most = int(torch.count_nonzero(tensor <= NEAR_ZERO))
-        below = int(torch.count_nonzero(tensor < -NEAR_ZERO))
-        return (at_most - below) / tensor.numel(), at_most / tensor.numel()
+        return int(torch.count_nonzero(tensor.abs() <= NEAR_ZERO)) / tensor.numel()
     dtype = torch.promote_types(tensor.dtype, torch.float32)
     entries = tensor.to(dtype).numpy().ravel(order="K")  # in the order of memory: no copy
-    at_most = below = 0
+    near = 0
     for start in range(0, entries.size, _BLOCK):
         block = entries[start : start + _BLOCK]
         found = _scratch.found[: block.size]
-        at_most += int(np.count_nonzero(np.less_equal(block, NEAR_ZERO, out=found)))
-        below += int(np.count_nonzero(np.less(block, -NEAR_ZERO, out=found)))
-    return (at_most - below) / entries.size, at_most / entries.size
+        near += int(np.count_nonzero(np.less_equal(block, NEAR_ZERO, out=found)))
+        near -= int(np.count_nonzero(np.less(block, -NEAR_ZERO, out=found)))
+    return near / entries.size
 
 
 def sparsity(summaries: Sequence[Summary]) -> tuple[float, float]:

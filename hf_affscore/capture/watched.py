@@ -10,6 +10,7 @@ from typing import Any, Protocol, Self
 
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from hf_affscore.capture.activations import Activation, of_module
 from hf_affscore.capture.selection import Selection
@@ -41,6 +42,9 @@ class Watcher(Protocol):
 
     def module_ends(self, output: Any) -> None:
         """The innermost module that runs has run, or has failed: then without an output."""
+
+    def module_elsewhere(self, module: WatchedModule) -> None:
+        """A module is about to run in a thread that the model has started."""
 
 
 class Watched:
@@ -75,6 +79,7 @@ class Watched:
         self._model = model
         self._watcher: Watcher | None = None
         self._thread = 0  # of the watcher
+        self._users: set[int] = set()  # other threads that run the whole model, for themselves
         self._hooks = ExitStack()
         self._stays = False
         self._state: ModelState | None = None
@@ -146,21 +151,28 @@ class Watched:
     def _reporting(self, known: WatchedModule) -> tuple[Callable[..., None], Callable[..., None]]:
         """What runs before and after a module.
 
-        Calls from other threads, which may share the model, are none of the watcher's business.
+        Another thread may share the model and run all of it: that is not reported. One that runs a part only
+        while the model is watched works for the model; of what runs there, neither order nor functions are known.
         """
 
         def before(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            watcher = self._watcher
-            if watcher is None or threading.get_ident() != self._thread:
+            watcher, thread = self._watcher, threading.get_ident()
+            if watcher is None or thread != self._thread:
+                if known.path == ROOT:
+                    self._users.add(thread)
+                elif watcher is not None and thread not in self._users:
+                    watcher.module_elsewhere(known)
                 return
             if known.activation is not None and known.activation.role == "gate":
                 kwargs = {**kwargs, "dim": module.dim}
             watcher.module_begins(known, args, kwargs)
 
         def after(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-            watcher = self._watcher
-            if watcher is not None and threading.get_ident() == self._thread:
+            watcher, thread = self._watcher, threading.get_ident()
+            if watcher is not None and thread == self._thread:
                 watcher.module_ends(output)
+            elif known.path == ROOT:
+                self._users.discard(thread)
 
         return before, after
 
@@ -173,6 +185,11 @@ def _refuse_unwatchable(model: nn.Module) -> None:
             raise ModelError(
                 f"Expected a model that runs in Python; {where} is a TorchScript module, whose activations "
                 "cannot be observed. Pass the model as it was before torch.jit.script or torch.jit.trace."
+            )
+        if any(map(is_lazy, module.parameters(recurse=False))):
+            raise ModelError(
+                f"Expected a model with weights; {where} has none before it has seen an input. Run the model once, "
+                "on a batch of the size that it is meant for, and pass it then."
             )
         if isinstance(module, nn.DataParallel) and len(module.device_ids) > 1:
             raise ModelError(

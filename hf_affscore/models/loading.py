@@ -264,7 +264,9 @@ def describe(module: nn.Module) -> dict[str, Any]:
     Raises:
         ModelError: It cannot run on images alone.
     """
-    parameters = list(module.parameters())
+    from torch.nn.parameter import is_lazy
+
+    parameters = [parameter for parameter in module.parameters() if not is_lazy(parameter)]
     return {
         "class": type(module).__name__,
         "runs": vision_forward(module).name,

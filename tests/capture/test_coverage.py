@@ -90,7 +90,10 @@ def test_a_missed_call_would_be_reported(monkeypatch: pytest.MonkeyPatch) -> Non
     from hf_affscore.capture import activations
 
     forms = {form: entry for form, entry in activations._functions().items() if entry.name != "gelu"}
+    names = {name: entry for name, entry in activations._names().items() if entry.name != "gelu"}
     monkeypatch.setattr(activations, "_functions", lambda: forms)
+    monkeypatch.setattr(activations, "_names", lambda: names)
+    monkeypatch.setattr(activations, "_of_fused_name", lambda name: None)
     result = examine(Architecture("here", "Hidden", lambda: nn.Sequential(Hidden())))
     assert result.difference == "0: 3 seen, 4 counted"
     assert "**0: 3 seen, 4 counted**" in section("timm", [result])
