@@ -18,6 +18,7 @@ from hf_affscore.options import Options
 from hf_affscore.run.batches import BatchLoader, PreparedBatch
 from hf_affscore.run.forward import BatchForward
 from hf_affscore.run.memory import give_memory_back
+from hf_affscore.run.probe import Behaviour
 from hf_affscore.run.processes import Processes
 from hf_affscore.run.resume import ResumeCache
 from hf_affscore.run.stored import Batch, digest
@@ -43,6 +44,8 @@ class Group:
         undecodable: A sentence about each image that could not be read, of all processes.
         complete: Whether the stream gave as many images as were asked for.
         images: What each image taken is known by, of all processes.
+        deterministic: Whether the model gave one answer to one batch, in all processes.
+        batch_dependent: Whether an image's answer depended on the rest of its batch, in any process.
     """
 
     features: Features
@@ -54,6 +57,8 @@ class Group:
     undecodable: list[str] = field(default_factory=list)
     complete: bool = True
     images: list[str] = field(default_factory=list)
+    deterministic: bool = True
+    batch_dependent: bool = False
 
     def add(self, start: int, batch: Batch) -> None:
         """Keep a batch of this process."""
@@ -69,6 +74,8 @@ class Group:
             self.num_batches += batch.num_images > 0
             self.undecodable += [f"image {position}: {reason}" for position, reason in batch.undecodable]
             self.images += batch.images
+            self.deterministic &= batch.deterministic
+            self.batch_dependent |= batch.batch_dependent
 
     @property
     def known_by(self) -> str:
@@ -166,13 +173,18 @@ class Collector:
         if prepared.finished is not None:
             self._check_patterns(prepared.finished)
             return prepared.finished
-        calls, skipped = self._forward.run(
-            prepared.inputs,
-            [position - first for position in prepared.positions],
-            summarize,
-            in_two_sizes=prepared.start == first,
+        images = [position - first for position in prepared.positions]
+        behaviour = self._forward.behaviour(prepared.inputs, images, summarize) if images else Behaviour()
+        calls, skipped = self._forward.run(prepared.inputs, images, summarize)
+        batch = Batch(
+            calls,
+            skipped,
+            len(images),
+            prepared.undecodable,
+            prepared.images,
+            deterministic=behaviour.deterministic,
+            batch_dependent=behaviour.batch_dependent,
         )
-        batch = Batch(calls, skipped, len(prepared.positions), prepared.undecodable, prepared.images)
         self._check_patterns(batch)
         self._resume.save_batch(prepared.start, batch)
         return batch

@@ -11,7 +11,9 @@ from hf_affscore.capture import Capture, Selection, Watched
 from hf_affscore.capture.sites import CallSite, SkippedCall
 from hf_affscore.capture.summary import Summarize, Summary
 from hf_affscore.errors import AffscoreError, ModelError
+from hf_affscore.models.evaluation import random_numbers_kept
 from hf_affscore.models.loading import Checkpoint
+from hf_affscore.run.probe import Behaviour, probe
 
 if TYPE_CHECKING:
     import torch
@@ -36,11 +38,36 @@ class BatchForward:
     def __init__(self, checkpoint: Checkpoint, selection: Selection) -> None:
         self.watched = Watched(checkpoint.module, selection)
         self._checkpoint = checkpoint
+        self._behaviour: Behaviour | None = None
         self._largest = sys.maxsize  # images that fit into one forward pass, as far as is known
         self._channels_last = True  # in memory, where a convolution takes three quarters of the time on a CPU
 
+    def behaviour(self, inputs: Inputs, images: Sequence[int], summarize: Summarize) -> Behaviour:
+        """What the model does on a few images of its first batch; looked into once.
+
+        Args:
+            inputs: The preprocessed images.
+            images: Number of each image within its group.
+            summarize: What is kept of a tensor.
+        """
+        if self._behaviour is None:
+            settings = self._largest, self._channels_last
+
+            def run(chosen: Sequence[int]) -> Capture[Summary]:
+                few = {name: value[list(chosen)] for name, value in inputs.items()}
+                while True:
+                    summarize.start([images[number] for number in chosen])
+                    if (seen := self._attempt(few, summarize)) is not None:
+                        return seen
+
+            with random_numbers_kept(self._checkpoint.module):
+                self._behaviour = probe(run, len(images), self._checkpoint.module)
+            if self._behaviour.batch_dependent:  # what was tried for these few may not suit a whole batch
+                self._largest, self._channels_last = settings
+        return self._behaviour
+
     def run(
-        self, inputs: Inputs, images: Sequence[int], summarize: Summarize, *, in_two_sizes: bool
+        self, inputs: Inputs, images: Sequence[int], summarize: Summarize
     ) -> tuple[list[SummarizedCall], list[SkippedCall]]:
         """The calls of a batch, and those that were passed over.
 
@@ -48,24 +75,24 @@ class BatchForward:
             inputs: The preprocessed images.
             images: Number of each image within its group.
             summarize: What is kept of a tensor.
-            in_two_sizes: Run the last image by itself. A first axis that only happens to be as long as the batch
-                does not change with it, and is found out.
 
         Raises:
             ModelError: The model cannot run on these inputs.
         """
         pieces: list[Capture[Summary]] = []
-        done, count = 0, len(images)
-        while done < count:
-            end = count - 1 if in_two_sizes and done < count - 1 else count
-            piece = slice(done, min(done + self._largest, end))
+        done = 0
+        while done < len(images):
+            piece = slice(done, min(done + self._largest, len(images)))
             summarize.start(images[piece])
             seen = self._attempt({name: value[piece] for name, value in inputs.items()}, summarize)
             if seen is not None:
                 pieces.append(seen)
                 done = piece.stop
         calls, uneven = _joined(pieces)
-        return calls, [*itertools.chain.from_iterable(piece.skipped for piece in pieces), *uneven]
+        without = self._behaviour.not_by_image if self._behaviour is not None else {}
+        by_chance = [SkippedCall(site, without[site]) for site, _, _ in calls if site in without]
+        skipped = [*itertools.chain.from_iterable(piece.skipped for piece in pieces), *uneven, *by_chance]
+        return [call for call in calls if call[0] not in without], skipped
 
     def _attempt(self, inputs: Inputs, summarize: Summarize) -> Capture[Summary] | None:
         """One forward pass; None where it has to be made again in another way, which is then set."""

@@ -26,6 +26,8 @@ class Totals:
     unused: int = 0
     undecodable: list[str] = field(default_factory=list)
     skipped: dict[CallSite, str] = field(default_factory=dict)
+    deterministic: bool = True
+    batch_dependent: bool = False
 
     def unread(self) -> str:
         """How many images could not be read, for a message; empty where all could."""
@@ -107,6 +109,7 @@ class GroupScoring:
             return None
         self._count(document["num_samples"], {CallSite(**site): why for site, why in document["skipped"]})
         self.totals.undecodable += document["undecodable"]
+        self._note_behaviour(document["deterministic"], document["batch_dependent"])
         return from_json(document["scores"])
 
     def _start(self, number: int, group: Group) -> _UnderWay:
@@ -115,11 +118,14 @@ class GroupScoring:
         for each in self._processes.gather(group.skipped):
             skipped |= each
         self._count(group.num_samples, skipped)
+        self._note_behaviour(group.deterministic, group.batch_dependent)
         document = {
             "taken": group.taken,
             "images": group.known_by,
             "num_samples": group.num_samples,
             "undecodable": group.undecodable,
+            "deterministic": group.deterministic,
+            "batch_dependent": group.batch_dependent,
             "skipped": [[vars(site), reason] for site, reason in skipped.items()],
         }
         scoring = self._scorer.start(group, number)
@@ -129,6 +135,10 @@ class GroupScoring:
         self.totals.num_groups += 1
         self.totals.num_samples += num_samples
         self.totals.skipped |= skipped
+
+    def _note_behaviour(self, deterministic: bool, batch_dependent: bool) -> None:
+        self.totals.deterministic &= deterministic
+        self.totals.batch_dependent |= batch_dependent
 
     def _note_unread(self, group: Group) -> None:
         self.totals.undecodable += group.undecodable

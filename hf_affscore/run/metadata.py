@@ -70,7 +70,13 @@ def metadata(
     """
     weights = {"weights": f"random, seed {options.seed}"} if options.random_weights else {}
     return {
-        "model": {**checkpoint.metadata, **weights},
+        "model": {
+            **checkpoint.metadata,
+            **weights,
+            "deterministic": totals.deterministic,
+            "batch_dependent": totals.batch_dependent,
+            **({"batch_size": options.batch_size} if totals.batch_dependent else {}),
+        },
         "dataset": {
             **stream.metadata,
             "num_samples": totals.num_samples,

@@ -33,6 +33,7 @@ from hf_affscore.run.groups import GroupScoring, Totals
 from hf_affscore.run.means import correlated, over_groups
 from hf_affscore.run.memory import freed_memory_kept
 from hf_affscore.run.metadata import asked, metadata
+from hf_affscore.run.probe import warn_of_behaviour
 from hf_affscore.run.processes import Processes
 from hf_affscore.run.progress import bar, library_bars
 from hf_affscore.run.resume import ResumeCache
@@ -65,11 +66,14 @@ def run(
                 checkpoint = load_checkpoint(found_model, processor, options)
                 stream = open_images(found_images, options, checkpoint.input_shape)
                 signature = signature_of(checkpoint, stream, options, processes, resume)
-                if processes.broadcast(processes.is_main and resume.finish(signature)):
+                reproducible = signature.metadata["model"]["deterministic"]
+                kept = reproducible and processes.is_main and resume.finish(signature)
+                if processes.broadcast(kept) or not reproducible:
                     resume.forget_parts()  # also on the disks of other machines
             else:
                 resume.forget_parts()  # where a run was interrupted after it had written its signature
                 warn_of_missing_weights(signature.metadata["model"])
+                warn_of_behaviour(signature.metadata["model"], signature.metadata["options"]["batch_size"])
                 _say(
                     options,
                     "Analysed before: the result comes from the cache. "
@@ -139,7 +143,10 @@ def signature_of(
     rows, skipped = records(correlated(over_groups(groups)), totals)
     if not rows:
         raise NoActivationError(nothing_found(checkpoint.metadata["class"], skipped))
-    return Signature(rows, skipped, metadata(checkpoint, stream, totals, options, processes, precision))
+    about = metadata(checkpoint, stream, totals, options, processes, precision)
+    if processes.is_main:
+        warn_of_behaviour(about["model"], size)
+    return Signature(rows, skipped, about)
 
 
 def _own_images(options: Options, size: int, processes: Processes) -> int | None:

@@ -26,6 +26,8 @@ class Batch:
         num_images: Images that were decoded.
         undecodable: Position and reason of each that was not.
         images: What each image is known by, decoded or not, in order.
+        deterministic: Whether the model gave one answer to one batch.
+        batch_dependent: Whether an image's answer depended on the rest of its batch.
     """
 
     calls: list[tuple[CallSite, Summary, Summary]]
@@ -33,10 +35,12 @@ class Batch:
     num_images: int
     undecodable: list[tuple[int, str]]
     images: list[str] = dataclasses.field(default_factory=list)
+    deterministic: bool = True
+    batch_dependent: bool = False
 
     def without_rows(self) -> Batch:
         """What the other processes have to know of a batch."""
-        return Batch([], [], self.num_images, self.undecodable, self.images)
+        return dataclasses.replace(self, calls=[], skipped=[])
 
 
 def digest(images: Sequence[str]) -> str:
@@ -75,6 +79,8 @@ def packed(batch: Batch, start: int) -> bytes:
         "num_images": batch.num_images,
         "undecodable": batch.undecodable,
         "images": batch.images,
+        "deterministic": batch.deterministic,
+        "batch_dependent": batch.batch_dependent,
     }
     arrays: dict[str, Any] = {"about": np.frombuffer(json.dumps(about).encode(), dtype=np.uint8)}
     for number, (_, *pair) in enumerate(batch.calls):
@@ -111,4 +117,6 @@ def unpacked(content: bytes, start: int) -> Batch:
             num_images=about["num_images"],
             undecodable=[(position, reason) for position, reason in about["undecodable"]],
             images=about["images"],
+            deterministic=about["deterministic"],
+            batch_dependent=about["batch_dependent"],
         )
