@@ -29,7 +29,15 @@ def add_card(commands: Any) -> None:
         description="Put picture, table and meaning into a section of the model's card; the rest of it stays.",
         allow_abbrev=False,
     )
-    _add_target(command, "MODEL", "model repository on the Hub")
+    _add_target(command, "MODEL", "model repository on the Hub; none with --local", optional=True)
+    command.add_argument(
+        "--local", type=Path, metavar="FILE", help="update this card, such as README.md, without any Hub"
+    )
+    command.add_argument(
+        "--force",
+        action="store_true",
+        help="although the signature is of another model, other weights or images that the card does not name",
+    )
     command.add_argument(
         "--create-pr",
         action=argparse.BooleanOptionalAction,
@@ -42,12 +50,12 @@ def add_card(commands: Any) -> None:
     command.set_defaults(run=_run_card)
 
 
-def _add_target(command: argparse.ArgumentParser, metavar: str, help: str) -> None:
+def _add_target(command: argparse.ArgumentParser, metavar: str, help: str, *, optional: bool = False) -> None:
     """What every command that writes to the Hub takes."""
     command.add_argument(
         "folder", type=Path, metavar="FOLDER", help="where analyze --output saved the signature"
     )
-    command.add_argument("repo_id", metavar=metavar, help=help)
+    command.add_argument("repo_id", nargs="?" if optional else None, metavar=metavar, help=help)
     command.add_argument("--token", help="access token for the Hub; default: the one you logged in with")
     command.add_argument("--revision", help="branch to commit to (default: main)")
     command.add_argument("--commit-message", metavar="TEXT", help="first line of the commit")
@@ -68,17 +76,31 @@ def _run_push(arguments: argparse.Namespace) -> None:
 
 
 def _run_card(arguments: argparse.Namespace) -> None:
-    from hf_affscore.publish import update_model_card
+    from hf_affscore.errors import InputError
+    from hf_affscore.publish import update_local_card, update_model_card
     from hf_affscore.signature import Signature
 
-    update = update_model_card(
-        Signature.from_pretrained(arguments.folder),
-        arguments.repo_id,
-        create_pr=arguments.create_pr,
-        with_model_index=arguments.model_index,
-        dry_run=arguments.dry_run,
-        token=arguments.token,
-        revision=arguments.revision,
-        commit_message=arguments.commit_message,
-    )
-    print(update.diff if arguments.dry_run else update.url)
+    if (arguments.repo_id is None) == (arguments.local is None):
+        raise InputError("Expected either a model on the Hub or --local FILE, to say which card is meant.")
+    signature = Signature.from_pretrained(arguments.folder)
+    if arguments.local is not None:
+        update = update_local_card(
+            signature,
+            arguments.local,
+            with_model_index=arguments.model_index,
+            force=arguments.force,
+            dry_run=arguments.dry_run,
+        )
+    else:
+        update = update_model_card(
+            signature,
+            arguments.repo_id,
+            create_pr=arguments.create_pr,
+            with_model_index=arguments.model_index,
+            force=arguments.force,
+            dry_run=arguments.dry_run,
+            token=arguments.token,
+            revision=arguments.revision,
+            commit_message=arguments.commit_message,
+        )
+    print(update.diff if arguments.dry_run else update.url or arguments.local)

@@ -17,6 +17,7 @@ from hf_affscore.models.libraries.library import Library, Loaded
 from hf_affscore.models.libraries.registry import library_of
 from hf_affscore.models.named_processor import named_processor
 from hf_affscore.models.preprocessing import default_processor, preprocessing_of, stack
+from hf_affscore.models.published import published_accuracy
 from hf_affscore.models.repository import Repository
 from hf_affscore.models.video import as_clips
 from hf_affscore.models.vision_forward import IMAGES, PIXELS, VisionForward, num_frames, vision_forward
@@ -167,7 +168,7 @@ def _from_source(source: Source, processor: Any, options: Options) -> Checkpoint
         **describe(module),
         "library": found.name,
         "library_version": found.version,
-        "accuracy": None if options.random_weights else repository.accuracy(),
+        **_published(repository, options),
         **loaded.notes,
     }
     if options.random_weights:
@@ -176,6 +177,12 @@ def _from_source(source: Source, processor: Any, options: Options) -> Checkpoint
         metadata["missing_weights"] = {"number": len(loaded.missing), "first": list(loaded.missing[:20])}
         warn_of_missing_weights(metadata)
     return Checkpoint(module.eval(), preprocess, metadata, preprocessing, options.repeat_frames)
+
+
+def _published(repository: Repository, options: Options) -> dict[str, Any]:
+    """The accuracy that is published for these weights, and what it was measured on."""
+    found = None if options.random_weights else published_accuracy(repository)
+    return {"accuracy": None} if found is None else {"accuracy": found.value, "accuracy_on": found.where}
 
 
 def _drawn(library: Library, repository: Repository, options: Options) -> nn.Module:

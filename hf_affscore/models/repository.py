@@ -108,13 +108,6 @@ class Repository:
         name = getattr(self.card, "library_name", None)
         return name if isinstance(name, str) else None
 
-    def accuracy(self) -> float | None:
-        """Top-1 accuracy that its card publishes in its ``model-index``, if any."""
-        results = getattr(self.card, "eval_results", None) or []
-        values = (result.metric_value for result in results if result.metric_type == "accuracy")
-        value = next(values, None)
-        return float(value) if isinstance(value, int | float) else None
-
 
 def _names(folder: Path) -> frozenset[str]:
     paths = [*folder.glob("*"), *folder.glob("*/*")]

@@ -5,6 +5,6 @@ Text is rendered by pure functions (``markdown``, ``cards``); ``index`` says wha
 """
 
 from hf_affscore.publish.fetch import load_signatures
-from hf_affscore.publish.modelcard import CardUpdate, update_model_card
+from hf_affscore.publish.modelcard import CardUpdate, update_local_card, update_model_card
 
-__all__ = ["CardUpdate", "load_signatures", "update_model_card"]
+__all__ = ["CardUpdate", "load_signatures", "update_local_card", "update_model_card"]

@@ -207,14 +207,15 @@ def _model_section(signature: Signature) -> str:
     versions = json.loads(entry.versions)
     version = escape(versions.get("hf_affscore", "-"))
     made = f"Made with hf-affscore {version} from commit {commit_name(entry.model_revision)}"
+    made += f"; {options}" if options else ""
     return "\n\n".join(
         [
             "## Non-linearity signature",
-            f"![The affinity score of every activation, in execution order]({MODEL_PICTURE})",
-            f"{_MEANING} {sentence}",
+            " ".join([sentence, *(escape(line, limit=300) for line in signature.verdict)]),
             _by_activation(signature),
-            " ".join(escape(line, limit=300) for line in signature.verdict),
-            f"{made}; {options}." if options else f"{made}.",
+            f"![The affinity score of every activation, in execution order]({MODEL_PICTURE})",
+            _MEANING,
+            f"<details>\n<summary>How it was made</summary>\n\n{made}.\n\n</details>",
         ]
     )
 
@@ -243,9 +244,10 @@ def model_index(text: str, signature: Signature, name: str) -> str:
     dataset = {"type": entry.dataset or "unnamed", "name": entry.dataset or "unnamed"}
     known = {"config": entry.dataset_config, "split": entry.dataset_split, "revision": entry.dataset_revision}
     dataset |= {key: value for key, value in known.items() if value is not None}
+    task = str(metadata_of(text).get("pipeline_tag") or "image-classification")  # the model's own
     metric = {"type": "affinity_score", "name": "Affinity score (median)", "value": entry.median}
     result = {
-        "task": {"type": "image-classification", "name": "Image Classification"},
+        "task": {"type": task, "name": task.replace("-", " ").title()},
         "dataset": dataset,
         "metrics": [metric],
     }

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import difflib
+import os
 from dataclasses import dataclass
+from pathlib import Path
 
+from hf_affscore.errors import InputError
 from hf_affscore.hub import client, failures_named
+from hf_affscore.publish.belonging import check_belongs, faults_of, faults_on_hub
 from hf_affscore.publish.cards import MODEL_PICTURE, model_card, model_index
 from hf_affscore.publish.commit import State, commit_change
 from hf_affscore.publish.push import picture
 from hf_affscore.signature import Signature
+from hf_affscore.storage import write_atomically
+from hf_affscore.tokens import Token
 
 
 @dataclass(frozen=True)
@@ -18,7 +24,7 @@ class CardUpdate:
 
     Attributes:
         diff: The card's change, as a unified diff; empty when it is up to date.
-        url: The commit or pull request; ``None`` for a dry run.
+        url: The commit or pull request; ``None`` for a dry run, and for a card in a file.
     """
 
     diff: str
@@ -31,8 +37,9 @@ def update_model_card(
     *,
     create_pr: bool | None = None,
     with_model_index: bool = False,
+    force: bool = False,
     dry_run: bool = False,
-    token: str | bool | None = None,
+    token: Token = None,
     revision: str | None = None,
     commit_message: str | None = None,
 ) -> CardUpdate:
@@ -45,6 +52,7 @@ def update_model_card(
         repo_id: The model on the Hub.
         create_pr: Open a pull request; default: yes, unless the repository is yours or your organisation's.
         with_model_index: Add the median score to the card's ``model-index`` as well.
+        force: Write it although it is of another model, other weights or images that the card does not name.
         dry_run: Change nothing, only say what would change.
         token: Access token for the Hub; default: the one you logged in with.
         revision: Branch to update; default: ``main``.
@@ -52,16 +60,18 @@ def update_model_card(
 
     Raises:
         HubError: The model is missing or closed to you, or the Hub cannot be reached.
-        InputError: The card's metadata or its earlier section is damaged.
+        InputError: The signature does not belong on this card, or the card's metadata or its earlier section is
+            damaged.
     """
     changed: dict[str, str] = {}
     image = picture(signature)
 
     def change(state: State) -> dict[str, bytes]:
         before = state.read_card()
-        after = model_card(before, signature)
-        if with_model_index:
-            after = model_index(after, signature, repo_id.rpartition("/")[2])
+        if not force:
+            faults = faults_on_hub(signature, state.api, repo_id, state.commit)
+            check_belongs(faults + faults_of(signature, before))
+        after = _updated(before, signature, repo_id.rpartition("/")[2] if with_model_index else None)
         changed["diff"] = _diff(before, after)
         return {"README.md": after.encode(), MODEL_PICTURE: image}
 
@@ -83,7 +93,50 @@ def update_model_card(
     return CardUpdate(changed["diff"], info.pr_url or info.commit_url)
 
 
-def _owns(repo_id: str, token: str | bool | None) -> bool:
+def update_local_card(
+    signature: Signature,
+    path: str | os.PathLike[str],
+    *,
+    with_model_index: bool = False,
+    force: bool = False,
+    dry_run: bool = False,
+) -> CardUpdate:
+    """The same as :func:`update_model_card` for a card in a file, without any Hub; the picture goes beside it.
+
+    Args:
+        signature: The signature of the model that the card describes.
+        path: The card; made if there is none.
+        with_model_index: Add the median score to the card's ``model-index`` as well.
+        force: Write it although its weights are random or the card does not name its images.
+        dry_run: Change nothing, only say what would change.
+
+    Raises:
+        InputError: The signature does not belong on this card, or the card cannot be read, written or is damaged.
+    """
+    path = Path(path)
+    try:
+        before = path.read_bytes().decode() if path.exists() else ""
+        if not force:
+            check_belongs(faults_of(signature, before))
+        after = _updated(before, signature, path.resolve().parent.name if with_model_index else None)
+        if not dry_run:
+            write_atomically(path.parent / MODEL_PICTURE, picture(signature))
+            write_atomically(path, after.encode())
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"The card {path} could not be read or written: {error}. Expected a text file in UTF-8, in a folder "
+            "that you can write to."
+        ) from error
+    return CardUpdate(_diff(before, after), None)
+
+
+def _updated(card: str, signature: Signature, name: str | None) -> str:
+    """The card with the section, and with a result in the model-index of the model ``name`` where one is given."""
+    updated = model_card(card, signature)
+    return updated if name is None else model_index(updated, signature, name)
+
+
+def _owns(repo_id: str, token: Token) -> bool:
     """Whether the repository is in the namespace of the token's user, or of one of their organisations."""
     who = client(token).whoami()
     return repo_id.split("/")[0] in {who["name"], *(org["name"] for org in who.get("orgs", []))}

@@ -155,15 +155,17 @@ def test_a_lost_answer_opens_no_second_pull_request(
 def test_the_same_command_again_adds_to_its_pull_request(hub: LocalHub) -> None:
     hub.add("model", "ada/net", {"README.md": b"# Net\n"})
     eve = hub.token("eve")
-    first = ha.update_model_card(signature(), "ada/net", token=eve)
-    assert ha.update_model_card(signature(), "ada/net", token=eve) == CardUpdate("", first.url)
+    revision = hub.repo("model", "ada/net").refs["main"]
+    sig, newer = signature(revision=revision), signature(revision=revision, scores=(0.125,))
+    first = ha.update_model_card(sig, "ada/net", token=eve)
+    assert ha.update_model_card(sig, "ada/net", token=eve) == CardUpdate("", first.url)
     assert len(hub.repo("model", "ada/net").history("refs/pr/1")) == 3
-    ha.update_model_card(signature(scores=(0.125,)), "ada/net", token=eve)
+    ha.update_model_card(newer, "ada/net", token=eve)
     assert hub.repo("model", "ada/net").pull_requests == 1
     assert b"0.125" in hub.files("model", "ada/net", "refs/pr/1")["README.md"]
-    assert ha.update_model_card(signature(), "ada/net", token=hub.token("bob")).url != first.url
+    assert ha.update_model_card(sig, "ada/net", token=hub.token("bob")).url != first.url
     hub.repo("model", "ada/net").proposals["refs/pr/1"].status = "closed"
-    assert ha.update_model_card(signature(), "ada/net", token=eve).url == f"{first.url[:-1]}3"
+    assert ha.update_model_card(sig, "ada/net", token=eve).url == f"{first.url[:-1]}3"
 
 
 def test_a_date_to_wait_for(hub: LocalHub, pauses: list[float]) -> None:
@@ -216,7 +218,8 @@ def test_a_refusal_for_good_is_not_repeated(hub: LocalHub, pauses: list[float]) 
 
 def test_metadata_that_the_hub_does_not_accept(hub: LocalHub) -> None:
     hub.add("model", "ada/net", {"README.md": b"---\nnever closed\n"})
-    update = lambda: ha.update_model_card(signature(), "ada/net", token=hub.token("ada"))  # noqa: E731
+    sig = signature(revision=hub.repo("model", "ada/net").refs["main"])
+    update = lambda: ha.update_model_card(sig, "ada/net", token=hub.token("ada"))  # noqa: E731
     refused(update, "does not accept the card", "not closed by ---")
 
 
