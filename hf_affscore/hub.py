@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal
 
 from hf_affscore.compat import client_error, resolve_revision, status_of, unresolved_errors
-from hf_affscore.errors import AffscoreError, DatasetError, HubError, ModelError, shown_cause
+from hf_affscore.errors import AffscoreError, DatasetError, HubError, InputError, ModelError, shown_cause
 from hf_affscore.tokens import Token, checked_token
 
 if TYPE_CHECKING:
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
 Kind = Literal["model", "dataset", "space"]
 
 _CALLED: dict[Kind, str] = {"model": "Model", "dataset": "Data set", "space": "Space"}
+
+_REPO_ID = re.compile(r"[A-Za-z0-9](?:[\w.-]*[A-Za-z0-9])?/[A-Za-z0-9](?:[\w.-]*[A-Za-z0-9])?", re.ASCII)
 
 _LOG_IN = "log in with `hf auth login` or pass a token"
 
@@ -47,6 +51,34 @@ def pin(kind: Kind, repo_id: str, *, revision: str | None, token: Token) -> str:
     """
     with failures_named(kind, repo_id, revision):
         return resolve_revision(client(token), repo_id, kind=kind, revision=revision)
+
+
+def is_repo_id(text: str | None) -> bool:
+    """Whether this can be a repository's name, and so can stand in an address or in code as it is.
+
+    Example:
+        >>> is_repo_id("microsoft/resnet-50"), is_repo_id("../etc"), is_repo_id(None)
+        (True, False, False)
+    """
+    return bool(text) and len(str(text)) <= 96 and _REPO_ID.fullmatch(str(text)) is not None
+
+
+def public_commit(kind: Kind, repo_id: str) -> str:
+    """The newest commit of a repository that anybody may read; for pages that strangers use.
+
+    The Hub itself is asked, without a token: neither the token of the page nor the cache of its machine opens a
+    private repository.
+
+    Raises:
+        InputError: This is no name of a repository, or there is something of that name on this machine.
+        ModelError, DatasetError: There is none that anybody may read, or the Hub cannot be reached.
+    """
+    if not is_repo_id(repo_id) or os.path.lexists(repo_id):
+        raise InputError(
+            f"{repo_id!r} is no repository; expected the name of a public one such as user/name."
+        )
+    with failures_named(kind, repo_id):
+        return str(client(False).repo_info(repo_id, repo_type=kind).sha)
 
 
 @contextmanager
@@ -115,6 +147,11 @@ def _explain_status(error: HfHubHTTPError, what: str, *, publishing: bool) -> st
     status = error.response.status_code
     if status == 401:
         return f"{what}: the Hub does not accept the token (401). Make one in your settings there, then {_LOG_IN}."
+    if status == 402:
+        return (
+            f"{what}: the Hub asks for a paid account (402). Free accounts make static Spaces (sdk='static', "
+            "--sdk static); Gradio needs PRO."
+        )
     if status == 403 and publishing:
         return (
             f"{what}: the token may not write there (403). Use one with write access to it, "

@@ -69,7 +69,7 @@ ALLOWED: dict[str, set[str]] = {
     "report": {"signature", "comparison", "plots"},
     "training": {"run", "images", "models", "signature", "plots"},
     "metrics": {"run", "score", "signature", "plots", "publish"},
-    "spaces": {"comparison", "plots", "report", "publish"},
+    "spaces": {"comparison", "plots", "report", "publish", "signature"},
     "cli": {
         "inspection",
         "run",

@@ -23,7 +23,13 @@ def add_space(commands: Any) -> None:
     )
     push.add_argument("space", metavar="SPACE", help="the Space, made if missing: user/gallery")
     push.add_argument(
-        "--signatures", required=True, metavar="REPO", help="the collection it shows first: user/signatures"
+        "--signatures", required=True, metavar="REPO", help="the collection it shows: user/signatures"
+    )
+    push.add_argument(
+        "--sdk",
+        choices=("static", "gradio"),
+        default="static",
+        help="a page made now, or a server that reads public collections, for accounts that pay (default: static)",
     )
     push.add_argument("--private", action=argparse.BooleanOptionalAction, help="if it is made: private")
     push.add_argument("--token", help="access token for the Hub; default: the one you logged in with")
@@ -34,5 +40,11 @@ def _run_space_push(arguments: argparse.Namespace) -> None:
     from hf_affscore.spaces.push import push_gallery
 
     print(
-        push_gallery(arguments.space, arguments.signatures, private=arguments.private, token=arguments.token)
+        push_gallery(
+            arguments.space,
+            arguments.signatures,
+            sdk=arguments.sdk,
+            private=arguments.private,
+            token=arguments.token,
+        )
     )

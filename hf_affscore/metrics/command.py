@@ -29,6 +29,12 @@ def add_metric(commands: Any) -> None:
         allow_abbrev=False,
     )
     publish.add_argument("space", metavar="USER/affinity_signature", help="the Space, made if there is none")
+    publish.add_argument(
+        "--sdk",
+        choices=("static", "gradio"),
+        default="static",
+        help="a page that explains, or one that computes, for accounts that pay (default: static)",
+    )
     publish.add_argument("--private", action="store_true", default=None, help="make the Space private")
     publish.add_argument(
         "--token", help="access token with write access; default: the one you logged in with"
@@ -45,4 +51,4 @@ def _run_install(arguments: argparse.Namespace) -> None:
 def _run_publish(arguments: argparse.Namespace) -> None:
     from hf_affscore.metrics.publish import publish
 
-    print(publish(arguments.space, private=arguments.private, token=arguments.token))
+    print(publish(arguments.space, sdk=arguments.sdk, private=arguments.private, token=arguments.token))

@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hf_affscore.fileformat import TABLE_FILE
+from hf_affscore.hub import is_repo_id
 from hf_affscore.publish.index import FOLDER, INDEX_FILE, PICTURE_FILE, Entry
 from hf_affscore.publish.markdown import (
     bars,
     commit_name,
     escape,
-    is_repo_id,
     merge_section,
     metadata_of,
     number,
@@ -211,7 +211,7 @@ def _model_section(signature: Signature) -> str:
     return "\n\n".join(
         [
             "## Non-linearity signature",
-            " ".join([sentence, *(escape(line, limit=300) for line in signature.verdict)]),
+            " ".join([*(escape(line, limit=300) for line in signature.verdict), sentence]),
             _by_activation(signature),
             f"![The affinity score of every activation, in execution order]({MODEL_PICTURE})",
             _MEANING,

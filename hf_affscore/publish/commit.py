@@ -87,11 +87,12 @@ def commit_change(
     create_pr: bool = False,
     create: bool = False,
     private: bool | None = None,
+    sdk: str | None = None,
 ) -> CommitInfo:
     """Commit what ``change`` wants changed, and nothing when the repository has these bytes already.
 
     Args:
-        kind: Whether the repository is a model, a data set or a Space, which is one of Gradio when it is made here.
+        kind: Whether the repository is a model, a data set or a Space.
         repo_id: Its name.
         change: From a state to new contents by path.
         message: First line of the commit.
@@ -100,10 +101,13 @@ def commit_change(
         create_pr: Open a pull request instead, or add to the one that an earlier call opened.
         create: Make the repository if it is missing.
         private: Whether one made here is private.
+        sdk: What a Space made here runs with: ``static`` or ``gradio``.
 
     Raises:
         HubError: The Hub refused; or after all attempts others were faster, or it could not be reached.
     """
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
+
     api = client(token)
 
     def attempt() -> CommitInfo:
@@ -111,7 +115,13 @@ def commit_change(
         if proposal is not None:
             state = State.at(api, kind, repo_id, proposal.git_reference)
             return as_part_of(proposal, _commit(state, change(state), message, proposal.git_reference))
-        state = _state(api, kind, repo_id, revision, create=create and not create_pr, private=private)
+        try:
+            state = State.at(api, kind, repo_id, revision)
+        except RepositoryNotFoundError as error:
+            if not create or create_pr or isinstance(error, GatedRepoError):
+                raise
+            api.create_repo(repo_id, repo_type=kind, private=private, exist_ok=True, space_sdk=sdk)
+            state = State.at(api, kind, repo_id, revision)
         return _commit(state, change(state), message, revision, create_pr=create_pr)
 
     with failures_named(kind, repo_id, revision, publishing=True):
@@ -174,23 +184,6 @@ def _asked_pause(error: Exception) -> float | None:
     except ValueError:
         return None
     return max(0.0, moment.timestamp() - time.time())
-
-
-def _state(
-    api: HfApi, kind: Kind, repo_id: str, revision: str | None, *, create: bool, private: bool | None
-) -> State:
-    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
-
-    try:
-        return State.at(api, kind, repo_id, revision)
-    except GatedRepoError:
-        raise
-    except RepositoryNotFoundError:
-        if not create:
-            raise
-        sdk = "gradio" if kind == "space" else None
-        api.create_repo(repo_id, repo_type=kind, private=private, exist_ok=True, space_sdk=sdk)
-        return State.at(api, kind, repo_id, revision)
 
 
 def _commit(

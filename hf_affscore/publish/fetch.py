@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, TypeVar
 from hf_affscore.compat import resolve_revision
 from hf_affscore.errors import HubError, SignatureError
 from hf_affscore.fileformat import JSON_FILE, MAX_TABLE, TABLE_FILE
-from hf_affscore.hub import client, failures_named
+from hf_affscore.hub import client, failures_named, is_repo_id, public_commit
 from hf_affscore.publish.commit import retried
 from hf_affscore.publish.index import INDEX_FILE, Entry, matching, read_index
-from hf_affscore.publish.markdown import is_repo_id
 from hf_affscore.signature import Signature
+from hf_affscore.tokens import Token
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -78,7 +78,7 @@ def fetch_signature(
     choice: Mapping[str, str | None],
     *,
     revision: str | None,
-    token: str | bool | None,
+    token: Token,
 ) -> S:
     """One signature of a collection, see :meth:`Signature.from_pretrained`."""
     if Path(source).is_dir():
@@ -96,7 +96,7 @@ def fetch_signature(
 
 
 def load_signatures(
-    source: str | os.PathLike[str], *, revision: str | None = None, token: str | bool | None = None
+    source: str | os.PathLike[str], *, revision: str | None = None, token: Token = None
 ) -> list[Signature]:
     """All signatures of a collection, in the order of their folders' names.
 
@@ -112,7 +112,16 @@ def load_signatures(
     """
     if Path(source).is_dir():
         return [Signature.from_pretrained(folder) for folder in _local_folders(Path(source))]
-    repo_id = _repo_id(source)
+    return load_from_hub(_repo_id(source), revision=revision, token=token)
+
+
+def load_from_hub(repo_id: str, *, revision: str | None = None, token: Token = None) -> list[Signature]:
+    """All signatures of a collection on the Hub, also where a local folder has its name.
+
+    Raises:
+        SignatureError: There is none, or one is damaged.
+        HubError: The repository is missing, closed to you, or cannot be reached and is not in the cache.
+    """
 
     def fetch() -> list[Signature]:
         collection = _open(repo_id, revision, token)
@@ -120,6 +129,19 @@ def load_signatures(
 
     with failures_named("dataset", repo_id, revision, publishing=True):
         return retried(fetch)
+
+
+def load_public(repo_id: str) -> list[Signature]:
+    """All signatures of a collection that anybody may read; for pages that strangers use.
+
+    No folder of this machine answers, no token is sent, and no cached copy opens what is private.
+
+    Raises:
+        InputError: This is no name of a repository.
+        SignatureError: There is no signature, or a damaged one.
+        DatasetError, HubError: There is no such public repository, or the Hub cannot be reached.
+    """
+    return load_from_hub(repo_id, revision=public_commit("dataset", repo_id), token=False)
 
 
 def _repo_id(source: str | os.PathLike[str]) -> str:
@@ -131,7 +153,7 @@ def _repo_id(source: str | os.PathLike[str]) -> str:
     return str(source)
 
 
-def _open(repo_id: str, revision: str | None, token: str | bool | None) -> _Collection:
+def _open(repo_id: str, revision: str | None, token: Token) -> _Collection:
     api = client(token)
     resolved = resolve_revision(api, repo_id, kind="dataset", revision=revision)
     return _Collection(api, repo_id, resolved)

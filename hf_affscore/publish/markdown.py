@@ -17,12 +17,12 @@ from typing import Any, Self
 import yaml
 
 from hf_affscore.errors import InputError
+from hf_affscore.hub import is_repo_id
 
 BEGIN = "<!-- hf-affscore: begin (what stands between these two lines is replaced by the next update) -->"
 END = "<!-- hf-affscore: end -->"
 
 _HARMLESS = " ./-,…"
-_REPO_ID = re.compile(r"[A-Za-z0-9](?:[\w.-]*[A-Za-z0-9])?/[A-Za-z0-9](?:[\w.-]*[A-Za-z0-9])?", re.ASCII)
 _BARS = "▁▂▃▄▅▆▇█"
 
 #: What GitHub or the Hub makes a link of although it has no Markdown in it is cut after these matches: www. at the
@@ -70,16 +70,6 @@ def _harmless(character: str) -> str:
     if unicodedata.category(character).startswith("C"):  # controls, and marks that reverse what follows
         return "\N{REPLACEMENT CHARACTER}"
     return f"&#{ord(character)};"
-
-
-def is_repo_id(text: str | None) -> bool:
-    """Whether this can be a repository's name, and so can stand in an address or in code as it is.
-
-    Example:
-        >>> is_repo_id("microsoft/resnet-50"), is_repo_id("../etc"), is_repo_id(None)
-        (True, False, False)
-    """
-    return bool(text) and len(str(text)) <= 96 and _REPO_ID.fullmatch(str(text)) is not None
 
 
 def repository_link(name: str | None, revision: str | None, prefix: str = "") -> str:

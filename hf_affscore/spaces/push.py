@@ -1,26 +1,39 @@
-"""``hf-affscore space push``: the gallery as a Space of your own, in one commit."""
+"""``hf-affscore space push``: the gallery as a Space of your own, in one commit.
+
+A static Space is one page without a server: the report about a collection, made here and pushed. A Gradio Space is
+a server that reads any public collection a visitor names; the Hub asks free accounts to pay for it.
+"""
 
 from __future__ import annotations
 
 from importlib.resources import files
-from typing import Final
+from typing import Final, Literal
 
+from hf_affscore.comparison import compare
 from hf_affscore.errors import InputError
+from hf_affscore.hub import client, failures_named, is_repo_id
 from hf_affscore.publish.commit import commit_change
+from hf_affscore.publish.fetch import load_from_hub
+from hf_affscore.report import render_report
+from hf_affscore.tokens import Token
 
-#: What makes up the Space, beside the name of its collection.
+Sdk = Literal["static", "gradio"]
+
+#: What makes up the Gradio Space, beside the name of its collection.
 FILES: Final = ("README.md", "app.py", "requirements.txt")
 COLLECTION_FILE: Final = "collection.txt"
 
 
 def push_gallery(
-    repo_id: str, signatures: str, *, private: bool | None = None, token: str | bool | None = None
+    repo_id: str, signatures: str, *, sdk: Sdk = "static", private: bool | None = None, token: Token = None
 ) -> str:
-    """Push the gallery to a Space that shows the collection ``signatures`` first.
+    """Push the gallery to a Space that shows the collection ``signatures``.
 
     Args:
         repo_id: ``user/gallery``; made if there is none.
         signatures: The data set repository of signatures to show.
+        sdk: ``static``: a page about the collection as it is now, to be pushed again when that has changed.
+            ``gradio``: a server that reads public collections, this one first.
         private: Whether a Space that is made here is private; default: as its owner has set.
         token: Access token with write access; default: the one you logged in with.
 
@@ -28,22 +41,18 @@ def push_gallery(
         The address of the Space.
 
     Raises:
-        InputError: ``signatures`` is no name of a repository.
+        InputError: ``signatures`` is no name of a repository, or it is private and the Space is not.
+        SignatureError: The collection holds no signature, or a damaged one.
         HubError: The Hub cannot be reached, or does not allow it.
     """
-    from huggingface_hub.errors import HFValidationError
-    from huggingface_hub.utils import validate_repo_id
-
-    try:
-        validate_repo_id(signatures)
-    except HFValidationError as error:
+    if not is_repo_id(signatures):
         raise InputError(
             f"signatures is {signatures!r}; expected a data set on the Hub such as user/signatures: a Space "
             "cannot read this machine. Push your signatures there with `hf-affscore push`."
-        ) from error
-    folder = files(__package__).joinpath("gallery")
-    contents = {name: folder.joinpath(name).read_bytes() for name in FILES}
-    contents[COLLECTION_FILE] = f"{signatures}\n".encode()
+        )
+    if sdk == "static":
+        _refuse_to_publish(signatures, repo_id, private, token)
+    contents = _static(signatures, token) if sdk == "static" else _gradio(signatures)
     commit = commit_change(
         "space",
         repo_id,
@@ -52,5 +61,48 @@ def push_gallery(
         token=token,
         create=True,
         private=private,
+        sdk=sdk,
     )
     return str(commit.repo_url)
+
+
+def _static(signatures: str, token: Token) -> dict[str, bytes]:
+    """The page, made from the collection as it is now."""
+    comparison = compare(load_from_hub(signatures, token=token), allow_differences=True)
+    readme = files(__package__).joinpath("static", "README.md").read_text(encoding="utf-8")
+    return {
+        "README.md": readme.replace("%COLLECTION%", signatures).encode(),
+        "index.html": render_report(comparison).encode(),
+    }
+
+
+def _gradio(signatures: str) -> dict[str, bytes]:
+    """The server, which reads the collection itself."""
+    folder = files(__package__).joinpath("gallery")
+    contents = {name: folder.joinpath(name).read_bytes() for name in FILES}
+    return {**contents, COLLECTION_FILE: f"{signatures}\n".encode()}
+
+
+def _refuse_to_publish(signatures: str, repo_id: str, private: bool | None, token: Token) -> None:
+    """No page that everybody can see is made of a collection that is private.
+
+    Raises:
+        InputError: It would be.
+        HubError: The collection is missing or closed to you.
+    """
+    from huggingface_hub.errors import RepositoryNotFoundError
+
+    api = client(token)
+    with failures_named("dataset", signatures, publishing=True):
+        if not api.dataset_info(signatures).private:
+            return
+    with failures_named("space", repo_id, publishing=True):
+        try:
+            hidden = bool(api.space_info(repo_id).private)
+        except RepositoryNotFoundError:  # it will be made
+            hidden = private is True
+    if not hidden:
+        raise InputError(
+            f"{signatures} is private, and the page in {repo_id} would show it to everybody. Make the Space "
+            "private (private=True, --private where it is new), or the collection public."
+        )

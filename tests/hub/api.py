@@ -80,6 +80,8 @@ def create(store: Store, request: Request) -> Reply:
     owner = asked.get("organization") or user.name
     if user.role != "write" or owner != user.name:
         raise HubError(403, f"You don't have the rights to create a repository under the namespace {owner!r}")
+    if asked.get("sdk") == "gradio" and not user.pays:
+        raise HubError(402, "Gradio Spaces are for PRO accounts. Subscribe, or create a static Space.")
     repo = Repository(asked.get("type") or "model", f"{owner}/{asked['name']}")
     key = (repo.kind, repo.id)
     if key in store.repositories:

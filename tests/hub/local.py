@@ -45,10 +45,10 @@ class LocalHub:
             held.clear()
         self.store.missing = 401
 
-    def token(self, user: str, role: Literal["read", "write"] = "write") -> str:
+    def token(self, user: str, role: Literal["read", "write"] = "write", *, pays: bool = False) -> str:
         """A token of ``user``, made here if there is none yet."""
         token = f"hf_{role}{user.encode().hex()}"
-        self.store.users[token] = User(user, role)
+        self.store.users[token] = User(user, role, pays)
         return token
 
     def add(

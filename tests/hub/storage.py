@@ -156,6 +156,7 @@ class User:
 
     name: str
     role: Literal["read", "write"]
+    pays: bool = False
 
 
 @dataclass

@@ -94,8 +94,8 @@ def test_from_the_space_of_a_user(hub, tmp_path):
     )
     assert published.stdout.strip() == f"{hub.endpoint}/spaces/ada/{NAME}", published.stderr
     files = hub.files("space", f"ada/{NAME}")
-    assert files == {path: (FOLDER / path).read_bytes() for path in files}
-    assert set(files) == {"README.md", "app.py", "requirements.txt", f"{NAME}.py"}
+    assert set(files) == {"README.md", "index.html", f"{NAME}.py"}
+    assert files[f"{NAME}.py"] == (FOLDER / f"{NAME}.py").read_bytes()
 
     code = f"import evaluate{TRY}".replace(NAME, f"ada/{NAME}", 1)
     done = hub.run("-c", code, home=tmp_path)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from huggingface_hub import RepoCard
 
 from hf_affscore.cli import main
 from hf_affscore.errors import HubError, InputError
-from hf_affscore.metrics import NAME
+from hf_affscore.metrics import FOLDER, NAME
 from hf_affscore.metrics.install import install, modules_cache
 from hf_affscore.metrics.publish import publish
 
@@ -59,6 +60,22 @@ def test_a_space_that_is_there_gets_one_commit_and_none_for_the_same_again(hub):
     assert address == f"{hub.endpoint}/spaces/ada/{NAME}"
     assert [request.method for request in hub.log if "/commit/" in request.path] == ["POST"]
     assert hub.files("space", f"ada/{NAME}")["other.txt"] == b"stays"
+
+
+def test_the_page_is_static_and_gradio_for_those_who_pay(hub):
+    publish(f"ada/{NAME}", token=hub.token("ada"))
+    assert hub.repo("space", f"ada/{NAME}").sdk == "static"
+    files = hub.files("space", f"ada/{NAME}")
+    data = RepoCard(files["README.md"].decode()).data
+    assert (data.sdk, data.app_file) == ("static", "index.html")
+    assert RepoCard(files["README.md"].decode()).text == RepoCard((FOLDER / "README.md").read_text()).text
+    assert set(files) == {"README.md", "index.html", f"{NAME}.py"}
+    with pytest.raises(HubError, match=r"paid account \(402\).*--sdk static"):
+        publish(f"bob/{NAME}", sdk="gradio", token=hub.token("bob"))
+    publish(f"eve/{NAME}", sdk="gradio", token=hub.token("eve", pays=True))
+    files = hub.files("space", f"eve/{NAME}")
+    assert set(files) == {"README.md", "app.py", "requirements.txt", f"{NAME}.py"}
+    assert files == {path: (FOLDER / path).read_bytes() for path in files}
 
 
 def test_a_private_space(hub):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -20,9 +21,10 @@ from PIL import Image
 from playwright.sync_api import Page, expect
 
 import hf_affscore as ha
-from hf_affscore.assets import DEMO_MODEL
+from hf_affscore.assets import DEMO_DATASET, DEMO_MODEL
 from hf_affscore.metrics import FOLDER
 from hf_affscore.metrics.affinity_signature import app
+from tests.hub import LocalHub
 
 ROOT = Path(ha.__file__).parents[1]
 START = 120  # seconds; Gradio and the package take 5 to 10 to import on a free core
@@ -92,6 +94,34 @@ def test_uploaded_images_are_what_a_checkpoint_sees(tmp_path: Path):
     Path(files[0]).write_text("no image")
     with pytest.raises(gr.Error, match="PNG or JPEG"):
         app.score_checkpoint("", "", files)
+
+
+@pytest.mark.parametrize("side", ["model", "dataset"])
+@pytest.mark.parametrize(
+    "place",
+    ["mine/net", "./mine/net", "~/mine/net", "{here}/mine/net", "file://{here}", "hf://ada/net", "ada/net"],
+)
+def test_a_visitor_reads_neither_the_machine_nor_what_its_token_opens(
+    hub: LocalHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, side: str, place: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    source = DEMO_MODEL if side == "model" else DEMO_DATASET
+    shutil.copytree(source, tmp_path / "mine" / "net")
+    hub.add("model" if side == "model" else "dataset", "ada/net", Path(source), private=True)
+    monkeypatch.setenv("HF_TOKEN", hub.token("ada"))
+    name = place.format(here=tmp_path)
+    with pytest.raises(gr.Error, match=r"is no repository|was not found"):
+        app.score_checkpoint(name if side == "model" else "", name if side == "dataset" else "", None)
+
+
+@pytest.mark.slow
+def test_a_visitor_may_name_what_is_public(hub: LocalHub) -> None:
+    hub.add("model", "ada/net", Path(DEMO_MODEL))
+    hub.add("dataset", "ada/images", Path(DEMO_DATASET))
+    sentence, _, table = app.score_checkpoint("ada/net", "ada/images", None)
+    assert sentence.startswith("## Median 0.")
+    assert len(table) == 19
 
 
 def test_pasted_arrays_show_their_score_and_the_map(page: Page, address: str) -> None:

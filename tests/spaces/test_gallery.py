@@ -1,6 +1,7 @@
 """The gallery Space: started as a Space starts it, driven in a browser."""
 
 import contextlib
+import importlib
 import os
 import socket
 import subprocess
@@ -9,12 +10,16 @@ import time
 import urllib.request
 from importlib.resources import files
 
+import gradio
 import pytest
 from huggingface_hub import RepoCard
 from playwright.sync_api import expect
 
+import hf_affscore
 from hf_affscore.cli import main
-from hf_affscore.errors import InputError
+from hf_affscore.comparison import compare
+from hf_affscore.errors import HubError, InputError
+from hf_affscore.report import render_report
 from hf_affscore.spaces.push import push_gallery
 from tests.browser import Diary, chromium
 from tests.signatures import make_signature
@@ -84,29 +89,141 @@ def test_the_gallery_shows_a_folder_and_refuses_others(folder):
         }
 
 
-def test_a_push_is_one_commit_with_the_collection_in_it(hub, capsys):
+@pytest.fixture(name="collection")
+def _collection(hub):
+    for signature in signatures():
+        signature.push_to_hub("ada/signatures", token=hub.token("ada"))
+    return hub
+
+
+def push(hub, *options):
+    with pytest.raises(SystemExit) as stop:
+        main(
+            [
+                *("space", "push", "ada/gallery", "--signatures", "ada/signatures"),
+                *("--token", hub.token("ada", pays="gradio" in options), *options),
+            ]
+        )
+    return stop.value.code
+
+
+def test_a_gallery_is_a_static_page_made_anew_at_each_push(collection, capsys):
     for _ in range(2):  # the same again changes nothing
-        with pytest.raises(SystemExit) as stop:
-            main(
-                [
-                    "space",
-                    "push",
-                    "ada/gallery",
-                    "--signatures",
-                    "ada/signatures",
-                    "--token",
-                    hub.token("ada"),
-                ]
-            )
-        assert stop.value.code == 0
-    assert capsys.readouterr().out.split() == [f"{hub.endpoint}/spaces/ada/gallery"] * 2
+        assert push(collection) == 0
+    assert capsys.readouterr().out.split() == [f"{collection.endpoint}/spaces/ada/gallery"] * 2
+    assert collection.repo("space", "ada/gallery").sdk == "static"
+    pushed = collection.files("space", "ada/gallery")
+    assert set(pushed) == {"README.md", "index.html"}
+    card = RepoCard(pushed["README.md"].decode(), ignore_metadata_errors=False)
+    assert (card.data.sdk, card.data.app_file) == ("static", "index.html")
+    assert "[ada/signatures](https://huggingface.co/datasets/ada/signatures)" in card.text
+    assert pushed["index.html"].decode() == render_report(compare(["ada/signatures"]))
+    assert len(collection.repo("space", "ada/gallery").history()) == 2
+    make_signature([0.5], name="new").push_to_hub("ada/signatures", token=collection.token("ada"))
+    assert push(collection) == 0
+    assert b'"new"' in collection.files("space", "ada/gallery")["index.html"]
+
+
+@pytest.mark.slow
+def test_the_static_page_works_in_a_browser_without_a_server(collection, tmp_path):
+    push(collection)
+    for name, content in collection.files("space", "ada/gallery").items():
+        (tmp_path / name).write_bytes(content)
+    with chromium() as browser:
+        page = browser.new_page()
+        diary = Diary(page)
+        page.goto((tmp_path / "index.html").as_uri())
+        expect(page.locator("#about")).to_have_text("3 networks on 64 images of cifar10, test.")
+        assert diary.said == []
+
+
+def test_a_gradio_gallery_is_for_those_who_pay(hub):
+    with pytest.raises(HubError, match=r"paid account \(402\).*--sdk static"):
+        push_gallery("ada/gallery", "ada/signatures", sdk="gradio", token=hub.token("ada"))
+    assert push(hub, "--sdk", "gradio") == 0
     pushed = hub.files("space", "ada/gallery")
     assert pushed["collection.txt"] == b"ada/signatures\n"
     assert pushed["app.py"] == APP.read_bytes()
     assert set(pushed) >= {"README.md", "requirements.txt"}
-    assert len(hub.repo("space", "ada/gallery").history()) == 2
     card = RepoCard(pushed["README.md"].decode(), ignore_metadata_errors=False).data
     assert (card.sdk, card.app_file) == ("gradio", "app.py")
+    assert hub.repo("space", "ada/gallery").sdk == "gradio"
+
+
+def test_a_private_collection_makes_no_public_page(collection):
+    collection.repo("dataset", "ada/signatures").private = True
+    token = collection.token("ada")
+    with pytest.raises(InputError, match="would show it to everybody"):
+        push_gallery("ada/gallery", "ada/signatures", token=token)
+    push_gallery("ada/gallery", "ada/signatures", private=True, token=token)
+    assert collection.repo("space", "ada/gallery").private
+    push_gallery("ada/gallery", "ada/signatures", token=token)
+    collection.repo("space", "ada/gallery").private = False
+    with pytest.raises(InputError, match="would show it to everybody"):
+        push_gallery("ada/gallery", "ada/signatures", private=True, token=token)
+
+
+def test_a_folder_with_the_name_of_the_collection_is_not_published(collection, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    make_signature([0.5], name="unpublished").save_pretrained(tmp_path / "ada" / "signatures")
+    push(collection)
+    assert b"unpublished" not in collection.files("space", "ada/gallery")["index.html"]
+
+
+@pytest.fixture(name="secret")
+def _secret(collection, tmp_path, monkeypatch):
+    """A machine with a private signature in many places, and the token of its owner."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    hidden = make_signature([0.5, 0.6], name="unpublished")
+    folder = hidden.save_pretrained(tmp_path / "private" / "unpublished")
+    (tmp_path / "link").symlink_to(folder)
+    (tmp_path / "ada").mkdir()
+    (tmp_path / "ada" / "signatures").symlink_to(folder)
+    hidden.push_to_hub("ada/secret", private=True, token=collection.token("ada"))
+    hf_affscore.load_signatures("ada/secret", token=collection.token("ada"))  # and in the cache
+    monkeypatch.setenv("HF_TOKEN", collection.token("ada"))
+    return collection
+
+
+PLACES = [
+    "private/unpublished",
+    "./private/unpublished",
+    "private",
+    "link",
+    "ada/signatures",
+    "~/private/unpublished",
+    "{here}/private/unpublished",
+    "file://{here}/private/unpublished",
+    "hf://datasets/ada/secret",
+    "hf://ada/secret",
+    "datasets/ada/secret",
+    "ada/secret",
+    "../{name}/private/unpublished",
+    ".",
+    "",
+]
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("offline", [False, True])
+def test_a_visitor_reads_neither_the_machine_nor_what_its_token_opens(
+    secret, tmp_path, monkeypatch, place, offline
+):
+    gallery = importlib.import_module("hf_affscore.spaces.gallery.app")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", offline)
+    asked = place.format(here=tmp_path, name=tmp_path.name)
+    with pytest.raises(gradio.Error, match=r"is no repository|was not found|could not be reached"):
+        gallery.show(asked)
+
+
+def test_in_a_space_no_folder_is_shown_whoever_names_it(secret, tmp_path, monkeypatch):
+    gallery = importlib.import_module("hf_affscore.spaces.gallery.app")
+    monkeypatch.setenv("AFFSCORE_COLLECTION", "private/unpublished")
+    assert "unpublished" in gallery.show("private/unpublished")[0]
+    monkeypatch.setenv("SPACE_ID", "ada/gallery")
+    with pytest.raises(gradio.Error, match="is no repository"):
+        gallery.show("private/unpublished")
 
 
 def test_a_space_cannot_show_this_machine(hub):
@@ -118,7 +235,7 @@ def test_a_space_cannot_show_this_machine(hub):
 def test_a_pushed_gallery_shows_its_collection_on_the_hub(hub, tmp_path):
     for signature in signatures():
         signature.push_to_hub("ada/signatures", token=hub.token("ada"))
-    push_gallery("ada/gallery", "ada/signatures", token=hub.token("ada"))
+    push_gallery("ada/gallery", "ada/signatures", sdk="gradio", token=hub.token("ada", pays=True))
     for name, content in hub.files("space", "ada/gallery").items():
         (tmp_path / name).write_bytes(content)
     with serving(tmp_path / "app.py") as address, chromium() as browser:

@@ -22,7 +22,7 @@ try:  # indented, these escape evaluate's own search for what is missing, and it
     from hf_affscore.score.arrays import as_row_pair, to_host
     from hf_affscore.signature import call_name
 except ModuleNotFoundError as error:
-    if error.name != "hf_affscore":
+    if (error.name or "").partition(".")[0] != "hf_affscore":
         raise
     raise ImportError(
         "The metric affinity_signature computes with the package hf-affscore, which is not installed here: "

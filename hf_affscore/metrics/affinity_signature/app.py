@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 import numpy as np
@@ -17,6 +18,7 @@ from PIL import Image
 
 from hf_affscore.assets import DEMO_DATASET, DEMO_MODEL
 from hf_affscore.errors import AffscoreError, InputError
+from hf_affscore.hub import public_commit
 from hf_affscore.options import Options
 from hf_affscore.plots.style import COLOURS, GREY, new_figure, style
 from hf_affscore.run.analyze import analyze
@@ -67,15 +69,28 @@ def score_checkpoint(
 
 
 def analyse(model: str, dataset: str, files: list[str]) -> Signature:
-    """The signature of a checkpoint on uploaded images, else on a data set; the demo's where nothing is named."""
-    model_or_demo = model or DEMO_MODEL
-    if not files:
-        return analyze(model_or_demo, dataset or DEMO_DATASET, num_samples=MOST_IMAGES, progress=False)
-    try:
-        images = [Image.open(file) for file in files]
-    except OSError as error:
-        raise InputError(f"An uploaded file is no image: {error}. Upload PNG or JPEG files.") from error
-    return analyze(model_or_demo, images, num_samples=max(2, len(images)), progress=False)
+    """The signature of a checkpoint on uploaded images, else on a data set; the demo's where nothing is named.
+
+    What is named has to be public on the Hub: a visitor reads neither this machine nor what its token opens.
+    """
+    revision = public_commit("model", model) if model not in ("", str(DEMO_MODEL)) else None
+    named = not files and dataset not in ("", str(DEMO_DATASET))
+    dataset_revision = public_commit("dataset", dataset) if named else None
+    images: Any = dataset or DEMO_DATASET
+    if files:
+        try:
+            images = [Image.open(file) for file in files]
+        except OSError as error:
+            raise InputError(f"An uploaded file is no image: {error}. Upload PNG or JPEG files.") from error
+    return analyze(
+        model or DEMO_MODEL,
+        images,
+        num_samples=max(2, len(files)) if files else MOST_IMAGES,
+        revision=revision,
+        dataset_revision=dataset_revision,
+        token=False,
+        progress=False,
+    )
 
 
 def read_rows(side: str, text: str, file: str | None) -> Rows:

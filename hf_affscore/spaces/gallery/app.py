@@ -3,7 +3,8 @@
 ``python app.py`` serves it on this machine. It starts without the network: nothing is fetched from elsewhere
 but the collection itself, and the report works offline inside its frame. The collection shown first is named in
 ``collection.txt`` beside this file, or by the environment variable ``AFFSCORE_COLLECTION``, which may also be a
-local folder; what a visitor asks for has to be a repository on the Hub, so that no visitor reads this machine.
+local folder, except in a Space. What a visitor asks for has to be a public repository on the Hub: no visitor reads
+this machine, or what its token opens.
 """
 
 from __future__ import annotations
@@ -13,14 +14,15 @@ import os
 from pathlib import Path
 
 import gradio as gr
-from huggingface_hub.errors import HFValidationError
-from huggingface_hub.utils import validate_repo_id
 from matplotlib.figure import Figure
 
 from hf_affscore.comparison import compare
-from hf_affscore.errors import AffscoreError, InputError
+from hf_affscore.errors import AffscoreError
 from hf_affscore.plots import plot_correlations, plot_distances, plot_distributions, plot_timeline
+from hf_affscore.publish import load_signatures
+from hf_affscore.publish.fetch import load_public
 from hf_affscore.report import render_report
+from hf_affscore.signature import Signature
 
 FRAME_HEIGHT = 900  # pixels; the report scrolls inside
 _CHOICE = Path(__file__).parent / "collection.txt"
@@ -37,7 +39,7 @@ def first_collection() -> str:
 def show(collection: str) -> View:
     """The report in a frame, and the pictures."""
     try:
-        comparison = compare([_allowed(collection.strip())], allow_differences=True)
+        comparison = compare(_signatures(collection.strip()), allow_differences=True)
     except AffscoreError as error:
         raise gr.Error(str(error), print_exception=False) from error
     return (
@@ -49,17 +51,12 @@ def show(collection: str) -> View:
     )
 
 
-def _allowed(collection: str) -> str:
-    """The collection, if a visitor may ask for it: a repository's name, or what this gallery was started with."""
-    try:
-        validate_repo_id(collection)
-    except HFValidationError as error:
-        if collection and collection == first_collection():
-            return collection
-        raise InputError(
-            f"{collection!r} is no repository; expected a data set such as user/signatures."
-        ) from error
-    return collection
+def _signatures(collection: str) -> list[Signature]:
+    """A public collection, or the folder that this gallery was started with by its owner."""
+    is_folder = "SPACE_ID" not in os.environ and Path(os.environ.get("AFFSCORE_COLLECTION", "")).is_dir()
+    if is_folder and collection and collection == first_collection():
+        return load_signatures(collection)
+    return load_public(collection)
 
 
 def _frame(page: str) -> str:
