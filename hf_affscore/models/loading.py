@@ -107,7 +107,7 @@ class Checkpoint:
         """Shape ``(C, H, W)`` of one input, by what becomes of a blank image; of a clip, with frames."""
         from PIL import Image
 
-        made = self.preprocess([Image.new("RGB", (256, 256))])
+        made = self._preprocessed([Image.new("RGB", (256, 256))])
         shape = tuple(next(made[name] for name in IMAGES if name in made).shape[1:])
         frames = None if self.repeat_frames else num_frames(self.module)
         return shape if frames is None else (frames, *shape[-3:])
