@@ -1,8 +1,9 @@
 """What happens inside a model: every activation call, its input and its output."""
 
 from hf_affscore.capture.activations import looked_for, register_activation
+from hf_affscore.capture.batch_axis import Skip, by_image, windows
 from hf_affscore.capture.capture import Capture
-from hf_affscore.capture.pooling import Skip, by_image, pool
+from hf_affscore.capture.pooling import pool
 from hf_affscore.capture.selection import Selection
 from hf_affscore.capture.sites import ROOT, Call, CallSite, SkippedCall
 from hf_affscore.capture.watched import Watched
@@ -20,4 +21,5 @@ __all__ = [
     "looked_for",
     "pool",
     "register_activation",
+    "windows",
 ]

@@ -37,9 +37,9 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from hf_affscore.capture.activations import Activation, of_function
+from hf_affscore.capture.batch_axis import Skip
 from hf_affscore.capture.exotic import is_plain
 from hf_affscore.capture.layout import Layout
-from hf_affscore.capture.pooling import Skip
 from hf_affscore.capture.selection import Selection
 from hf_affscore.capture.sites import ROOT, Call, CallSite, Kind, SkippedCall
 from hf_affscore.capture.watched import Watched, WatchedModule
@@ -175,7 +175,7 @@ class Capture(Generic[T]):
         tensor = _first_tensor((*args, *kwargs.values()))
         site = CallSite(path, activation.name, number, kind)
         if tensor is not None and is_plain(tensor):
-            axis, folded = self._layout.channel_axis(tensor), self._layout.folded_from(tensor)
+            axis, folded = self._layout.channel_axis(tensor), self._layout.first_axis.folded_from(tensor)
             site = replace(site, channel_axis=axis, folded_from=folded)
         begun: _Begun[T] = _Begun(site, self._selection.why_skipped(activation, path))
         if begun.reason is not None:

@@ -26,34 +26,11 @@ import math
 import torch
 from torch import Tensor
 
-from hf_affscore.capture.sites import CallSite
+from hf_affscore.capture.batch_axis import Skip, check_rows
 from hf_affscore.options import Pooling
 
 #: Features that ``none`` keeps at most: 2,048 images of this width take 128 MB, on either side of a call.
 WIDTH_LIMIT = 16_384
-
-
-class Skip(Exception):
-    """Raised to say that a call is not scored; the text is the reason."""
-
-
-def by_image(tensor: Tensor, batch_size: int, site: CallSite) -> tuple[Tensor, int]:
-    """The tensor with one entry per image on its first axis, and the axis of its channels.
-
-    Windows or patches that were folded into the batch become an axis of their own, ``(N * k, ...)`` to
-    ``(N, k, ...)``, where the site says that images come first. The shape does not tell, and rows in the wrong
-    order would give a plausible wrong score: elsewhere such a tensor is left as it is, and :func:`pool` refuses it.
-
-    Example:
-        >>> windows = CallSite("block", "ReLU", 0, "module", channel_axis=2, folded_from=2)
-        >>> tensor, channel_axis = by_image(torch.ones(8, 49, 96), 2, windows)
-        >>> tuple(tensor.shape), channel_axis
-        ((2, 4, 49, 96), 3)
-    """
-    folded = tensor.ndim > 0 and len(tensor) != batch_size and site.folded_from == batch_size
-    if folded and batch_size and len(tensor) % batch_size == 0:
-        return tensor.reshape(batch_size, len(tensor) // batch_size, *tensor.shape[1:]), site.channel_axis + 1
-    return tensor, site.channel_axis
 
 
 def pool(
@@ -83,7 +60,7 @@ def pool(
         >>> pool(torch.ones(2, 8, 8, 3), "channels", batch_size=2, channel_axis=3).shape
         torch.Size([2, 3])
     """
-    _check(tensor, batch_size)
+    check_rows(tensor, batch_size)
     tensor = tensor.detach()
     dtype = torch.promote_types(tensor.dtype, torch.float32)
     if tensor.ndim <= 2 or pooling == "none":
@@ -95,19 +72,6 @@ def pool(
         return _at_positions(tensor, channel_axis, draws).to(dtype, copy=True)
     kept = 1 if pooling == "paper" else channel_axis
     return tensor.mean(dim=[axis for axis in range(1, tensor.ndim) if axis != kept], dtype=dtype)
-
-
-def _check(tensor: Tensor, batch_size: int) -> None:
-    shape = tuple(tensor.shape)
-    if not tensor.is_floating_point():
-        raise Skip(f"{tensor.dtype} values of shape {shape}; floating point was expected")
-    if tensor.ndim == 0 or shape[0] != batch_size:
-        reason = f"shape {shape} has no row per image; a first dimension of {batch_size} was expected"
-        if tensor.ndim > 0 and shape[0] > batch_size > 1 and shape[0] % batch_size == 0:
-            reason += ". How these rows came about does not show that each image's are side by side"
-        raise Skip(reason)
-    if tensor.numel() == 0:
-        raise Skip(f"shape {shape} is empty")
 
 
 def _at_positions(tensor: Tensor, channel_axis: int, draws: Tensor | None) -> Tensor:

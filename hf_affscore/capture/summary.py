@@ -19,7 +19,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from hf_affscore.capture.pooling import by_image, pool
+from hf_affscore.capture.batch_axis import by_image
+from hf_affscore.capture.pooling import pool
 from hf_affscore.capture.row_buffer import RowBuffer
 from hf_affscore.capture.sites import CallSite
 from hf_affscore.options import Pooling

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from hf_affscore.capture import CallSite, Capture, Selection, SkippedCall, by_image, looked_for, pool
+from hf_affscore.capture import CallSite, Capture, Selection, SkippedCall, by_image, looked_for, pool, windows
 from hf_affscore.errors import AffscoreError, InputError, ModelError, NoActivationError, shown_cause
 from hf_affscore.inspection.cost import Cost, estimate
 from hf_affscore.inspection.plan import BATCH_SIZE, Plan, plan_of
@@ -251,9 +251,9 @@ def _records(seen: Capture[int], batch_size: int) -> tuple[tuple[Record, ...], t
             reason = f"its pooled width differs between input and output: {call.pre} and {call.post}"
             uneven.append(SkippedCall(call.site, reason))
             continue
-        windows = [call.shape[0] // batch_size] if call.shape[0] > batch_size else []  # folded into the batch
-        shape = " x ".join(map(str, (*windows, *call.shape[1:])))
-        numbers = {"shape": shape, "channel_axis": call.site.channel_axis + len(windows), "dim": call.pre}
+        folded = windows(call.shape, batch_size)
+        shape = " x ".join(map(str, (*folded, *call.shape[1:])))
+        numbers = {"shape": shape, "channel_axis": call.site.channel_axis + len(folded), "dim": call.pre}
         rows.append(Record(index=len(rows), **_identity(call.site), **numbers))
     skipped = (Record(**_identity(call.site), reason=call.reason) for call in [*seen.skipped, *uneven])
     return tuple(rows), tuple(skipped)

@@ -1,0 +1,147 @@
+"""Is the first axis of a tensor the batch? Everything that asks, asks here.
+
+Of a batch of N images, the answer for a tensor is:
+
+1. Yes, where its first axis has N entries.
+2. Yes, where that has ``N * k`` entries that a reshape made from a first axis of N. Some models fold windows,
+   patches or queries into the batch; a reshape keeps the order of the entries, so they are k rows of the first
+   image, then k of the second, and become an axis of their own: ``(N, k, ...)``.
+3. No, otherwise. Where a first axis of that length came about in another way too (concatenation, repetition,
+   indexing), its rows may hold the windows first, and a wrong order would give a plausible wrong score.
+
+The first answer is wrong where an axis has N entries by chance. One batch cannot show that: before an analysis a
+few images run, in batches of other sizes, and what is not by image there is not by image anywhere
+(:mod:`hf_affscore.run.probe`).
+
+:class:`FirstAxis` follows a forward pass, :func:`by_image` applies the answer to a tensor, :func:`check_rows` says
+no, and :func:`windows` reads the answer off a shape.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
+from typing import Any
+
+from torch import Tensor
+
+from hf_affscore.capture.activations import forms
+from hf_affscore.capture.exotic import is_plain
+from hf_affscore.capture.sites import CallSite
+
+#: Functions that change the shape and keep the order of the entries.
+RESHAPES = ("flatten", "reshape", "reshape_as", "unflatten", "view", "view_as")
+
+#: Functions that may put the rows of a tensor into another order, and leave their number as it is.
+REORDERS = (
+    *("__getitem__", "argsort", "flip", "flipud", "gather", "index_select", "roll", "sort", "take_along_dim"),
+    *("movedim", "moveaxis", "permute", "rot90", "swapaxes", "swapdims", "t", "transpose"),
+)
+
+
+class Skip(Exception):
+    """Raised to say that a call is not scored; the text is the reason."""
+
+
+class FirstAxis:
+    """Follows a forward pass from one function to the next, to know where the first axes come from.
+
+    Example:
+        >>> import torch
+        >>> axes = FirstAxis()
+        >>> axes.after(torch.reshape, (torch.ones(2, 4, 96),), windows := torch.ones(8, 96))
+        >>> axes.folded_from(windows)
+        2
+    """
+
+    def __init__(self) -> None:
+        self._sources: defaultdict[int, set[int | None]] = defaultdict(set)
+
+    def after(self, function: Callable[..., Any], args: tuple[Any, ...], output: Tensor) -> None:
+        """Note the first axis that a function has made."""
+        rows, source = len(output), next(_rows(args), None)
+        if source != rows:
+            self._sources[rows].add(source if function in _reshapes() else None)
+        elif function in _reorders() and not _is_view_of_rows(output, args[0]):
+            self._sources[rows].add(None)
+
+    def folded_from(self, tensor: Tensor) -> int | None:
+        """The length of the first axis before others were folded into it; None where that is not certain."""
+        sources = self._sources.get(len(tensor), set()) if tensor.ndim else set()
+        return next(iter(sources)) if len(sources) == 1 else None
+
+
+def by_image(tensor: Tensor, batch_size: int, site: CallSite) -> tuple[Tensor, int]:
+    """The tensor with one entry per image on its first axis, and the axis of its channels.
+
+    A tensor whose first axis is not the batch is left as it is, and :func:`check_rows` refuses it.
+
+    Example:
+        >>> import torch
+        >>> folded = CallSite("block", "ReLU", 0, "module", channel_axis=2, folded_from=2)
+        >>> tensor, channel_axis = by_image(torch.ones(8, 49, 96), 2, folded)
+        >>> tuple(tensor.shape), channel_axis
+        ((2, 4, 49, 96), 3)
+    """
+    folded = tensor.ndim > 0 and len(tensor) != batch_size and site.folded_from == batch_size
+    if folded and batch_size and len(tensor) % batch_size == 0:
+        return tensor.reshape(batch_size, len(tensor) // batch_size, *tensor.shape[1:]), site.channel_axis + 1
+    return tensor, site.channel_axis
+
+
+def check_rows(tensor: Tensor, batch_size: int) -> None:
+    """Refuse a tensor without a row of numbers for each image.
+
+    Raises:
+        Skip: Its first axis is not the batch, or it holds no floating-point numbers.
+    """
+    shape = tuple(tensor.shape)
+    if not tensor.is_floating_point():
+        raise Skip(f"{tensor.dtype} values of shape {shape}; floating point was expected")
+    if tensor.ndim == 0 or shape[0] != batch_size:
+        reason = f"shape {shape} has no row per image; a first dimension of {batch_size} was expected"
+        if tensor.ndim > 0 and shape[0] > batch_size > 1 and shape[0] % batch_size == 0:
+            reason += ". How these rows came about does not show that each image's are side by side"
+        raise Skip(reason)
+    if tensor.numel() == 0:
+        raise Skip(f"shape {shape} is empty")
+
+
+def windows(shape: Sequence[int], batch_size: int) -> tuple[int, ...]:
+    """The axis that was folded into the batch, of the shape of a call that has a row per image.
+
+    Example:
+        >>> windows((8, 49, 96), batch_size=2), windows((2, 49, 96), batch_size=2)
+        ((4,), ())
+    """
+    return (shape[0] // batch_size,) if shape[0] > batch_size else ()
+
+
+@cache
+def _reshapes() -> frozenset[Callable[..., Any]]:
+    return frozenset(forms(*RESHAPES))
+
+
+@cache
+def _reorders() -> frozenset[Callable[..., Any]]:
+    return frozenset(forms(*REORDERS))
+
+
+def _is_view_of_rows(output: Tensor, source: Any) -> bool:
+    """Whether a tensor shows the memory of another with each row where it was."""
+    return (
+        isinstance(source, Tensor)
+        and is_plain(source)
+        and output.untyped_storage()._cdata == source.untyped_storage()._cdata
+        and output.stride(0) == source.stride(0)
+    )
+
+
+def _rows(args: tuple[Any, ...]) -> Iterator[int]:
+    """Lengths of the first axes of the tensors among the arguments."""
+    for value in args:
+        if isinstance(value, Tensor):
+            yield value.shape[0] if is_plain(value) and value.ndim else 0
+        elif isinstance(value, tuple | list):
+            yield from _rows(tuple(value))
