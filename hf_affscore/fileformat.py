@@ -119,7 +119,7 @@ def decode(document: bytes, table: bytes, where: str) -> tuple[dict[str, Any], l
         if len(content) > limit:
             raise SignatureError(
                 f"{name} in {where} has {len(content)} bytes; a signature's has at most {limit}. "
-                "It is not used: ask whoever made it."
+                "It is not used: ask its author."
             )
     try:
         loaded = json.loads(document, parse_constant=_refuse_constant)
@@ -209,7 +209,7 @@ def read_parquet(content: bytes, what: str) -> pa.Table:
         ):
             raise SignatureError(
                 f"{what} announces {file.metadata.num_rows} rows; a signature's has at most {MAX_ROWS}. "
-                "It is not used: ask whoever made it."
+                "It is not used: ask its author."
             )
         table = file.read()
         table.validate(full=True)

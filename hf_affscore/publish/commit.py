@@ -1,4 +1,4 @@
-"""Changing a repository on the Hub, safely: one commit on a named parent, begun again when someone was faster.
+"""Changing a repository on the Hub: one commit on a named parent, repeated when another commit came in between.
 
 A change is a function from a state of the repository to the files that differ afterwards. Where another
 commit comes in between, the Hub refuses ours (412), and the function is asked again with the new state, so
@@ -26,8 +26,8 @@ from hf_affscore.publish.proposal import as_part_of, open_proposal
 if TYPE_CHECKING:
     from huggingface_hub import CommitInfo, DatasetInfo, HfApi, ModelInfo, SpaceInfo
 
-CONFLICTS = 30  # times that someone else may be faster
-FAULTS = 6  # times that the Hub or the network may fail
+CONFLICTS = 30  # attempts that another commit may come before
+FAULTS = 6  # attempts in which the Hub or the network may fail
 LONGEST_PAUSE = 8.0  # seconds between two attempts
 PATIENCE = 300.0  # seconds that a Retry-After may ask for
 
@@ -104,7 +104,7 @@ def commit_change(
         sdk: What a Space made here runs with: ``static`` or ``gradio``.
 
     Raises:
-        HubError: The Hub refused; or after all attempts others were faster, or it could not be reached.
+        HubError: The Hub refused; or other commits came first in all attempts, or it could not be reached.
     """
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
@@ -129,7 +129,7 @@ def commit_change(
 
 
 def retried(action: Callable[[], T]) -> T:
-    """The result of ``action``, begun again after conflicts and after faults that pass.
+    """The result of ``action``, repeated after conflicts and after temporary faults.
 
     Pauses double and are drawn at random below that, so that writers who collided once do not again.
     """

@@ -64,7 +64,7 @@ class _Collection:
         if large := [path for path, size in sizes.items() if size > MAX_TABLE]:
             raise SignatureError(
                 f"{large[0]} in {self.repo_id} has {sizes[large[0]]} bytes; a signature's files have at most "
-                f"{MAX_TABLE}. It was not downloaded: ask whoever made it."
+                f"{MAX_TABLE}. It was not downloaded: ask its author."
             )
 
     def _download(self, path: str) -> bytes:

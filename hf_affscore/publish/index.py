@@ -9,7 +9,7 @@
     signatures/<folder>/signature.png      its picture
 
 A folder's name follows from the signature's key (:data:`hf_affscore.fileformat.SOURCE`) alone, so a newer
-run of the same falls on the old one, and no path is ever taken from a file.
+run of the same replaces the old one, and no path is ever taken from a file.
 """
 
 from __future__ import annotations

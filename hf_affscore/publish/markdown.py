@@ -1,4 +1,4 @@
-"""Text for cards: what comes from outside is made harmless, and what others wrote is left as it is.
+"""Text for cards: names from outside are escaped, and what others wrote is kept.
 
 Cards are Markdown with HTML allowed in it and YAML on top; a model's name may hold all three. Text from
 outside goes through :func:`escape` or :func:`repository_link`; nothing else is interpolated.
@@ -34,7 +34,7 @@ _CUT = "&#8203;"  # a space of no width
 
 
 def escape(text: object, limit: int = 120) -> str:
-    """Text from outside as it reads, on one line: no Markdown, HTML, link or control character survives.
+    """Text from outside on one line, without Markdown, HTML, links or control characters.
 
     Everything but letters, digits and a few signs becomes a character reference, which Markdown shows and never
     interprets. What would become a link all the same is cut by a space of no width.
@@ -145,7 +145,7 @@ def merge_section(text: str, section: str) -> str:
         section: Markdown without the markers, with newlines as ``\n``.
 
     Raises:
-        InputError: The card has a marker without its assignment, or more than one pair.
+        InputError: The card has a begin marker without an end marker, the reverse, or more than one pair.
 
     Example:
         >>> merge_section(merge_section("# Net\n", "one"), "two").count("one")
