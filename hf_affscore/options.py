@@ -76,6 +76,9 @@ class Options:
     num_groups: int = _option(1, "also score this many disjoint parts of the samples", metavar="N")
     dtype: DType = _option("float32", "number format of the model's weights")
     random_weights: bool = _option(False, "analyse the architecture untrained, its weights drawn by the seed")
+    timestep: int | None = _option(
+        None, "step of the noise that a denoiser is run at; default: 0", metavar="N"
+    )
     repeat_frames: bool = _option(False, "give a video model each image as a clip in which nothing moves")
     device: str | None = _option(None, "device of the model; default: a GPU if there is one")
     device_map: str | None = _option(None, 'spread a large model over the devices: "auto"', metavar="MAP")
@@ -212,6 +215,7 @@ class AnalysisOptions(TypedDict, total=False):
     num_groups: int
     dtype: DType
     random_weights: bool
+    timestep: int | None
     repeat_frames: bool
     device: str | None
     device_map: str | None

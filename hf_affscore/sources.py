@@ -212,13 +212,34 @@ def _bucket(address: str, token: str | bool | None) -> Source:
     return Source(address.removeprefix("hf://"), address, None, f"sha256:{digest.hexdigest()}")
 
 
+#: Endings of the files that make a checkpoint what it is, and not of cards, logs or pictures beside them.
+OF_CHECKPOINTS = {
+    *(
+        ".json",
+        ".py",
+        ".safetensors",
+        ".bin",
+        ".pt",
+        ".pth",
+        ".pkl",
+        ".ckpt",
+        ".pt2",
+        ".onnx",
+        ".data",
+        ".h5",
+        ".keras",
+    ),
+}
+
+
 def model_checksum(folder: Path) -> str:
-    """SHA-256 over the content of the files that make a local checkpoint what it is."""
+    """SHA-256 over the content of the files that make a local checkpoint what it is, one folder below included."""
     digest = hashlib.sha256()
-    for path in sorted(folder.iterdir()):
-        if path.suffix in {".json", ".safetensors", ".bin", ".py"}:
+    for path in sorted([*folder.iterdir(), *folder.glob("*/*")]):
+        if path.suffix in OF_CHECKPOINTS and path.is_file():
             with path.open("rb") as file:
-                digest.update(path.name.encode() + hashlib.file_digest(file, "sha256").digest())
+                name = path.relative_to(folder).as_posix()
+                digest.update(name.encode() + hashlib.file_digest(file, "sha256").digest())
     return f"sha256:{digest.hexdigest()}"
 
 

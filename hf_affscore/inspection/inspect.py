@@ -154,7 +154,7 @@ def _dry_run(plan: Plan, device: str, inputs: Any, options: Options) -> Inspecti
 
     try:
         with torch.device(device), torch.random.fork_rng(devices=[]):
-            model = plan.build().eval()
+            model = plan.build()
     except AffscoreError:
         raise
     except Exception as error:  # a configuration may hold anything

@@ -176,7 +176,9 @@ def _from_source(source: Source, processor: Any, options: Options) -> Checkpoint
     if loaded.missing:
         metadata["missing_weights"] = {"number": len(loaded.missing), "first": list(loaded.missing[:20])}
         warn_of_missing_weights(metadata)
-    return Checkpoint(module.eval(), preprocess, metadata, preprocessing, options.repeat_frames)
+    for part in module.modules():  # not by eval(), which some do not have, and which may do more
+        part.training = False
+    return Checkpoint(module, preprocess, metadata, preprocessing, options.repeat_frames)
 
 
 def _published(repository: Repository, options: Options) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -63,6 +63,14 @@ class Repository:
         here = {name: self.path(name) for name in names}
         name, path = next(iter(here.items()))
         return path.parents[name.count("/")]
+
+    def part(self, name: str) -> Repository:
+        """A folder of it as a checkpoint of its own; of two formats of weights only the safe one is downloaded."""
+        files = [each for each in self.files if each.startswith(f"{name}/")]
+        if any(each.endswith(".safetensors") for each in files):
+            files = [each for each in files if not each.endswith((".bin", ".h5", ".onnx"))]
+        location = str(self.folder(files) / name)
+        return Repository(replace(self.source, location=location, commit=None), self.token)
 
     def json(self, name: str) -> dict[str, Any]:
         """The object in a JSON file; empty where there is no such file.

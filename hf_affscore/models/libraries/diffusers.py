@@ -1,0 +1,131 @@
+"""diffusers: autoencoders, alone or in a pipeline, and denoisers that work on pixels.
+
+Of a pipeline the part that takes images is run: its autoencoder, else its denoiser. A denoiser is run at one step
+of the noise, which is recorded as ``timestep``. One that takes latents and a text has no place for an image.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from hf_affscore.errors import ModelError
+from hf_affscore.models.libraries.library import Loaded, as_asked
+from hf_affscore.models.preprocessing import MODES
+from hf_affscore.models.repository import CONFIG, Repository
+from hf_affscore.options import Options
+
+if TYPE_CHECKING:
+    import torch
+    from PIL.Image import Image
+    from torch import nn
+
+PIPELINE, CLASS = "model_index.json", "_class_name"
+
+#: Parts of a pipeline that can take images, in the order in which they are asked.
+PARTS = ("vae", "vqvae", "movq", "unet", "transformer")
+WEIGHTS = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin")
+
+
+class Diffusers:
+    """See :class:`~hf_affscore.models.libraries.library.Library`."""
+
+    def recognises(self, repository: Repository) -> bool:
+        """By the list of a pipeline's parts, or the class that a part's ``config.json`` names."""
+        return PIPELINE in repository.files or (
+            CLASS in repository.config and "_diffusers_version" in repository.config
+        )
+
+    def load(self, repository: Repository, options: Options) -> Loaded:
+        """By ``from_pretrained`` of the part's class."""
+        folder = _part(repository)
+        weights = next((name for name in WEIGHTS if folder + name in repository.files), WEIGHTS[0])
+        here = repository.folder([folder + CONFIG, folder + weights])
+        module = _class(repository, folder).from_pretrained(str(here / folder))
+        noted = {"part": folder.rstrip("/")} if folder else {}
+        step = _at_one_step(module, options)
+        return Loaded(as_asked(module, options), notes=noted if step is None else {**noted, "timestep": step})
+
+    def build(self, repository: Repository, options: Options) -> nn.Module:
+        """From the part's configuration alone."""
+        folder = _part(repository)
+        module: nn.Module = _class(repository, folder).from_config(repository.json(folder + CONFIG))
+        _at_one_step(module, options)
+        return module
+
+    def processor(self, repository: Repository, module: nn.Module, options: Options) -> Any:
+        """Images at the size that the network was made for, between -1 and 1, as its pipelines prepare them."""
+        from diffusers.image_processor import VaeImageProcessor
+
+        config: Any = module.config
+        size = config.get("sample_size") or 256
+        height, width = (size, size) if isinstance(size, int) else size
+        channels = config.get("in_channels") or 3
+        if channels not in MODES:
+            raise ModelError(
+                f"{type(module).__name__} takes {channels} channels, which no image has; expected 1, 3 or 4. Pass "
+                "tensors of its inputs as the data set, or processor=."
+            )
+        pipeline = VaeImageProcessor(do_convert_rgb=False)
+        return Prepared(MODES[channels], height, width, pipeline.preprocess)
+
+
+class Prepared:
+    """What a pipeline makes of an image before its first network."""
+
+    def __init__(self, mode: str, height: int, width: int, preprocess: Callable[..., torch.Tensor]) -> None:
+        self.mode, self.height, self.width, self.preprocess = mode, height, width, preprocess
+
+    def __call__(self, image: Image) -> torch.Tensor:
+        """One RGB image as a tensor between -1 and 1."""
+        return self.preprocess(image.convert(self.mode), height=self.height, width=self.width)[0]
+
+    def __repr__(self) -> str:
+        return f"VaeImageProcessor of diffusers at {self.height} x {self.width}, {self.mode}"
+
+
+def _part(repository: Repository) -> str:
+    """Folder of the part that runs, with its slash; empty where the checkpoint is one part."""
+    if PIPELINE not in repository.files:
+        return ""
+    for part in PARTS:
+        if f"{part}/{CONFIG}" in repository.files:
+            return f"{part}/"
+    raise ModelError(
+        f"{repository.source.name} is a pipeline without {', '.join(PARTS)}; expected one that takes images."
+    )
+
+
+def _class(repository: Repository, folder: str) -> Any:
+    import diffusers
+
+    name = repository.json(folder + CONFIG)[CLASS]
+    found = getattr(diffusers, name, None)
+    if found is None:
+        raise ModelError(f"diffusers {diffusers.__version__} has no {name}; use a version that has it.")
+    return found
+
+
+def _at_one_step(module: nn.Module, options: Options) -> int | None:
+    """Give a denoiser its step of the noise; which it is, or None where the network takes none.
+
+    Raises:
+        ModelError: It needs more than pixels and a step.
+    """
+    parameters = list(inspect.signature(module.forward).parameters.values())
+    needed = [
+        each.name for each in parameters[1:] if each.default is each.empty and each.kind != each.VAR_KEYWORD
+    ]
+    others = [name for name in needed if name != "timestep"]
+    if others:
+        raise ModelError(
+            f"{type(module).__name__} needs {', '.join(others)} beside pixels; expected a network of images. "
+            "The autoencoder of its pipeline does: name the repository of the whole pipeline."
+        )
+    if "timestep" not in needed:
+        return None
+    step = options.timestep or 0
+    module.forward = functools.partial(module.forward, timestep=step)
+    return step

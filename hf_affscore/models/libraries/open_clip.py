@@ -1,0 +1,52 @@
+"""open_clip: the image side of whatever ``open_clip.push_to_hf_hub`` writes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from hf_affscore.models.libraries.library import Loaded, as_asked
+from hf_affscore.models.repository import Repository
+from hf_affscore.options import Options
+
+if TYPE_CHECKING:
+    from torch import nn
+
+SETTINGS = "open_clip_config.json"
+WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
+
+
+class OpenClip:
+    """See :class:`~hf_affscore.models.libraries.library.Library`."""
+
+    def recognises(self, repository: Repository) -> bool:
+        """By its settings and weights, which have names of their own."""
+        return SETTINGS in repository.files and not set(WEIGHTS).isdisjoint(repository.files)
+
+    def load(self, repository: Repository, options: Options) -> Loaded:
+        """From a folder with its settings and one file of weights."""
+        weights = next(name for name in WEIGHTS if name in repository.files)
+        module = self._create(repository, [SETTINGS, weights], load_weights=True)
+        return Loaded(as_asked(module, options))
+
+    def build(self, repository: Repository, options: Options) -> nn.Module:
+        """From its settings alone."""
+        return self._create(repository, [SETTINGS], load_weights=False)
+
+    def processor(self, repository: Repository, module: nn.Module, options: Options) -> Any:
+        """The transform that open_clip evaluates the network with."""
+        from open_clip.transform import PreprocessCfg, image_transform_v2
+
+        clip: Any = module
+        return image_transform_v2(PreprocessCfg(**clip.visual.preprocess_cfg), is_train=False)
+
+    def _create(self, repository: Repository, names: list[str], *, load_weights: bool) -> nn.Module:
+        import open_clip
+        import torch
+
+        module: nn.Module = open_clip.create_model(
+            f"local-dir:{repository.folder(names)}",
+            load_weights=load_weights,
+            pretrained_text=False,  # not fetched, since the checkpoint has its own
+            device=torch.get_default_device(),
+        )
+        return module

@@ -1,0 +1,287 @@
+"""Checkpoints that other libraries write, from each library itself; skipped where it is not installed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import timm
+import torch
+import transformers as hf
+from torch import nn
+
+import hf_affscore as ha
+from hf_affscore.errors import ModelError
+from tests.models.by_hand import check, photographs
+
+USUAL = {"num_samples": 8, "batch_size": 4, "cache": False, "progress": False}
+VISION = {
+    "hidden_size": 16,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 32,
+    "image_size": 32,
+    "patch_size": 8,
+}
+SIZE = {"height": 32, "width": 32}
+
+
+def library(signature: ha.Signature) -> tuple[str, str]:
+    model = signature.metadata["model"]
+    assert model["library_version"]
+    return model["library"], model["class"]
+
+
+def test_open_clip(tmp_path: Path) -> None:
+    open_clip = pytest.importorskip("open_clip")
+    from open_clip.push_to_hf_hub import save_for_hf
+
+    vision = {"image_size": 32, "layers": 2, "width": 32, "patch_size": 8, "head_width": 16}
+    text = {"context_length": 8, "vocab_size": 64, "width": 16, "heads": 2, "layers": 1}
+    config = {"embed_dim": 16, "vision_cfg": vision, "text_cfg": text}
+    (tmp_path / "tiny-clip.json").write_text(json.dumps(config))
+    open_clip.add_model_config(tmp_path / "tiny-clip.json")
+    tokenizer = type("NoTokenizer", (), {"save_pretrained": lambda *_: None})()
+    save_for_hf(open_clip.create_model("tiny-clip"), tokenizer, config, tmp_path / "net")
+    module, transform = open_clip.create_model_from_pretrained(f"local-dir:{tmp_path / 'net'}")
+    signature = check(tmp_path / "net", module, transform, run=module.encode_image)
+    assert library(signature) == ("open_clip", "CLIP")
+    assert signature.metadata["model"]["runs"] == "encode_image"
+    assert [row.activation for row in signature.rows] == ["GELU", "GELU"]
+    untrained = ha.analyze(tmp_path / "net", photographs(), random_weights=True, **USUAL)
+    assert untrained.metadata["model"]["initialised_by"] == f"open_clip {open_clip.__version__}"
+
+
+def test_segmentation_models(tmp_path: Path) -> None:
+    smp = pytest.importorskip("segmentation_models_pytorch")
+    torch.manual_seed(0)
+    smp.Unet("resnet18", encoder_weights=None, classes=2, activation="sigmoid").save_pretrained(tmp_path)
+    module = smp.from_pretrained(tmp_path)
+    signature = check(tmp_path, module, "imagenet")
+    assert library(signature) == ("segmentation-models-pytorch", "Unet")
+    assert len(signature.rows) == 28
+
+
+def autoencoder(diffusers: Any) -> Any:
+    blocks = {"down_block_types": ("DownEncoderBlock2D",) * 2, "up_block_types": ("UpDecoderBlock2D",) * 2}
+    return diffusers.AutoencoderKL(**blocks, block_out_channels=(8, 16), norm_num_groups=4, sample_size=32)
+
+
+def prepared(diffusers: Any) -> Any:
+    from diffusers.image_processor import VaeImageProcessor
+
+    return lambda image: VaeImageProcessor().preprocess(image, height=32, width=32)[0]
+
+
+def test_an_autoencoder_of_diffusers(tmp_path: Path) -> None:
+    diffusers = pytest.importorskip("diffusers")
+    torch.manual_seed(0)
+    autoencoder(diffusers).save_pretrained(tmp_path)
+    module = diffusers.AutoencoderKL.from_pretrained(tmp_path)
+    signature = check(tmp_path, module, prepared(diffusers))
+    assert library(signature) == ("diffusers", "AutoencoderKL")
+
+
+def denoiser(diffusers: Any) -> Any:
+    blocks = {"down_block_types": ("DownBlock2D",) * 2, "up_block_types": ("UpBlock2D",) * 2}
+    shape = {"sample_size": 32, "block_out_channels": (8, 16), "norm_num_groups": 4, "layers_per_block": 1}
+    return diffusers.UNet2DModel(**blocks, **shape)
+
+
+def test_a_denoiser_of_diffusers_at_a_step_of_the_noise(tmp_path: Path) -> None:
+    diffusers = pytest.importorskip("diffusers")
+    torch.manual_seed(0)
+    pipeline = diffusers.DDPMPipeline(denoiser(diffusers), diffusers.DDPMScheduler())
+    pipeline.save_pretrained(tmp_path)
+    unet = diffusers.UNet2DModel.from_pretrained(tmp_path / "unet")
+
+    class AtStep(nn.Module):
+        def __init__(self, step: int) -> None:
+            super().__init__()
+            self.unet, self.step = unet, step
+
+        def forward(self, x: torch.Tensor) -> Any:
+            return self.unet(x, self.step)
+
+    for step in (None, 300):
+        signature = ha.analyze(tmp_path, photographs(), timestep=step, **USUAL)
+        by_hand = ha.analyze(AtStep(step or 0), photographs(), processor=prepared(diffusers), **USUAL)
+        assert [row.affinity_score for row in signature.rows] == [row.affinity_score for row in by_hand.rows]
+        assert signature.metadata["model"]["timestep"] == (step or 0)
+        assert signature.metadata["model"]["part"] == "unet"
+    assert len(ha.inspect(tmp_path).rows) == len(signature.rows)
+
+
+def test_a_pipeline_runs_its_autoencoder_and_a_denoiser_of_latents_says_why_not(tmp_path: Path) -> None:
+    diffusers = pytest.importorskip("diffusers")
+    autoencoder(diffusers).save_pretrained(tmp_path / "vae")
+    (tmp_path / "model_index.json").write_text(json.dumps({"_class_name": "StableDiffusionPipeline"}))
+    assert ha.analyze(tmp_path, photographs(), **USUAL).metadata["model"]["part"] == "vae"
+    unet = diffusers.UNet2DConditionModel(
+        block_out_channels=(8, 16),
+        norm_num_groups=4,
+        cross_attention_dim=8,
+        attention_head_dim=4,
+        down_block_types=("DownBlock2D",) * 2,
+        up_block_types=("UpBlock2D",) * 2,
+    )
+    unet.save_pretrained(tmp_path / "alone")
+    with pytest.raises(ModelError, match="UNet2DConditionModel needs encoder_hidden_states beside pixels"):
+        ha.analyze(tmp_path / "alone", photographs(), **USUAL)
+
+
+def test_sentence_transformers_of_images(tmp_path: Path) -> None:
+    """As ``clip-ViT-B-32`` is laid out: the network lies in a folder that ``modules.json`` names."""
+    torch.manual_seed(0)
+    text = {**{name: VISION[name] for name in list(VISION)[:4]}, "vocab_size": 64}
+    network = tmp_path / "0_CLIPModel"
+    hf.CLIPModel(hf.CLIPConfig(text_config=text, vision_config=VISION)).save_pretrained(network)
+    processor = hf.CLIPImageProcessor(size={"shortest_edge": 32}, crop_size=SIZE)
+    processor.save_pretrained(network)
+    kind = "sentence_transformers.models.CLIPModel"
+    modules = [{"idx": 0, "name": "0", "path": "0_CLIPModel", "type": kind}]
+    (tmp_path / "modules.json").write_text(json.dumps(modules))
+    signature = check(tmp_path, hf.CLIPModel.from_pretrained(network), processor)
+    assert library(signature) == ("sentence-transformers", "CLIPModel")
+    assert signature.metadata["model"]["runs"] == "get_image_features"
+
+
+@pytest.mark.parametrize("base", ["transformers", "timm"])
+def test_an_adapter_of_peft(base: str, tmp_path: Path) -> None:
+    peft = pytest.importorskip("peft")
+    torch.manual_seed(0)
+    if base == "timm":
+        timm.models.save_for_hf(timm.create_model("test_vit"), tmp_path / "base")
+        module, processor, targets = (
+            timm.create_model(f"local-dir:{tmp_path / 'base'}", pretrained=True),
+            None,
+            ["fc1"],
+        )
+    else:
+        hf.ViTModel(hf.ViTConfig(**VISION)).save_pretrained(tmp_path / "base")
+        processor = hf.ViTImageProcessor(size=SIZE)
+        processor.save_pretrained(tmp_path / "base")
+        module, targets = hf.ViTModel.from_pretrained(tmp_path / "base"), ["q_proj", "fc1"]
+    config = peft.LoraConfig(r=2, target_modules=targets, init_lora_weights=False)
+    adapted = peft.get_peft_model(module, config)
+    adapted.peft_config["default"].base_model_name_or_path = str(tmp_path / "base")
+    adapted.save_pretrained(tmp_path / "adapter")
+    signature = ha.analyze(tmp_path / "adapter", photographs(), **USUAL)
+    by_hand = ha.analyze(adapted, photographs(), processor=processor, **USUAL)
+    assert [row.affinity_score for row in signature.rows] == [row.affinity_score for row in by_hand.rows]
+    bare = ha.analyze(tmp_path / "base", photographs(), **USUAL)
+    assert signature.rows[0].affinity_score != bare.rows[0].affinity_score
+    assert signature.metadata["model"]["base_model"]["revision"] == bare.metadata["model"]["revision"]
+    assert len(ha.inspect(tmp_path / "adapter").rows) == len(signature.rows)
+
+
+def convolutions() -> nn.Module:
+    torch.manual_seed(0)
+    layers = (nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3), nn.GELU(), nn.Conv2d(8, 4, 3), nn.SiLU())
+    return nn.Sequential(*layers).eval()
+
+
+def test_a_program_of_torch_export(tmp_path: Path) -> None:
+    network, example = convolutions(), torch.randn(2, 3, 32, 32)
+    program = torch.export.export(network, (example,), dynamic_shapes=({0: torch.export.Dim("batch")},))
+    torch.export.save(program, tmp_path / "model.pt2")
+    with pytest.raises(ModelError, match=r"model\.pt2 .* can run code.*--trust-remote-code"):
+        ha.analyze(tmp_path, photographs(), **USUAL)
+    module = torch.export.load(tmp_path / "model.pt2").module()
+    module.image_size = (32, 32)
+    options = {"processor": "imagenet", **USUAL}
+    signature = ha.analyze(tmp_path, photographs(), trust_remote_code=True, **options)
+    by_hand = ha.analyze(module, photographs(), **options)
+    assert [row.affinity_score for row in signature.rows] == [row.affinity_score for row in by_hand.rows]
+    assert [row.activation for row in signature.rows] == ["relu", "gelu", "silu"]
+    assert len(ha.inspect(tmp_path, trust_remote_code=True).rows) == 3
+
+
+def test_a_program_for_one_size_of_batch_says_how_to_export_it(tmp_path: Path) -> None:
+    torch.export.save(
+        torch.export.export(convolutions(), (torch.randn(4, 3, 32, 32),)), tmp_path / "model.pt2"
+    )
+    with pytest.raises(ModelError, match="exported for batches of exactly 4 images; expected any number"):
+        ha.analyze(tmp_path, photographs(), trust_remote_code=True, **USUAL)
+
+
+def test_an_onnx_graph(tmp_path: Path) -> None:
+    onnx2torch = pytest.importorskip("onnx2torch")
+    layers = (
+        nn.Conv2d(3, 8, 3),
+        nn.ReLU(),
+        nn.Conv2d(8, 8, 3),
+        nn.Sigmoid(),
+        nn.Conv2d(8, 4, 3),
+        nn.Hardswish(),
+    )
+    axes = {"x": {0: "batch"}}
+    torch.onnx.export(
+        nn.Sequential(*layers).eval(),
+        (torch.randn(2, 3, 32, 32),),
+        tmp_path / "model.onnx",
+        dynamo=False,
+        dynamic_axes=axes,
+        input_names=["x"],
+    )
+    module = onnx2torch.convert(tmp_path / "model.onnx")
+    module.image_size = (32, 32)
+    signature = check(tmp_path, module, "imagenet")
+    assert library(signature) == ("onnx", "GraphModule")
+    assert [row.activation for row in signature.rows] == ["ReLU", "Sigmoid", "Hardswish"]
+
+
+def test_a_pickled_module_only_if_it_is_trusted(tmp_path: Path) -> None:
+    torch.save({"model": convolutions().half(), "epoch": 3}, tmp_path / "best.pt")
+    with pytest.raises(ModelError, match=r"best\.pt .* is a pickle, whose reading runs what it holds"):
+        ha.analyze(tmp_path, photographs(), **USUAL)
+    with pytest.raises(ModelError, match="is a pickle"):
+        ha.inspect(tmp_path)
+    options = {"processor": "imagenet", **USUAL}
+    signature = ha.analyze(tmp_path, photographs(), trust_remote_code=True, **options)
+    by_hand = ha.analyze(convolutions().half().float(), photographs(), **options)
+    assert np.array_equal(signature.scores, by_hand.scores)
+    torch.save(convolutions().state_dict(), tmp_path / "best.pt")
+    with pytest.raises(ModelError, match=r"best\.pt holds a OrderedDict and no torch\.nn\.Module"):
+        ha.analyze(tmp_path, photographs(), trust_remote_code=True, **USUAL)
+
+
+def test_what_is_not_installed_is_named_with_the_line_that_installs_it(tmp_path: Path, monkeypatch) -> None:
+    import importlib.util
+
+    real = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *more: None if name == "open_clip" else real(name, *more)
+    )
+    (tmp_path / "open_clip_config.json").write_text("{}")
+    (tmp_path / "open_clip_model.safetensors").write_bytes(b"")
+    for call in (lambda: ha.analyze(tmp_path, "noise"), lambda: ha.inspect(tmp_path)):
+        with pytest.raises(
+            ModelError,
+            match=r"of open_clip, which is not installed\. Install it: pip install open_clip_torch",
+        ):
+            call()
+
+
+def test_where_two_libraries_could_the_card_decides(tmp_path: Path) -> None:
+    pytest.importorskip("open_clip")
+    hf.ViTForImageClassification(hf.ViTConfig(**VISION)).save_pretrained(tmp_path)
+    (tmp_path / "open_clip_config.json").write_text("{}")
+    (tmp_path / "open_clip_model.safetensors").write_bytes(b"")
+    assert ha.analyze(tmp_path, photographs(), **USUAL).metadata["model"]["library"] == "transformers"
+    (tmp_path / "README.md").write_text("---\nlibrary_name: open_clip\n---\n")
+    with pytest.raises(ModelError, match="could not be loaded"):
+        ha.analyze(tmp_path, photographs(), **USUAL)
+
+
+def test_nobody_knows_it(tmp_path: Path) -> None:
+    (tmp_path / "weights.gguf").write_bytes(b"")
+    (tmp_path / "README.md").write_text("---\nlibrary_name: gguf\n---\n")
+    for call in (lambda: ha.analyze(tmp_path, "noise"), lambda: ha.inspect(tmp_path)):
+        with pytest.raises(
+            ModelError, match=r"of no library that is known here \(its card names gguf\).*--loader"
+        ):
+            call()
