@@ -14,7 +14,9 @@ from hf_affscore import errors
 from hf_affscore.compat import client_error
 from hf_affscore.errors import AffscoreError, AffscoreWarning, DatasetError, HubError, InputError, redacted
 from hf_affscore.hub import failures_named
+from hf_affscore.images.decoding import Undecodable, decode
 from hf_affscore.options import Options
+from hf_affscore.run.processes import Processes
 from hf_affscore.tokens import checked_token
 from tests.hub import LocalHub
 from tests.publish.samples import signature
@@ -101,6 +103,20 @@ def test_a_foreign_text_that_quotes_a_token_is_redacted(
         warnings.simplefilter("always")
         warnings.warn(f"failed: {token}", AffscoreWarning, stacklevel=1)
     assert token not in str(caught[0].message)
+
+
+def test_what_is_recorded_of_others_errors_is_redacted(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*arguments: object, **options: object) -> None:
+        raise OSError(f"no access with {REAL}")
+
+    monkeypatch.setattr("PIL.Image.open", fail)
+    with pytest.raises(Undecodable) as reason:
+        decode({"bytes": b"x", "path": "cat.png"})
+    assert str(reason.value) == "no access with [token] (cat.png)"
+    monkeypatch.setattr("hf_affscore.run.many.run", fail)
+    [failed] = ha.analyze_many(["ada/net"], "ada/images")
+    assert str(failed.error).startswith("OSError: no access with [token].")
+    assert REAL not in str(Processes()._sendable(OSError(REAL)))
 
 
 def test_a_cause_without_a_token_is_kept() -> None:

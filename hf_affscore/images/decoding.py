@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 import numpy as np
 
 from hf_affscore.compat import client_error
-from hf_affscore.errors import DatasetError, InputError, shown_cause
+from hf_affscore.errors import DatasetError, InputError, redacted, shown_cause
 from hf_affscore.images.metadata import only_orientation, without_metadata
 from hf_affscore.images.pixels import channel_axis, from_array, to_rgb
 
@@ -171,7 +171,7 @@ def _reason(error: Exception, path: str | None = None) -> str:
         >>> _reason(OSError("image file is truncated"), "/home/me/images/cat.png")
         'image file is truncated (cat.png)'
     """
-    text = " ".join(re.sub(r" *<[^<>]*>", "", str(error)).split()) or type(error).__name__
+    text = redacted(" ".join(re.sub(r" *<[^<>]*>", "", str(error)).split())) or type(error).__name__
     if not path:
         return text
     name = _file_name(path)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
-from hf_affscore.errors import AffscoreError, InputError
+from hf_affscore.errors import AffscoreError, InputError, redacted
 from hf_affscore.options import AnalysisOptions, Options
 from hf_affscore.run.runner import run
 from hf_affscore.signature import Signature
@@ -70,6 +70,7 @@ def analyze_many(
         except AffscoreError as error:
             outcomes.append(Outcome(name, None, str(error)))
         except Exception as error:  # a checkpoint may come with code of its own
-            reason = f"{type(error).__name__}: {error}. Not an error of this package; analyse it alone to see more."
+            said = redacted(f"{type(error).__name__}: {error}")
+            reason = f"{said}. Not an error of this package; analyse it alone to see more."
             outcomes.append(Outcome(name, None, reason))
     return outcomes

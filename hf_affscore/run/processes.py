@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
-from hf_affscore.errors import AffscoreError
+from hf_affscore.errors import AffscoreError, redacted
 
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
@@ -137,7 +137,7 @@ class Processes:
             return type(error)(str(error))
         if isinstance(error, SystemExit):
             return SystemExit(error.code if isinstance(error.code, int) else str(error))
-        return RuntimeError(f"Process {self.rank} failed: {type(error).__name__}: {error}")
+        return RuntimeError(redacted(f"Process {self.rank} failed: {type(error).__name__}: {error}"))
 
     def with_own_connections(self) -> Processes:
         """The same processes over separate connections, for use in another thread at the same time.
