@@ -18,6 +18,7 @@ from hf_affscore.run.cache import cache_entries
 from hf_affscore.run.forward import BatchForward
 from hf_affscore.storage import write_atomically
 from tests.processes import torchrun
+from tests.run.test_scoring import Meeting, OneOfThreads, in_threads
 
 #: Two of the nineteen layers of the embedded network are left.
 FEW_LAYERS = {
@@ -185,11 +186,11 @@ def forwards(monkeypatch):
     """Positions of the images of every forward pass; one of them can be interrupted."""
     real, seen = BatchForward.run, []
 
-    def run(self, inputs, images, summarize, *, in_two_sizes):
+    def run(self, inputs, images, summarize):
         if len(seen) == run.interrupt_at:
             raise KeyboardInterrupt
         seen.append(list(images))
-        return real(self, inputs, images, summarize, in_two_sizes=in_two_sizes)
+        return real(self, inputs, images, summarize)
 
     run.interrupt_at = None
     monkeypatch.setattr(BatchForward, "run", run)
@@ -319,43 +320,24 @@ def test_images_of_parquet_files_are_known_by_their_content(cache, tmp_path, for
     assert resumed.rows == ha.analyze(DEMO_MODEL, tmp_path / "data", **OPTIONS, cache=False).rows
 
 
-@pytest.mark.filterwarnings("error::hf_affscore.errors.AffscoreWarning")
-def test_a_group_that_only_one_process_passed_calls_over_in_says_so_again(cache, writes):
-    """What was skipped is kept with the group."""
-    options = {"num_samples": 16, "progress": False, "exclude": ["resnet.encoder.stages.*"]}
-    whole = content(ha.analyze(DEMO_MODEL, DEMO_DATASET, **options, cache=False))
-    ha.analyze(DEMO_MODEL, DEMO_DATASET, **options)
-    last_but_signature = next(i for i, name in enumerate(writes.names) if name.startswith("group-"))
-    for entry in cache_entries():
-        for path in (cache / entry.key).iterdir():
-            path.unlink()
-    writes.interrupt(last_but_signature, True)
-    with pytest.raises(KeyboardInterrupt):
-        ha.analyze(DEMO_MODEL, DEMO_DATASET, **options)
-    writes.interrupt(None, False)
-    assert content(ha.analyze(DEMO_MODEL, DEMO_DATASET, **options)) == whole
-
-
 def test_the_processes_agree_to_do_without_a_cache(cache, monkeypatch):
     """One of them cannot make the folder on its machine; the main one can."""
-    from tests.run.test_scoring import Meeting, OneOfThreads, in_threads
-
     asked = {"model": {"name": "m", "state": "1"}, "dataset": {"name": "d", "state": "2"}, "options": {}}
     meeting = Meeting(3)
 
     def opened(rank):
         return resume.ResumeCache.open(asked, OneOfThreads(rank, meeting)).folder
 
-    folder = opened_alone = resume.ResumeCache.open(asked, OneOfThreads(0, Meeting(1)))
-    folder.close()
+    alone = resume.ResumeCache.open(asked, OneOfThreads(0, Meeting(1)))
+    alone.close()
+    assert alone.folder is not None
     real = resume.ResumeCache._make
 
     def make(self):
-        if threading.current_thread() is not threading.main_thread() and self._lock is None and fails.pop(0):
+        if fails.pop(0):
             return "the cache folder /nowhere cannot be used (read-only)"
         return real(self)
 
-    assert opened_alone.folder is not None
     fails = [False, True, False]
     monkeypatch.setattr(resume.ResumeCache, "_make", make)
     with pytest.warns(AffscoreWarning, match="cannot be used .*goes on without its cache"):
