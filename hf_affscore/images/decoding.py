@@ -202,7 +202,7 @@ def as_image(item: Any) -> Decoded:
             if array.dtype.kind == "f" and channel_axis(array.shape) == 0:
                 return torch.from_numpy(np.array(array, np.float32))
             return to_rgb(from_array(array))
-        except ValueError as error:
+        except Exception as error:  # lists may hold anything
             raise Undecodable(_reason(error)) from error
     if isinstance(item, torch.Tensor):
         if item.ndim not in (3, 4):

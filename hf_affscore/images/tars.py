@@ -19,33 +19,11 @@ import numpy as np
 
 from hf_affscore.images.decoding import Undecodable
 from hf_affscore.images.files import opened, size_of_file
+from hf_affscore.images.values import IMAGE_ENDINGS
 from hf_affscore.sources import POINTER, file_name, refuse_pointer
 
 if TYPE_CHECKING:
     import datasets
-
-#: Endings of files that are images, whatever the case.
-ENDINGS = frozenset(
-    (
-        *(
-            "jpg",
-            "jpeg",
-            "jpe",
-            "jfif",
-            "png",
-            "webp",
-            "bmp",
-            "gif",
-            "tif",
-            "tiff",
-            "ppm",
-            "pgm",
-            "pbm",
-            "pnm",
-        ),
-        *("avif", "heic", "heif", "jp2", "tga", "ico"),
-    )
-)
 
 #: Examples whose fields are looked at.
 LOOKED_AT = 5
@@ -70,7 +48,7 @@ _Group = dict[str, _Place]
 
 def is_image(name: str) -> bool:
     """Whether a field of an example, the rest of a file's name after its first dot, is an image's."""
-    return name.rpartition(".")[2].lower() in ENDINGS
+    return name.rpartition(".")[2].lower() in IMAGE_ENDINGS
 
 
 def _places(raw: BinaryIO, path: str, *, read: bool) -> Iterator[_Place]:

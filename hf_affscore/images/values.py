@@ -81,7 +81,7 @@ def _single(value: Any, name: str, asked: bool) -> Kind:
     if isinstance(value, list | np.ndarray):
         try:
             return _array(np.asarray(value), asked)
-        except ValueError:  # rows of several lengths
+        except Exception:  # rows of several lengths, or what is no number
             return Kind.NONE
     return Kind.NONE
 
