@@ -60,14 +60,14 @@ def test_the_interval_covers_the_expected_score_at_this_number_of_samples(n, d, 
 
 
 def test_effects_are_what_leaving_a_sample_out_does():
-    x, y = mixed(120, 40, 0, relu)
+    n, d = 120, 60
+    x, y = mixed(n, d, 0, relu)
     score, trust = known(x, y)
-    left_out = [
-        119 * (score - affinity_score(np.delete(x, i, axis=0), np.delete(y, i, axis=0))) for i in range(120)
-    ]
-    effects = np.array(trust.effects)
-    assert np.corrcoef(effects, left_out)[0, 1] > 0.98
-    assert effects.std() == pytest.approx(np.std(left_out), rel=0.15)  # of higher order in width / samples
+    without = [affinity_score(np.delete(x, i, axis=0), np.delete(y, i, axis=0)) for i in range(n)]
+    left_out, effects = (n - 1) * (score - np.array(without)), np.array(trust.effects)
+    # At half as many features as samples; without the pull on the map these are 0.937 and 0.868.
+    assert np.corrcoef(effects, left_out)[0, 1] > 0.97
+    assert effects.std() == pytest.approx(left_out.std(), rel=0.08)
 
 
 @pytest.mark.parametrize(("n", "d"), [(256, 4), (256, 32), (128, 64), (100, 95), (100, 150)])
