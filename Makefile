@@ -23,7 +23,8 @@ bench:  ## writes dated results into benchmarks/
 	python benchmarks/activations.py $(WHEEL) activations.npz
 	python benchmarks/score.py activations.npz
 	python benchmarks/accuracy.py activations.npz
-	python benchmarks/uncertainty.py --activations activations.npz
+	python -m benchmarks.pools rows digits
+	python -m benchmarks.uncertainty --rows rows --activations activations.npz
 	python benchmarks/capture.py
 	python -m benchmarks.overhead --weights $(WHEEL)
 	python -m benchmarks.scaling --weights $(WHEEL)

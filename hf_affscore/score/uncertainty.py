@@ -23,7 +23,7 @@ sample away from it, one in each direction, and each gives a bound:
 - In several dimensions near partners are rare among few samples, so that the score is too low. How much at most
   is seen feature by feature: the sum of the squared one-dimensional distances is a lower bound of W2^2.
 
-Both bounds are widened by the sampling error.
+Both bounds are widened by the sampling error, at a level of 99 %.
 """
 
 from __future__ import annotations
@@ -44,8 +44,9 @@ from hf_affscore.score.transport import coupling_cost
 #: the errors of two layers go together.
 SAMPLED = 256
 
-#: What lies in an interval.
-CONFIDENCE = 0.95
+#: What lies in an interval; and the level of the sampling error in the bounds of the limit, which meet in layers of
+#: one feature and have to hold all the same.
+CONFIDENCE, LIMIT_CONFIDENCE = 0.95, 0.99
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class Uncertainty:
         standard_error: Of the score at this number of samples.
         low: Lower end of the 95 % interval for the expected score at this number of samples.
         high: Upper end.
-        limit_low: The score of infinitely many samples is at least this, but for sampling error at the same level.
+        limit_low: The score of infinitely many samples is at least this, but for sampling error at a level of 99 %.
         limit_high: And at most this.
         effects: What each of at most :data:`SAMPLED` samples adds to the score, times the number of samples.
     """
@@ -79,13 +80,15 @@ def uncertainty(solution: Solution, width: int) -> Uncertainty:
         return Uncertainty(0.0, score, score, score, score, (0.0,) * len(_chosen(n)))
     effects, added = _effects(solution)
     error = float(effects.std(ddof=1)) / math.sqrt(n)
-    margin = float(stdtrit(n - 1, (1 + CONFIDENCE) / 2)) * error / distance
+    margins = [
+        float(stdtrit(n - 1, (1 + level) / 2)) * error / distance for level in (CONFIDENCE, LIMIT_CONFIDENCE)
+    ]
     # A map that can move each sample on its own says nothing about others: there is no bound from below.
     lowest = 0.0 if few_samples(n, width) else 1 - math.sqrt((cost + added) / (2 * solution.total))
     return Uncertainty(
         error,
-        *_interval(score, score, margin),
-        *_interval(lowest, ceiling(solution), margin),
+        *_interval(score, score, margins[0]),
+        *_interval(lowest, ceiling(solution), margins[1]),
         effects=tuple(effects.tolist()),
     )
 
