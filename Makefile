@@ -29,6 +29,7 @@ bench:  ## writes dated results into benchmarks/
 	python -m benchmarks.overhead --weights $(WHEEL)
 	python -m benchmarks.scaling --weights $(WHEEL)
 	python -m benchmarks.choosing
+	python -m benchmarks.inspection
 
 coverage:  ## every architecture of transformers, timm and torchvision against an independent count
 	OMP_NUM_THREADS=1 python -m tests.capture.coverage --processes 2

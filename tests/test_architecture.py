@@ -35,6 +35,7 @@ LEAVES = {
     "sources",
     "assets",
     "patches",
+    "machine",
 }
 
 #: What each room may import besides itself and the leaves, function bodies included.
@@ -56,12 +57,13 @@ ALLOWED: dict[str, set[str]] = {
     "hub": set(),
     "sources": set(),
     "patches": set(),
+    "machine": set(),
     "signature": set(),
     "score": set(),
     "capture": set(),
     "images": set(),
     "models": set(),
-    "inspection": {"capture", "models", "signature"},
+    "inspection": {"score", "capture", "models", "signature"},
     "run": {"score", "capture", "images", "models", "signature"},
     "publish": {"signature"},
     "comparison": {"signature", "publish"},
@@ -104,6 +106,7 @@ ORDER = [
     "hub",
     "sources",
     "patches",
+    "machine",
 ]
 
 #: The doors: where the data model reaches what stands above it, from inside a method. Each is named in the

@@ -168,6 +168,9 @@ def defect(batches: Mapping[int, Pair], num_batches: int) -> str | None:
     if len(batches) < num_batches:
         return f"it ran in {len(batches)} of {num_batches} batches only: the path depends on the image"
     widths = sorted({summary.rows.shape[1] for pair in batches.values() for summary in pair})
-    if len(widths) > 1:
-        return f"its pooled width differs between input and output or between batches: {widths}"
-    return None
+    return widths_differ(widths) if len(widths) > 1 else None
+
+
+def widths_differ(widths: Iterable[int]) -> str:
+    """The reason why rows of several widths are not scored."""
+    return f"its pooled width differs between input and output or between batches: {sorted(widths)}"

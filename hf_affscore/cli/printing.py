@@ -18,7 +18,8 @@ from hf_affscore.signature import call_name
 
 if TYPE_CHECKING:
     from hf_affscore.comparison import Comparison
-    from hf_affscore.inspection.inspect import Inspection
+    from hf_affscore.inspection.cost import Cost
+    from hf_affscore.inspection.inspection import Inspection
     from hf_affscore.run.cache import CacheEntry
     from hf_affscore.run.many import Outcome
     from hf_affscore.signature import Record, Signature
@@ -72,17 +73,37 @@ def print_inspection(inspection: Inspection) -> None:
     reasons = Counter((row.activation, row.reason) for row in inspection.skipped)
     for (activation, reason), count in reasons.items():
         _print(console, Text(f"  {count} x {activation}: {reason}"))
-    cost = inspection.cost
-    _print(
-        console,
-        f"\n{len(inspection.rows)} activations, {len(inspection.skipped)} not scored. "
-        f"{cost.num_samples} images: about {cost.memory_bytes / 1e9:.2f} GB of memory "
-        f"({cost.weights_bytes / 1e9:.2f} weights, {cost.rows_bytes / 1e9:.2f} rows), roughly "
-        f"{math.ceil(cost.forward_seconds)} s of forward passes on this CPU and "
-        f"{math.ceil(cost.score_seconds)} s of scoring.",
-    )
+    _print(console, f"\n{len(inspection.rows)} activations, {len(inspection.skipped)} not scored")
+    _print(console, *map(Text, _cost_lines(inspection.cost)), sep="\n")
     for text in inspection.verdict:
         _print(console, Text(text))
+
+
+def _cost_lines(cost: Cost) -> list[str]:
+    """Memory and time in lines whose figures add up as they are printed."""
+    phases = {
+        phase: {name: round(size / 1e9, 2) for name, size in parts.items()}
+        for phase, parts in cost.parts_by_phase.items()
+    }
+    lines = [f"\nexpected on a CPU for {cost.num_samples} images"]
+    for phase, parts in phases.items():
+        sums = " + ".join(f"{size:.2f} {name}" for name, size in parts.items())
+        lines.append(f"  {phase:<8}{sum(parts.values()):6.2f} GB = {sums}")
+    if cost.pass_bytes is None:
+        lines.append("  forward passes could not be counted: their memory and time are unknown")
+    lines.append(f"  peak    {max(sum(parts.values()) for parts in phases.values()):6.2f} GB")
+    steps = {
+        "images": cost.images_seconds,
+        "forward passes": cost.forward_seconds,
+        "scoring": cost.score_seconds,
+    }
+    known = {name: math.ceil(seconds) for name, seconds in steps.items() if seconds is not None}
+    sums = " + ".join(f"{seconds} {name}" for name, seconds in known.items())
+    total = f"{sum(known.values())} s" if len(known) == len(steps) else "unknown"
+    lines.append(
+        f"  time    {total} = {sums}" if len(known) == len(steps) else f"  time    {total}; {sums} s"
+    )
+    return lines
 
 
 def print_comparison(comparison: Comparison) -> None:
@@ -151,10 +172,10 @@ def print_cache(entries: Sequence[CacheEntry]) -> None:
     _print(console, table)
 
 
-def _print(console: Console, *renderables: RenderableType) -> None:
+def _print(console: Console, *renderables: RenderableType, sep: str = " ") -> None:
     """Print without the blanks that fill every line of a table up to its width."""
     with console.capture() as printed:
-        console.print(*renderables)
+        console.print(*renderables, sep=sep)
     print("\n".join(line.rstrip() for line in printed.get().splitlines()))
 
 

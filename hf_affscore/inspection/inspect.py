@@ -7,83 +7,37 @@ proposals) cannot run there; it is built on the CPU with random weights instead.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from hf_affscore.capture import CallSite, Capture, Selection, SkippedCall, by_image, looked_for, pool, windows
-from hf_affscore.errors import AffscoreError, InputError, ModelError, NoActivationError, shown_cause
-from hf_affscore.inspection.cost import Cost, estimate
-from hf_affscore.inspection.plan import BATCH_SIZE, Plan, plan_of
+from hf_affscore.capture.features import widths_differ
+from hf_affscore.errors import AffscoreError, ModelError, NoActivationError, shown_cause
+from hf_affscore.inspection.cost import Work, bytes_of, estimate
+from hf_affscore.inspection.inputs import batch_for, num_images, runner, said_by, told_as
+from hf_affscore.inspection.inspection import Inspection
+from hf_affscore.inspection.operations import Operations
+from hf_affscore.inspection.plan import Plan, plan_of
 from hf_affscore.models.evaluation import evaluating
 from hf_affscore.models.video import as_clips
-from hf_affscore.models.vision_forward import PIXELS, image_shape, vision_forward
 from hf_affscore.options import Options, Pooling
 from hf_affscore.signature import Record
-from hf_affscore.verdict import verdict_of_widths
 
 if TYPE_CHECKING:
-    import pandas as pd
     import torch
     from torch import nn
 
 DEFAULT = Options()
 
-
-@dataclass(frozen=True)
-class Inspection:
-    """The activation calls of a model.
-
-    Attributes:
-        name: Hub id, folder or class.
-        model_class: The class that was built, as ``analyze`` would build it.
-        pooling: How an activation would become one row per image, which is what ``dim`` is the width of.
-        rows: The calls that would be scored, in execution order: ``index``, ``module``, ``activation``,
-            ``call``, ``kind``, ``shape`` (of one image, as text), ``channel_axis`` and ``dim`` (the pooled width).
-        skipped: The calls that would not, with their ``reason``.
-        cost: Expected memory and time.
-        device: ``"meta"``, or where the model had to run.
-    """
-
-    name: str
-    model_class: str
-    pooling: Pooling
-    rows: tuple[Record, ...]
-    skipped: tuple[Record, ...]
-    cost: Cost
-    device: str
-
-    @property
-    def verdict(self) -> tuple[str, ...]:
-        """How many scores would be evidence, from the widths alone, and what to do for the others."""
-        widths = [row.dim for row in self.rows]
-        return verdict_of_widths(widths, self.cost.num_samples, self.pooling) if widths else ()
-
-    def to_dataframe(self) -> pd.DataFrame:
-        """Both lists as one table, in the order scored, then skipped; ``reason`` is empty where scored."""
-        import pandas as pd
-
-        scored = ({**row, "reason": None} for row in self.rows)
-        return pd.DataFrame([*scored, *map(dict, self.skipped)])
-
-    def to_dict(self) -> dict[str, Any]:
-        """Everything as one JSON-ready document."""
-        cost = {**vars(self.cost), "memory_bytes": self.cost.memory_bytes}
-        lists = {"rows": [dict(row) for row in self.rows], "skipped": [dict(row) for row in self.skipped]}
-        names = {"name": self.name, "model_class": self.model_class, "pooling": self.pooling}
-        return {**names, "device": self.device, "cost": cost, "verdict": list(self.verdict), **lists}
-
-    def __repr__(self) -> str:
-        counts = f"{len(self.rows)} activations, {len(self.skipped)} not scored"
-        return f"Inspection({self.name!r}, {self.model_class}: {counts})"
+Inputs: TypeAlias = "torch.Tensor | Mapping[str, torch.Tensor] | None"
 
 
 def inspect(
     model: str | Path | nn.Module | Any,
     *,
-    inputs: torch.Tensor | Mapping[str, torch.Tensor] | None = None,
+    inputs: Inputs = None,
     pooling: Pooling = DEFAULT.pooling,
     include: Sequence[str] = DEFAULT.include,
     exclude: Sequence[str] = DEFAULT.exclude,
@@ -99,7 +53,8 @@ def inspect(
         model: Hub id, local folder, configuration of transformers, or a ``torch.nn.Module``, which is run
             where it is (the meta device will do) and given back unchanged.
         inputs: A batch of pixels, or of inputs by name, where the size that the configuration names does not
-            fit; its first dimension is the batch.
+            fit; the first dimension is the batch. Patches of several images may lie one after the other in the
+            first input, if the last has one entry for each image.
         pooling: How an activation becomes one row per image; changes ``dim``.
         include: Score these too, as in :func:`hf_affscore.analyze`.
         exclude: Leave these out.
@@ -121,7 +76,6 @@ def inspect(
         >>> found.rows[0].module, found.rows[0].shape, found.rows[0].dim
         ('resnet.embedder.embedder.activation', '8 x 16 x 16', 8)
     """
-    import torch
     from torch import nn
 
     options = Options(
@@ -135,8 +89,7 @@ def inspect(
         token=token,
     )
     if isinstance(model, nn.Module):
-        parameter = next(model.parameters(), torch.empty(0))
-        return _run(model, type(model).__name__, _batch(model, inputs, parameter), options)
+        return _run(model, type(model).__name__, inputs, options)
     plan = plan_of(model, options)
     try:
         return _dry_run(plan, "meta", inputs, options)
@@ -148,98 +101,69 @@ class _NeedsValues(ModelError):
     """A model failed on the meta device."""
 
 
-def _dry_run(plan: Plan, device: str, inputs: Any, options: Options) -> Inspection:
+def _dry_run(plan: Plan, device: str, inputs: Inputs, options: Options) -> Inspection:
     """Build on a device, and run there."""
     import torch
 
-    try:
-        with torch.device(device), torch.random.fork_rng(devices=[]):
-            model = plan.build()
-    except AffscoreError:
-        raise
-    except Exception as error:  # a configuration may hold anything
-        raise ModelError(f"{plan.name} does not build a model: {_said(error)}") from shown_cause(error)
-    if inputs is None:
-        inputs = plan.blank(model)
-    return _run(model, plan.name, _batch(model, inputs, torch.empty(0, device=device)), options)
+    sentence = f"{plan.name} does not build a model: {{said}}. Check the values of its configuration."
+    with told_as(sentence), torch.device(device), torch.random.fork_rng(devices=[]):
+        model = plan.build()
+    return _run(model, plan.name, plan.blank(model) if inputs is None else inputs, options)
 
 
-def _batch(model: nn.Module, inputs: Any, like: torch.Tensor) -> dict[str, torch.Tensor]:
-    """The inputs asked for, or zeros of the size that the model says it takes; on the model's device."""
-    import torch
-
-    if inputs is None:
-        shape = image_shape(model)
-        if min(shape) < 1:
-            raise ModelError(
-                f"The model says it takes images of {shape}; expected channels, height and width."
-            )
-        inputs = torch.zeros(BATCH_SIZE, *shape, device=like.device, dtype=like.dtype)
-    named = dict(inputs) if isinstance(inputs, Mapping) else {PIXELS: inputs}
-    usable = {
-        name: isinstance(name, str)
-        and isinstance(value, torch.Tensor)
-        and value.ndim > 0
-        and len(value) > 0
-        and (like.is_meta or not value.is_meta)
-        for name, value in named.items()
-    }
-    if not named or not all(usable.values()):
-        wrong = ", ".join(str(name) for name, fits in usable.items() if not fits)
-        raise InputError(
-            f"inputs {wrong or '{}'}: expected a batch of pixels, or a dict of tensors by the names that the model "
-            "gives them, with an image at least, and with values where the model has weights."
-        )
-    return {name: value.to(like.device) for name, value in named.items()}
-
-
-def _said(error: Exception) -> str:
-    """The first line of what an error says, with its type where that is all there is."""
-    return f"{type(error).__name__}: {error}".splitlines()[0]
-
-
-def _run(model: nn.Module, name: str, batch: dict[str, torch.Tensor], options: Options) -> Inspection:
+def _run(model: nn.Module, name: str, inputs: Inputs, options: Options) -> Inspection:
     """One watched forward pass, and what it says about cost."""
-    from torch.utils.flop_counter import FlopCounterMode
+    with told_as(
+        f"{type(model).__name__} cannot be inspected: {{said}}. Expected a model that runs on images."
+    ):
+        batch = as_clips(batch_for(model, inputs), model, repeat=True)
+        size = num_images(batch)
+        seen, operations = _watched(model, batch, options, by_name=isinstance(inputs, Mapping))
+        rows, skipped = _records(seen, size)
+        if not rows and not skipped:
+            raise NoActivationError(
+                f"{type(model).__name__} ran without any activation. Looked for {', '.join(looked_for())}."
+            )
+        cost = estimate(
+            options,
+            widths=[row.dim for row in rows],
+            weights_bytes=bytes_of(model.parameters()),
+            input_bytes=bytes_of(batch.values()) // size,
+            work=None if operations is None else Work.of(operations, size),
+        )
+    device = next(iter(batch.values())).device.type
+    return Inspection(name, type(model).__name__, options.pooling, rows, skipped, cost, device)
 
-    batch = as_clips(batch, model, repeat=True)
-    size = len(next(iter(batch.values())))
-    selection = Selection(options.include, options.exclude)
+
+def _watched(
+    model: nn.Module, batch: dict[str, torch.Tensor], options: Options, *, by_name: bool
+) -> tuple[Capture[int], Operations | None]:
+    """What was seen of one forward pass, and what was counted: None where the model runs uncounted only."""
+    size = num_images(batch)
 
     def width(tensor: torch.Tensor, site: CallSite) -> int:
         tensor, axis = by_image(tensor, size, site)
         return pool(tensor, options.pooling, size, channel_axis=axis).shape[1]
 
-    side = vision_forward(model)
-    device = next(iter(batch.values())).device.type
-    try:
-        with (
-            evaluating(model),
-            FlopCounterMode(display=False) as flops,
-            Capture(model, width, selection) as seen,
-        ):
-            side(batch)
-    except AffscoreError:
-        raise
-    except Exception as error:  # a model may raise anything
-        shapes = ", ".join(f"{key} {tuple(value.shape)}" for key, value in batch.items())
-        raise (_NeedsValues if device == "meta" else ModelError)(
-            f"{type(model).__name__} failed on {shapes}: {_said(error)}. Pass inputs= of a size that fits."
-        ) from error
-    selection.check_all_matched()
-    rows, skipped = _records(seen, size)
-    if not rows and not skipped:
-        raise NoActivationError(
-            f"{type(model).__name__} ran without any activation. Looked for {', '.join(looked_for())}."
-        )
-    cost = estimate(
-        num_samples=options.group_size if options.num_samples == "all" else options.num_samples,
-        parameters=sum(parameter.numel() for parameter in model.parameters()),
-        widths=[row.dim for row in rows],
-        largest=max((math.prod(call.shape) // size for call in seen.calls), default=0),
-        flops_per_image=flops.get_total_flops() // size,
-    )
-    return Inspection(name, type(model).__name__, options.pooling, rows, skipped, cost, device)
+    side = runner(model, batch, by_name=by_name)
+    failure: Exception | None = None
+    for operations in (Operations(), None):
+        selection = Selection(options.include, options.exclude)
+        try:
+            with evaluating(model), operations or nullcontext(), Capture(model, width, selection) as seen:
+                side({name: value.clone() for name, value in batch.items()})  # which the model may overwrite
+        except AffscoreError:
+            raise
+        except Exception as error:  # a model may raise anything
+            failure = error
+            continue
+        selection.check_all_matched()
+        return seen, operations
+    shapes = ", ".join(f"{key} {tuple(value.shape)}" for key, value in batch.items())
+    on_meta = any(value.is_meta for value in batch.values())
+    raise (_NeedsValues if on_meta else ModelError)(
+        f"{type(model).__name__} failed on {shapes}: {said_by(failure)}. Pass inputs= of a size that fits."
+    ) from (failure and shown_cause(failure))
 
 
 def _records(seen: Capture[int], batch_size: int) -> tuple[tuple[Record, ...], tuple[Record, ...]]:
@@ -248,8 +172,7 @@ def _records(seen: Capture[int], batch_size: int) -> tuple[tuple[Record, ...], t
     uneven: list[SkippedCall] = []
     for call in seen.calls:
         if call.pre != call.post:
-            reason = f"its pooled width differs between input and output: {call.pre} and {call.post}"
-            uneven.append(SkippedCall(call.site, reason))
+            uneven.append(SkippedCall(call.site, widths_differ([call.pre, call.post])))
             continue
         folded = windows(call.shape, batch_size)
         shape = " x ".join(map(str, (*folded, *call.shape[1:])))

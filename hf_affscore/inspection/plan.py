@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hf_affscore.errors import InputError
+from hf_affscore.inspection.inputs import dry_images
 from hf_affscore.models.libraries.library import NeedsWeights
 from hf_affscore.models.libraries.registry import library_of
 from hf_affscore.models.libraries.transformers import from_configuration
@@ -22,8 +23,6 @@ from hf_affscore.options import Options
 if TYPE_CHECKING:
     import torch
     from torch import nn
-
-BATCH_SIZE = 2  # two images tell the axis of the batch from one of length 1
 
 
 @dataclass(frozen=True)
@@ -74,16 +73,16 @@ def plan_of(model: Any, options: Options) -> Plan:
 
     def blank(built: nn.Module) -> dict[str, torch.Tensor] | None:
         with explained(source, options):
-            return _from_processor(library.processor(repository, built, options))
+            return _from_processor(library.processor(repository, built, options), dry_images(built))
 
     return Plan(str(model), build, blank)
 
 
-def _from_processor(processor: Any) -> dict[str, torch.Tensor] | None:
+def _from_processor(processor: Any, count: int) -> dict[str, torch.Tensor] | None:
     """What a checkpoint's own processor makes of blank images, if it has one."""
     from PIL import Image
 
     if processor is None:
         return None
     preprocess, _ = preprocessing_of(processor)
-    return preprocess([Image.new("RGB", (256, 256))] * BATCH_SIZE)
+    return preprocess([Image.new("RGB", (256, 256))] * count)

@@ -93,7 +93,8 @@ def vision_forward(model: nn.Module) -> VisionForward:
     declared = {main} if isinstance(main, str) else set(main)
     needs = sorted((declared & _parameters(model.forward).keys() | _needed(model.forward)) - FROM_PROCESSOR)
     raise ModelError(
-        f"{type(model).__name__} cannot run on images alone: it needs {', '.join(needs)}. Expected a model, or "
+        f"{type(model).__name__} cannot run on images alone: it needs {', '.join(needs)}"
+        f"{', as a language model does' if needs == ['input_ids'] else ''}. Expected a model, or "
         f"a part of it, that takes {PIXELS} only; pass such a part as a torch.nn.Module."
     )
 

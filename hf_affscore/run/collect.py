@@ -16,6 +16,7 @@ from hf_affscore.images.stream import ImageStream
 from hf_affscore.models.loading import Checkpoint
 from hf_affscore.options import Options
 from hf_affscore.run.batches import BatchLoader, PreparedBatch
+from hf_affscore.run.fit import check_fits
 from hf_affscore.run.forward import BatchForward
 from hf_affscore.run.memory import give_memory_back
 from hf_affscore.run.probe import Behaviour
@@ -114,6 +115,7 @@ class Collector:
         self._resume = resume
         self._progress = progress
         self._patterns_checked = False
+        self._fit_checked = False
 
     @property
     def watched(self) -> AbstractContextManager[Any]:
@@ -146,6 +148,7 @@ class Collector:
                 if unless is not None and (error := unless()) is not None:
                     raise error
                 batch = self._finished(prepared, first, summarize)
+                self._check_fits(batch, size)
                 group.add(prepared.start, batch)
                 own.append((prepared.start, batch.without_rows()))
                 if len(own) % BATCHES_BETWEEN_RETURNS == 0:
@@ -206,6 +209,14 @@ class Collector:
             sites = [site for site, _, _ in batch.calls] + [skip.site for skip in batch.skipped]
             self._selection.check_all_matched(sites)
             self._patterns_checked = True
+
+    def _check_fits(self, batch: Batch, size: int) -> None:
+        """Find out with the first images, which show the widths, whether a group of ``size`` fits into memory."""
+        if batch.num_images and not self._fit_checked:
+            available = len(self._stream.items) if isinstance(self._stream.items, Sized) else size
+            together = min(size, available, self._options.max_images or size)
+            check_fits([pre.rows.shape[1] for _, pre, _ in batch.calls], together, self._options)
+            self._fit_checked = True
 
     def _show(self, images: int) -> None:
         import psutil

@@ -14,11 +14,13 @@ from hf_affscore.capture.features import FirstSeen, Pair, SiteFeatures, defect
 from hf_affscore.capture.sites import CallSite
 from hf_affscore.options import Options
 from hf_affscore.run.collect import Group
+from hf_affscore.run.fit import MemoryBudget
 from hf_affscore.run.memory import give_memory_back
 from hf_affscore.run.processes import Processes
 from hf_affscore.run.progress import bar
 from hf_affscore.run.resume import ResumeCache
 from hf_affscore.score import score_layer
+from hf_affscore.score.cost import scoring_bytes
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -63,6 +65,7 @@ class Scorer:
         self._progress: tqdm[Any] | None = None  # from the first group on, when there is something to count
         self._num_threads = _num_threads()
         self._threads = ThreadPoolExecutor(self._num_threads, "score")
+        self._memory = MemoryBudget()
         self._scheduler = ThreadPoolExecutor(1, "schedule")
         self._ended_by: BaseException | None = None
 
@@ -157,6 +160,11 @@ class Scorer:
         reason = defect(batches, num_batches)
         if reason is not None:
             return {"skipped": reason}
+        rows = [pre.rows.shape for pre, _ in batches.values()]
+        with self._memory.reserved(scoring_bytes(sum(count for count, _ in rows), rows[0][1])):
+            return self._numbers(batches)
+
+    def _numbers(self, batches: dict[int, Pair]) -> Columns:
         layer = SiteFeatures.join(batches)
         batches.clear()  # the rows, twice in memory otherwise
         numbers = score_layer(

@@ -1,9 +1,10 @@
-"""Proof that capture sees every activation: an independent count over every architecture, as a table.
+"""Proof that an inspection lists every activation: an independent count over every architecture, as a table.
 
 The independent count knows nothing of hooks on modules' names or of functions in Python. It listens below
 both, where PyTorch dispatches its operators, and counts those that are activations. What a composite module
 (SiLU written as ``x * sigmoid(x)``, an LSTM, multi-head attention) calls inside counts once, for the module.
-Captured plus skipped calls have to equal that count, module by module.
+What :func:`hf_affscore.inspect` says is scored and what it says is skipped have to equal that count together,
+module by module.
 
 ``python -m tests.capture.coverage`` writes docs/coverage.md (``make coverage``). What has been examined is also
 written into ``--log``, a line for each architecture; a run that finds its log goes on from there.
@@ -26,12 +27,13 @@ from typing import Any
 
 import torch
 import transformers
-from torch import Tensor, nn
+from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from hf_affscore.capture import ROOT, CallSite, Capture, by_image, pool
+from hf_affscore import inspect
+from hf_affscore.capture import ROOT
 from hf_affscore.capture.activations import MODULES
-from tests.capture.settings import BATCH, CAUSES, of_class
+from tests.capture.settings import CAUSES, of_class
 from tests.capture.zoo import Architecture, run, timm_models, torchvision_models, transformers_models
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "coverage.md"
@@ -104,7 +106,7 @@ class Count(TorchDispatchMode):
 
 @dataclass(frozen=True)
 class Result:
-    """What was seen of one architecture, or why it could not run."""
+    """What an inspection said of one architecture, or why it could not run."""
 
     library: str
     name: str
@@ -114,6 +116,7 @@ class Result:
     counted: int = 0
     difference: str = ""
     problem: str = ""
+    uncounted: bool = False
 
     @property
     def is_covered(self) -> bool:
@@ -128,7 +131,7 @@ def examine(architecture: Architecture) -> Result:
         try:
             with torch.device(device):
                 model = architecture.build().eval()
-            return _compare(architecture, model, architecture.batch(model, device), device)
+            return _compare(architecture, model, device)
         except Exception as error:  # whatever a library raises: it is written into the table
             problem = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
         if model is not None and sum(parameter.numel() for parameter in model.parameters()) > CPU_LIMIT:
@@ -136,16 +139,11 @@ def examine(architecture: Architecture) -> Result:
     return Result(architecture.library, architecture.name, problem=problem)
 
 
-def _compare(architecture: Architecture, model: nn.Module, batch: dict[str, Tensor], device: str) -> Result:
-    def width(tensor: Tensor, site: CallSite) -> int:
-        tensor, _ = by_image(tensor, BATCH, site)
-        return pool(tensor, "paper", BATCH).shape[1]
-
+def _compare(architecture: Architecture, model: nn.Module, device: str) -> Result:
     with Count(model) as count:
-        run(model, batch)
-    with Capture(model, width) as seen:
-        run(model, batch)
-    calls = Counter(call.site.module for call in [*seen.calls, *seen.skipped])
+        run(model, architecture.batch(model, device))
+    found = inspect(model, inputs=architecture.asked(model, device))
+    calls = Counter(row.module for row in [*found.rows, *found.skipped])
     difference = "; ".join(
         f"{path}: {calls[path]} seen, {count.calls[path]} counted"
         for path in sorted(calls.keys() | count.calls.keys())
@@ -155,10 +153,11 @@ def _compare(architecture: Architecture, model: nn.Module, batch: dict[str, Tens
         architecture.library,
         architecture.name,
         device=device,
-        captured=len(seen.calls),
-        skipped=Counter(_kind(skip.reason) for skip in seen.skipped),
+        captured=len(found.rows),
+        skipped=Counter(_kind(row.reason) for row in found.skipped),
         counted=count.calls.total(),
         difference=difference,
+        uncounted=found.cost.flops_per_image is None,
     )
 
 
@@ -173,7 +172,7 @@ def _kind(reason: str) -> str:
 LIBRARIES = {"transformers": transformers_models, "timm": timm_models, "torchvision": torchvision_models}
 INTRODUCTION = """# Coverage
 
-Activation calls that capture sees, against an independent count of the activation operators that PyTorch
+Activation calls that `inspect` lists, against an independent count of the activation operators that PyTorch
 dispatches, module by module. Models are built without weights on the meta device, or on the CPU with random
 weights where their path depends on values, and run once on two images. *Captured* calls are scored; *skipped*
 calls appear in `Signature.skipped` with the reason given. Written by `make coverage`; how it counts is told in

@@ -12,7 +12,9 @@ import torchvision
 import transformers
 from torch import Tensor, nn
 
-from hf_affscore.models.vision_forward import FROM_PROCESSOR, image_shape, vision_forward
+from hf_affscore.inspection.inputs import runner
+from hf_affscore.models.video import as_clips
+from hf_affscore.models.vision_forward import image_shape
 from tests.capture.settings import BATCH, INPUTS, SETTINGS, SIZES, Inputs, of_class
 
 #: transformers' Auto classes for images. Of AutoModel, what belongs to images.
@@ -37,23 +39,26 @@ class Architecture:
     size: int | None = None
     inputs: Inputs | None = field(default=None, compare=False)
 
-    def batch(self, model: nn.Module, device: str) -> dict[str, Tensor]:
-        """Inputs that fit the model."""
+    def asked(self, model: nn.Module, device: str) -> dict[str, Tensor] | None:
+        """Inputs to pass to an inspection; None where it finds out by itself what fits."""
         if self.inputs is not None:
             return self.inputs(model, device)
-        channels, height, width = image_shape(model)
-        if self.size is not None:
-            height = width = self.size
-        return {"pixel_values": torch.zeros(BATCH, channels, height, width, device=device)}
+        if self.size is None:
+            return None
+        channels, _, _ = image_shape(model)
+        return {"pixel_values": torch.zeros(BATCH, channels, self.size, self.size, device=device)}
+
+    def batch(self, model: nn.Module, device: str) -> dict[str, Tensor]:
+        """Inputs that fit the model."""
+        images = torch.zeros(BATCH, *image_shape(model), device=device)
+        return self.asked(model, device) or {"pixel_values": images}
 
 
 def run(model: nn.Module, batch: dict[str, Tensor]) -> None:
-    """Run the image side, or with other inputs than image processors give everything."""
+    """Run the image side, or with other inputs than images everything."""
     with torch.no_grad():
-        if batch.keys() <= FROM_PROCESSOR:
-            vision_forward(model)(batch)
-        else:
-            getattr(model, "get_image_features", model)(**batch)
+        batch = as_clips(batch, model, repeat=True)
+        runner(model, batch, by_name=True)(batch)
 
 
 def transformers_models() -> Iterator[Architecture]:
@@ -130,4 +135,4 @@ def _home(name: str) -> str:
 def _of_detection(module: str) -> Inputs | None:
     if "detection" not in module:
         return None
-    return lambda _, device: {"pixel_values": [torch.zeros(3, 320, 320, device=device)] * BATCH}  # type: ignore[dict-item]
+    return lambda _, device: {"pixel_values": torch.zeros(BATCH, 3, 320, 320, device=device)}

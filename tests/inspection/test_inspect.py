@@ -15,6 +15,9 @@ import hf_affscore as ha
 from hf_affscore.assets import DEMO_DATASET, DEMO_MODEL
 from hf_affscore.cli import main
 from hf_affscore.errors import InputError, ModelError, NoActivationError
+from hf_affscore.inspection import operations
+from hf_affscore.inspection.cost import HEAP_FACTOR
+from hf_affscore.inspection.inputs import num_images
 from hf_affscore.models.evaluation import DEFAULT_BATCH_SIZE
 
 
@@ -66,7 +69,8 @@ def test_a_module_is_run_where_it_is_and_given_back() -> None:
     # He et al. give 1.8 G multiply-adds for this network.
     assert found.cost.flops_per_image == pytest.approx(2 * 1.8e9, rel=0.03)
     assert found.cost.weights_bytes == 4 * 11_689_512
-    assert found.cost.pass_bytes == 4 * 4 * DEFAULT_BATCH_SIZE * 64 * 112 * 112
+    held = 4 * DEFAULT_BATCH_SIZE * 64 * 112 * 112
+    assert 2 * held < found.cost.pass_bytes / HEAP_FACTOR < 2.5 * held  # what the first ReLU reads and writes
 
 
 class Sizes(nn.Module):
@@ -173,8 +177,164 @@ def test_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
         assert done.value.code == 0
         return capsys.readouterr().out
 
-    assert "19 activations, 0 not scored. 100 images: about" in run()
+    printed = run()
+    assert "(ResNetForImageClassification), pooling 'paper'" in printed
+    assert "19 activations, 0 not scored\n\nexpected on a CPU for 100 images" in printed
+    sums = [line.split(" = ") for line in printed.splitlines() if " = " in line]
+    assert [total.split()[0] for total, _ in sums] == ["loading", "forward", "scoring", "time"]
+    for total, parts in sums:
+        stated = float(total.split()[1])
+        assert stated == pytest.approx(sum(float(part.split()[0]) for part in parts.split(" + ")), abs=1e-9)
     document = json.loads(run("--json", "--exclude", "resnet.encoder.*"))
     assert len(document["rows"]) == 1
     assert len(document["skipped"]) == 18
     assert document["cost"]["num_samples"] == 100
+
+
+class Tokens(nn.Module):
+    """A parameter enters a module, as class tokens do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.token = nn.Parameter(torch.zeros(1, 8))
+        self.layer = nn.Sequential(nn.Linear(8, 8), nn.ReLU())
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layer(self.token) + self.layer(x.flatten(1)[:, :8])
+
+
+@pytest.mark.parametrize("model", [Tokens, "cait_xxs24_224", "pit_ti_224"], ids=str)
+def test_parameters_may_enter_modules(model: object) -> None:
+    with torch.device("meta"):
+        built = timm.create_model(model) if isinstance(model, str) else model()  # type: ignore[operator]
+    found = ha.inspect(built, inputs=torch.zeros(3, 3, 224, 224))
+    assert found.rows
+    assert found.cost.flops_per_image is not None
+    assert found.cost.flops_per_image > 0
+    assert found.cost.forward_seconds is not None
+
+
+class Alone(nn.Module):
+    """Runs only where nobody listens to what PyTorch dispatches."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if torch.utils._python_dispatch._len_torch_dispatch_stack():
+            raise RuntimeError("somebody listens")
+        return F.relu(x)
+
+
+def test_a_failure_of_counting_does_not_cost_the_inspection(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object) -> None:
+        raise ValueError("a formula met arguments it was not made for")
+
+    found = [ha.inspect(Alone())]
+    monkeypatch.setattr(operations, "_flops", fails)
+    found.append(ha.inspect(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())))
+    for each in found:
+        assert len(each.rows) == 1
+        assert each.cost.flops_per_image is each.cost.forward_seconds is each.cost.seconds is None
+        assert "time unknown" in repr(each)
+        assert json.loads(json.dumps(each.to_dict(), allow_nan=False))["cost"]["seconds"] is None
+
+
+class Hostile(nn.Module):
+    """A model of transformers by its looks, of which one attribute raises."""
+
+    main_input_name = "pixel_values"
+
+    def __init__(self, attribute: str) -> None:
+        super().__init__()
+        self._attribute = attribute
+        self.config = type("Config", (), {"image_size": {"height": "tall"}, "num_channels": "three"})()
+
+    def parameters(self, recurse: bool = True):  # type: ignore[no-untyped-def]
+        if self._attribute == "parameters":
+            raise RuntimeError("no parameters today")
+        return super().parameters(recurse)
+
+    def forward(self, input_ids: Tensor) -> Tensor:
+        return input_ids.relu()
+
+    def named_children(self):  # type: ignore[no-untyped-def]
+        if self._attribute == "named_children":
+            raise TypeError("no children either")
+        return super().named_children()
+
+
+@pytest.mark.parametrize("attribute", ["parameters", "named_children", "image_size"])
+def test_whatever_is_raised_around_the_pass_is_a_sentence(attribute: str) -> None:
+    given = None if attribute == "image_size" else torch.zeros(2, 3, 8, 8)
+    with pytest.raises(ModelError, match=r"cannot be inspected|cannot be read|takes images of") as raised:
+        ha.inspect(Hostile(attribute), inputs=given)
+    assert str(raised.value).endswith(".")
+    lazy = nn.Sequential(nn.LazyLinear(4), nn.ReLU())
+    with pytest.raises(ModelError, match="LazyLinear") as raised:
+        ha.inspect(lazy, inputs=torch.zeros(2, 8))
+    assert "\n" not in str(raised.value)
+
+
+def test_the_processor_is_asked_where_the_model_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the folder, from wherever; its size wins over that of the configuration."""
+    transformers.ResNetConfig(depths=[1], hidden_sizes=[8], num_channels=3).save_pretrained(tmp_path / "a")
+    transformers.ConvNextImageProcessor(size={"shortest_edge": 64}, crop_pct=1).save_pretrained(
+        tmp_path / "a"
+    )
+    monkeypatch.chdir(tmp_path)
+    for name in ("a", Path("a"), tmp_path / "a"):
+        assert ha.inspect(name).rows[0].shape == "64 x 32 x 32"
+
+
+@pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "mobilenetv3_small_050", "convnext_atto"])
+def test_rows_and_reasons_are_those_of_analyze(name: str) -> None:
+    torch.manual_seed(0)
+    model = timm.create_model(name)
+    include = ["LayerNorm"] if name.startswith("vit") else []
+    found = ha.inspect(model, include=include)
+    signature = ha.analyze(model, "noise", num_samples=10, include=include, cache=False, progress=False)
+    keys = ("index", "module", "activation", "call", "kind", "dim")
+    assert [[r[key] for key in keys] for r in found.rows] == [
+        [r[key] for key in keys] for r in signature.rows
+    ]
+    assert list(map(dict, found.skipped)) == list(map(dict, signature.skipped))
+
+
+@ha.register_activation
+def widened(x: Tensor) -> Tensor:
+    return torch.cat([x, x], 1)
+
+
+class Widened(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return widened(F.relu(x.flatten(1)[:, :6]))
+
+
+def test_a_call_that_changes_the_width_is_skipped_with_the_same_reason() -> None:
+    found = ha.inspect(Widened())
+    images = list(torch.randn(10, 3, 224, 224))
+    signature = ha.analyze(Widened(), images, num_samples=10, cache=False, progress=False)
+    assert list(map(dict, found.skipped)) == list(map(dict, signature.skipped)) != []
+
+
+def test_a_language_model_is_refused_in_one_sentence_everywhere(tmp_path: Path) -> None:
+    transformers.BertConfig(num_hidden_layers=1, vocab_size=50, architectures=["BertModel"]).save_pretrained(
+        tmp_path
+    )
+    said = []
+    for run in (
+        lambda: ha.inspect(tmp_path),
+        lambda: ha.analyze(tmp_path, "noise", num_samples=4, cache=False, random_weights=True),
+    ):
+        with pytest.raises(ModelError, match="needs input_ids, as a language model does") as raised:
+            run()
+        said.append(str(raised.value))
+    assert said[0] == said[1]
+
+
+def test_patches_of_several_images_in_one_input() -> None:
+    class Packed(nn.Module):
+        def forward(self, patches: Tensor, grid: Tensor) -> Tensor:
+            return F.relu(patches.reshape(len(grid), -1, 4).mean(1))
+
+    batch = {"patches": torch.zeros(12, 4), "grid": torch.ones(3, 2)}
+    assert ha.inspect(Packed(), inputs=batch).rows[0].dim == 4
+    assert num_images(batch) == 3

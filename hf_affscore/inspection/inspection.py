@@ -1,0 +1,68 @@
+"""What a dry run found: the calls that would be scored, those that would not, and the cost."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from hf_affscore.inspection.cost import Cost
+from hf_affscore.options import Pooling
+from hf_affscore.signature import Record
+from hf_affscore.verdict import verdict_of_widths
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """The activation calls of a model.
+
+    Attributes:
+        name: Hub id, folder or class.
+        model_class: The class that was built, as ``analyze`` would build it.
+        pooling: How an activation would become one row per image, which is what ``dim`` is the width of.
+        rows: The calls that would be scored, in execution order: ``index``, ``module``, ``activation``,
+            ``call``, ``kind``, ``shape`` (of one image, as text), ``channel_axis`` and ``dim`` (the pooled width).
+        skipped: The calls that would not, with their ``reason``.
+        cost: Expected memory and time.
+        device: ``"meta"``, or where the model had to run.
+    """
+
+    name: str
+    model_class: str
+    pooling: Pooling
+    rows: tuple[Record, ...]
+    skipped: tuple[Record, ...]
+    cost: Cost
+    device: str
+
+    @property
+    def verdict(self) -> tuple[str, ...]:
+        """How many scores would be evidence, from the widths alone, and what to do for the others."""
+        widths = [row.dim for row in self.rows]
+        return verdict_of_widths(widths, self.cost.num_samples, self.pooling) if widths else ()
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """Both lists as one table, in the order scored, then skipped; ``reason`` is empty where scored."""
+        import pandas as pd
+
+        scored = ({**row, "reason": None} for row in self.rows)
+        return pd.DataFrame([*scored, *map(dict, self.skipped)])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as one JSON-ready document."""
+        lists = {"rows": [dict(row) for row in self.rows], "skipped": [dict(row) for row in self.skipped]}
+        names = {"name": self.name, "model_class": self.model_class, "pooling": self.pooling}
+        return {
+            **names,
+            "device": self.device,
+            "cost": self.cost.to_dict(),
+            "verdict": list(self.verdict),
+            **lists,
+        }
+
+    def __repr__(self) -> str:
+        counts = f"{len(self.rows)} activations, {len(self.skipped)} not scored"
+        what = f"{self.name!r}, {self.model_class}, pooling {self.pooling!r}"
+        return f"Inspection({what}: {counts}; {self.cost.summary()})"

@@ -1,0 +1,136 @@
+"""What the operators of a forward pass compute, move and hold, counted where PyTorch dispatches them.
+
+Counting semantics:
+
+- Floating point operations are those of convolutions, matrix products and attention, by the formulas of
+  ``torch.utils.flop_counter``; a multiply-add counts two. Its context manager is not used: it registers gradient
+  hooks on whatever enters a module, which fail on parameters that do (class tokens) where gradients are off.
+- Bytes moved are those of all inputs and outputs of every operator that is no view.
+- Bytes held are those of the tensors that operators have made and that are still referred to; the weights and
+  the images are not among them, nor is the scratch memory of the operators.
+
+Only shapes are looked at, so all of this works on the meta device. A counting error never reaches the model: what
+could not be counted is unknown (None).
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
+
+#: Kinds of operators that run at different speeds; a convolution of 1 x 1 is a product of matrices.
+Kind = Literal["product", "convolution", "grouped"]
+
+
+class Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's is not annotated
+    """Counts the operators that run inside the context.
+
+    Attributes:
+        flops: Floating point operations by kind.
+        moved_bytes: Bytes that operators read and write.
+        num_operators: Operators that are no view.
+        peak_bytes: Most bytes held at one time.
+        problem: Why the counts are incomplete; None where they are not.
+
+    Example:
+        >>> with torch.no_grad(), Operations() as operations:
+        ...     output = torch.ones(8, 4) @ torch.ones(4, 2)
+        >>> operations.flops["product"], operations.peak_bytes
+        (128, 256)
+    """
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.flops: Counter[Kind] = Counter()
+        self.moved_bytes = 0
+        self.num_operators = 0
+        self.peak_bytes = 0
+        self.problem: str | None = None
+        self._held_bytes = 0
+        self._held: dict[int, weakref.ref[Any]] = {}  # storages, by address
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        output = func(*args, **kwargs)
+        if self.problem is None:
+            try:
+                self._count(func, args, kwargs, output)
+            except Exception as error:  # a formula met arguments that it was not made for
+                self.problem = f"{func}: {type(error).__name__}: {error}".splitlines()[0]
+        return output
+
+    def _count(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+        inputs, outputs = list(_tensors((args, tuple(kwargs.values())))), list(_tensors(output))
+        self._hold(inputs, outputs)
+        if getattr(func, "is_view", False):
+            return
+        self.num_operators += 1
+        self.moved_bytes += sum(tensor.numel() * tensor.element_size() for tensor in (*inputs, *outputs))
+        found = _flops(func, args, kwargs, output)
+        if found is not None:
+            kind, flops = found
+            self.flops[kind] += flops
+
+    def _hold(self, inputs: list[Tensor], outputs: list[Tensor]) -> None:
+        """Note the storages that are new, and the most that there were at once."""
+        known = {_address(tensor) for tensor in inputs}
+        for tensor in outputs:
+            address = _address(tensor)
+            if address is None or address in known or address in self._held:
+                continue
+            storage = tensor.untyped_storage()
+            size = storage.nbytes()
+
+            def forget(_: Any, address: int = address, size: int = size) -> None:
+                self._held_bytes -= size
+                self._held.pop(address, None)
+
+            self._held[address] = weakref.ref(storage, forget)
+            self._held_bytes += size
+        self.peak_bytes = max(self.peak_bytes, self._held_bytes)
+
+
+def _address(tensor: Tensor) -> int | None:
+    """What tells a tensor's memory from that of others; None for tensors without one piece of memory."""
+    if tensor.layout is not torch.strided:
+        return None
+    try:
+        return int(tensor.untyped_storage()._cdata)
+    except (NotImplementedError, RuntimeError):  # tensors of functorch, or of a subclass of somebody's
+        return None
+
+
+def _tensors(values: Any) -> Iterator[Tensor]:
+    """All tensors in nested tuples and lists."""
+    if isinstance(values, Tensor):
+        yield values
+    elif isinstance(values, tuple | list):
+        for value in values:
+            yield from _tensors(value)
+
+
+def _flops(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> tuple[Kind, int] | None:
+    """The kind of an operator and its floating point operations; None where it has none worth counting."""
+    packet = getattr(func, "overloadpacket", None)
+    if "scaled_dot_product" in str(
+        packet
+    ):  # also those of the CPU and of meta, which torch has no formula for
+        query, key, value = args[:3]
+        pairs = query.shape[:-1].numel() * key.shape[-2]
+        return "product", 2 * pairs * (query.shape[-1] + value.shape[-1])
+    if packet not in flop_registry:
+        return None
+    flops = int(flop_registry[packet](*args, **kwargs, out_val=output))
+    if "conv" not in str(packet):
+        return "product", flops
+    weight = args[1]
+    if weight.shape[2:].numel() == 1:  # at every position a product with one matrix
+        return "product", flops
+    return ("grouped" if weight.shape[1] < args[0].shape[1] else "convolution"), flops

@@ -1,0 +1,103 @@
+"""Whether the rows and scores of an analysis fit into memory: asked with the first images, kept to afterwards."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from threading import Condition
+
+from hf_affscore.errors import InputError
+from hf_affscore.machine import available_bytes
+from hf_affscore.options import Options
+from hf_affscore.score.cost import scoring_bytes
+
+
+def check_fits(widths: Sequence[int], num_samples: int, options: Options) -> None:
+    """Refuse an analysis whose samples need more memory than there is.
+
+    Layers are scored one after the other where memory is short (:class:`MemoryBudget`), so what has to fit is the
+    layer that needs most, beside the rows.
+
+    Args:
+        widths: Pooled width of every layer.
+        num_samples: Samples that are scored together.
+        options: The memory limit of the rows; whether the rows of a next group come on top.
+
+    Raises:
+        InputError: It does not fit; the message names the largest number of samples that does.
+    """
+    available, room = _share(available_bytes()), _room_in_files()
+
+    def needed(samples: int) -> int:
+        rows = 2 * 4 * samples * sum(widths) * (2 if options.num_samples == "all" else 1)
+        in_memory = min(rows, int(options.memory_limit * 1e9))
+        overflow = (
+            rows - in_memory if rows - in_memory > room else 0
+        )  # where the disk is full, memory has to do
+        return in_memory + overflow + max((scoring_bytes(samples, width) for width in widths), default=0)
+
+    if needed(num_samples) <= available:
+        return
+    most = _largest(num_samples, lambda samples: needed(samples) <= available)
+    option = "group_size" if options.num_samples == "all" else "num_samples"
+    advice = f"Use {option} of at most {most}" if most >= 2 else "Free memory, or use a machine with more"
+    raise InputError(
+        f"Scoring {num_samples} samples together needs about {needed(num_samples) / 1e9:.1f} GB of memory, mostly "
+        f"for the distances between all pairs, and {available / 1e9:.1f} GB are available. {advice}."
+    )
+
+
+class MemoryBudget:
+    """Lets layers be scored at the same time as far as memory reaches. One alone always may.
+
+    Example:
+        >>> budget = MemoryBudget()
+        >>> with budget.reserved(10**15):
+        ...     print("alone")
+        alone
+    """
+
+    def __init__(self) -> None:
+        self._changed = Condition()
+        self._reserved: list[int] = []
+        self._limit = 0
+
+    @contextmanager
+    def reserved(self, size: int) -> Iterator[None]:
+        """Wait until so many bytes are free beside what other threads have reserved."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._reserved or sum(self._reserved) + size <= self._limit)
+            if not self._reserved:
+                self._limit = _share(available_bytes())
+            self._reserved.append(size)
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._reserved.remove(size)
+                self._changed.notify_all()
+
+
+def _share(size: int) -> int:
+    """This process's share of something that the processes on this machine divide among them."""
+    return size // max(1, int(os.environ.get("LOCAL_WORLD_SIZE") or 1))
+
+
+def _room_in_files() -> int:
+    """Bytes that a temporary file may take; 0 where there is no place for one."""
+    try:
+        return _share(shutil.disk_usage(tempfile.gettempdir()).free)
+    except OSError:
+        return 0
+
+
+def _largest(too_many: int, fits: Callable[[int], bool]) -> int:
+    """The largest number below ``too_many`` that fits, by bisection; 1 where none of at least two does."""
+    low, high = 1, too_many
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if fits(middle) else (low, middle)
+    return low

@@ -1,0 +1,85 @@
+"""What scoring a layer takes, from the shape of its rows alone.
+
+Memory is stated at its most. The terms are those of the arrays that :mod:`hf_affscore.score` makes. Which of them
+a layer needs depends on its values: where the pairing that the rows came in is soon shown to be optimal, as in
+most wide layers, only the distances in float32 are made, a quarter to a third of what is stated here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from hf_affscore.score.transport import WIDE
+
+#: Bytes for each pair of samples: distances in float32 and the kernel of Sinkhorn's iteration, then distances in
+#: float64 for the solver; of wide layers all three at once, and of narrow ones the first and the third.
+PAIR_BYTES, PAIR_BYTES_WIDE = 12, 16
+
+#: Samples of the assignment that the solver's time is measured on, and how that grows with their number.
+SOLVED, SOLVER_EXPONENT = 512, 2.5
+
+#: Bytes for each entry of the rows: both sides in float32, and copies in float64, centred, mapped, and extended for
+#: the product of distances.
+ENTRY_BYTES = 78
+
+#: Bytes for each pair of features: both covariances, their products and LAPACK's work space.
+COVARIANCE_BYTES = 64
+
+#: Bytes for each pair of samples where products of samples stand in for covariances.
+WIDE_PRODUCTS_BYTES = 160
+
+
+def scoring_bytes(num_samples: int, width: int) -> int:
+    """Most memory that scoring one layer takes at once, in bytes, its rows included.
+
+    Args:
+        num_samples: Rows, n.
+        width: Features of a row, d.
+
+    Example:
+        >>> round(scoring_bytes(50_000, 197) / 1e9)
+        31
+        >>> scoring_bytes(50_000, 1)  # sorted, without distances
+        5000000
+    """
+    n, d = num_samples, width
+    if d == 1:
+        return 100 * n
+    pairs = PAIR_BYTES_WIDE if d >= WIDE else PAIR_BYTES
+    if d > 2 * n:
+        return (pairs + WIDE_PRODUCTS_BYTES) * n * n + 32 * n * d
+    return pairs * n * n + ENTRY_BYTES * n * d + COVARIANCE_BYTES * d * d
+
+
+def largest_together(num_samples: int, widths: Iterable[int], at_once: int) -> int:
+    """Memory of the ``at_once`` layers that need most, when they are scored at one time.
+
+    Example:
+        >>> largest_together(1000, [1, 1], at_once=1)
+        100000
+    """
+    return sum(sorted((scoring_bytes(num_samples, width) for width in widths), reverse=True)[:at_once])
+
+
+def scoring_operations(num_samples: int, width: int) -> int:
+    """About how many floating point operations a layer takes besides the solver's.
+
+    Products of rows (covariances, the map, the regression), decompositions of matrices of features or, where there
+    are more than twice as many as samples, of samples on both sides; distances; and histograms for the entropies,
+    each of whose entries takes as long as 300 operations.
+    """
+    n, d = num_samples, width
+    if d == 1:
+        return 1000 * n
+    rank = min(d, 2 * n)
+    return 12 * n * d * min(n, d) + 14 * rank**3 + 2 * n * n * d + 300 * n * d
+
+
+def solver_share(num_samples: int, width: int) -> float:
+    """Time of the solver for a layer, in units of that for :data:`SOLVED` samples of independent points.
+
+    Wide layers seldom need it.
+    """
+    if width == 1 or width >= WIDE:
+        return 0.0
+    return float((num_samples / SOLVED) ** SOLVER_EXPONENT)
