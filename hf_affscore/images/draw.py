@@ -86,7 +86,7 @@ def uniform(rows: int, seed: int) -> NDArray[np.int64]:
 
     Example:
         >>> uniform(5, seed=0).tolist()
-        [2, 0, 1, 3, 4]
+        [2, 4, 3, 0, 1]
     """
     return np.random.default_rng(seed).permutation(rows)
 
@@ -170,6 +170,24 @@ def reach_of(record: Mapping[str, Any]) -> str | None:
     return (
         f"The images were drawn from the first {record['reached']} {of}, which can only be read from its beginning "
         "on: what comes later had no chance. To draw from all, pass Parquet files, a folder, or local archives."
+    )
+
+
+def dependence_of(record: Mapping[str, Any]) -> str | None:
+    """Why images of a draw are not independent of each other; None where they are.
+
+    Args:
+        record: The ``draw`` of the metadata.
+
+    Example:
+        >>> dependence_of({"method": "row groups", "rows": 9000, "row_groups": 90, "drawn_row_groups": 20})
+        'no error is given: the images come from 20 of 90 row groups, so that they are not independent'
+    """
+    if record.get("method") != "row groups" or record["drawn_row_groups"] == record["row_groups"]:
+        return None
+    return (
+        f"no error is given: the images come from {record['drawn_row_groups']} of {record['row_groups']} "
+        "row groups, so that they are not independent"
     )
 
 

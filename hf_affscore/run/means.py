@@ -13,6 +13,9 @@ from hf_affscore.run.scoring import Columns, Scores
 #: What names the ends of intervals that narrow with the number of groups.
 ENDS = ("affinity_score_low", "affinity_score_high")
 
+#: What else is known of the error of a score.
+ERRORS = ("affinity_score_stderr", "limit_low", "limit_high")
+
 
 def over_groups(groups: list[Scores]) -> Scores:
     """One record per site over all groups: means, and the deviation of the score between groups.
@@ -60,6 +63,22 @@ def _mean(records: list[Columns], num_groups: int) -> Columns:
         "affinity_score_group_std": float(np.std(scores, ddof=1)),
     }
     return {**mean, **spread, "num_groups": num_groups}
+
+
+def without_errors(scores: Scores, why: str) -> Scores:
+    """The same without standard errors and intervals, each with the reason why there are none.
+
+    They take images for independent, which those of a few row groups of a file are not.
+    """
+    return [
+        (site, columns if "skipped" in columns else _without_error(columns, why)) for site, columns in scores
+    ]
+
+
+def _without_error(columns: Columns, why: str) -> Columns:
+    reason = columns.get("reason")
+    unknown = dict.fromkeys((*ENDS, *ERRORS), math.nan)
+    return {**columns, **unknown, "reason": f"{reason}; {why}" if reason else why}
 
 
 def correlated(scores: Scores) -> Scores:

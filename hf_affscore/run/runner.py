@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hf_affscore.errors import AffscoreWarning, DatasetError, NoActivationError
-from hf_affscore.images.draw import reach_of
+from hf_affscore.images.draw import dependence_of, reach_of
 from hf_affscore.images.open import is_name, locate_images, open_images
 from hf_affscore.images.stream import ImageStream
 from hf_affscore.models.evaluation import batch_size, evaluating
@@ -30,7 +30,7 @@ from hf_affscore.models.loading import (
 from hf_affscore.options import Options
 from hf_affscore.run.collect import Collector
 from hf_affscore.run.groups import GroupScoring, Totals
-from hf_affscore.run.means import correlated, over_groups
+from hf_affscore.run.means import correlated, over_groups, without_errors
 from hf_affscore.run.memory import freed_memory_kept
 from hf_affscore.run.metadata import asked, metadata
 from hf_affscore.run.probe import warn_of_behaviour
@@ -140,7 +140,10 @@ def signature_of(
     totals = scoring.totals
     if totals.num_samples < 2:
         raise _too_few(totals, options)
-    rows, skipped = records(correlated(over_groups(groups)), totals)
+    scores = over_groups(groups)
+    if (dependent := dependence_of(stream.metadata.get("draw", {}))) is not None:
+        scores = without_errors(scores, dependent)
+    rows, skipped = records(correlated(scores), totals)
     if not rows:
         raise NoActivationError(nothing_found(checkpoint.metadata["class"], skipped))
     about = metadata(checkpoint, stream, totals, options, processes, precision)

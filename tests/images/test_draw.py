@@ -265,6 +265,22 @@ def test_windows_are_held_one_after_the_other(places, monkeypatch, reads):
     assert len(set(read)) == len(read) == stream.metadata["draw"]["row_groups"]
 
 
+def test_scores_of_a_few_row_groups_have_no_error_and_say_why(places, monkeypatch):
+    import hf_affscore as ha
+    from hf_affscore.assets import DEMO_MODEL
+
+    whole = ha.analyze(DEMO_MODEL, places["many parquet"], num_samples=40, cache=False)
+    assert not any(np.isnan(row.affinity_score_stderr) for row in whole.rows)
+    monkeypatch.setattr(draw, "READ_LIMIT", 3000)
+    few = ha.analyze(DEMO_MODEL, places["many parquet"], num_samples=40, cache=False)
+    assert few.metadata["dataset"]["draw"]["drawn_row_groups"] < 32
+    for row in few.rows:
+        assert np.isnan([row.affinity_score_stderr, row.affinity_score_low, row.affinity_score_high]).all()
+        assert "of 32 row groups, so that they are not independent" in row.reason
+    few.summary()
+    str(few)
+
+
 # streams
 
 
