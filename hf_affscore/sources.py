@@ -39,6 +39,11 @@ class Source:
     state: str
     files: tuple[str, ...] = ()
 
+    @property
+    def on_the_hub(self) -> bool:
+        """Whether it is a repository, or a bucket, which has no commits."""
+        return self.commit is not None or "://" in self.location
+
 
 def file_name(path: str) -> str:
     """The last part of a path or an address, without the archives around it.

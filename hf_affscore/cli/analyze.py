@@ -41,7 +41,10 @@ def add_analyze(commands: Any) -> None:
         "models", nargs="+", metavar="MODEL", help="Hub id or local folder of an image model, or several"
     )
     command.add_argument(
-        "--dataset", required=True, metavar="DATASET", help='Hub id, local folder of images, or "noise"'
+        "--dataset",
+        required=True,
+        metavar="DATASET",
+        help='Hub id, local folder, file or pattern of files, or "noise"',
     )
     command.add_argument(
         "--processor",

@@ -17,6 +17,7 @@ from hf_affscore.compat import client_error
 from hf_affscore.errors import DatasetError, InputError, redacted, shown_cause
 from hf_affscore.images.metadata import only_orientation, without_metadata
 from hf_affscore.images.pixels import channel_axis, from_array, to_rgb
+from hf_affscore.sources import is_pointer
 
 if TYPE_CHECKING:
     import torch
@@ -149,6 +150,8 @@ def _picture(data: bytes, mode: str | None) -> Image:
 def _opened(data: bytes) -> Image:
     from PIL import Image
 
+    if is_pointer(data):
+        raise Undecodable("it is a Git LFS pointer: download the file with `git lfs pull`")
     image = Image.open(io.BytesIO(data))
     if image.format == "TIFF":
         only_orientation(image)

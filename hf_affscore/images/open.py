@@ -87,7 +87,7 @@ def open_images(
         if dataset.location == "noise":
             options.refuse(("split", "dataset_config", "image_column", "dataset_revision"), "noise has none")
             return _noise(noise_shape(), options)
-        return _local(dataset, options) if dataset.commit is None else _on_the_hub(dataset, options)
+        return _on_the_hub(dataset, options) if dataset.on_the_hub else _local(dataset, options)
     options.refuse(("dataset_config", "dataset_revision"), "the data set is passed as an object")
     if isinstance(dataset, datasets.DatasetDict | datasets.IterableDatasetDict):
         with _explained("The data set could not be read"):

@@ -58,8 +58,9 @@ def analyze(
     Args:
         model: Hub id, local folder, or a ``torch.nn.Module`` (used where it is and as it is; it is run in
             evaluation mode and given back unchanged).
-        dataset: Hub id, local folder, ``datasets.Dataset`` or ``IterableDataset``, an iterable of PIL images
-            or of ready ``(3, H, W)`` tensors, or ``"noise"`` for standard normal pixels.
+        dataset: Hub id (``user/name``, ``user/name@revision``, ``hf://datasets/user/name@revision/folder``), local
+            folder, file, pattern or list of files, ``datasets.Dataset`` or ``IterableDataset``, an iterable of PIL
+            images or of ready ``(3, H, W)`` tensors, or ``"noise"`` for standard normal pixels.
         processor: An image processor of transformers, the Hub id or folder of a checkpoint that has one,
             ``"imagenet"``, or a function from a PIL image to a ``(3, H, W)`` tensor; default: the checkpoint's own.
         split: Split of the data set, or a part of one: ``validation[100:600]``; default: its test or
