@@ -1,4 +1,4 @@
-.PHONY: style test docs bench coverage fuzz
+.PHONY: style test docs bench coverage models fuzz
 
 style:  ## what CI checks besides the tests
 	ruff check .
@@ -33,3 +33,6 @@ bench:  ## writes dated results into benchmarks/
 
 coverage:  ## every architecture of transformers, timm and torchvision against an independent count
 	OMP_NUM_THREADS=1 python -m tests.capture.coverage --processes 2
+
+models:  ## checkpoints of every library, written by each of them, against an independent count
+	OMP_NUM_THREADS=1 python -m tests.models.matrix

@@ -15,6 +15,7 @@ from torch import nn
 
 import hf_affscore as ha
 from hf_affscore.errors import ModelError
+from hf_affscore.models.libraries.by_hand import HANDS
 from tests.models.by_hand import check, photographs
 
 USUAL = {"num_samples": 8, "batch_size": 4, "cache": False, "progress": False}
@@ -285,3 +286,85 @@ def test_nobody_knows_it(tmp_path: Path) -> None:
             ModelError, match=r"of no library that is known here \(its card names gguf\).*--loader"
         ):
             call()
+
+
+def test_what_is_loaded_by_hand_is_named_with_its_line(tmp_path: Path) -> None:
+    for written, line in (
+        (
+            {"config.json": '{"module": "keras_hub.src.models", "class_name": "X"}'},
+            "keras_hub.models.Backbone",
+        ),
+        ({"config.json": '{"arch": "vit_b", "task": "classification"}'}, "doctr.models.from_hub"),
+        ({"README.md": "---\nlibrary_name: rf-detr\n---\n", "nano.pth": ""}, "rfdetr.RFDETRNano"),
+    ):
+        folder = tmp_path / line
+        folder.mkdir()
+        for name, text in written.items():
+            (folder / name).write_text(text)
+        for call in (
+            lambda folder=folder: ha.analyze(folder, "noise"),
+            lambda folder=folder: ha.inspect(folder),
+        ):
+            with pytest.raises(ModelError, match=f"is loaded by hand .*module = {line}"):
+                call()
+
+
+def test_the_line_for_keras_hub_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KERAS_BACKEND", "torch")
+    keras_hub = pytest.importorskip("keras_hub")
+    place = str(tmp_path)
+    filters = {"input_conv_filters": [64], "input_conv_kernel_sizes": [7], "stackwise_num_filters": [64, 64]}
+    blocks = {"stackwise_num_blocks": [1, 1], "stackwise_num_strides": [1, 2], "block_type": "basic_block"}
+    keras_hub.models.ResNetBackbone(**filters, **blocks, image_shape=(32, 32, 3)).save_to_preset(place)
+    module = eval(HANDS["keras-hub"].line, {"keras_hub": keras_hub, "place": place})
+
+    def channels_last(image: Any) -> torch.Tensor:
+        return torch.from_numpy(np.array(image.resize((32, 32)))).float() / 255
+
+    signature = ha.analyze(module, photographs(), processor=channels_last, **USUAL)
+    assert [row.activation for row in signature.rows] == ["relu"] * 5
+    with pytest.raises(ModelError, match="is a checkpoint of keras-hub, which is loaded by hand"):
+        ha.analyze(tmp_path, photographs(), **USUAL)
+
+
+def test_the_line_for_rf_detr_holds(tmp_path: Path) -> None:
+    rfdetr = pytest.importorskip("rfdetr")
+    network = rfdetr.RFDETRNano(pretrain_weights=None, device="cpu").model.model
+    place = str(tmp_path / "weights.pth")
+    torch.save({"model": network.state_dict(), "args": {"class_names": ["a"]}}, place)
+    module = eval(HANDS["rfdetr"].line, {"rfdetr": rfdetr, "place": place})
+    signature = ha.analyze(
+        module, list(torch.randn(4, 3, 384, 384)), num_samples=4, batch_size=2, progress=False
+    )
+    assert len(signature.rows) >= 10
+
+
+def test_the_line_for_doctr_holds(hub: Any, tmp_path: Path) -> None:
+    doctr = pytest.importorskip("doctr.models")
+    from doctr.models.factory.hub import _save_model_and_config_for_hf_hub
+
+    network = doctr.classification.mobilenet_v3_small(pretrained=False)
+    _save_model_and_config_for_hf_hub(
+        network, str(tmp_path), arch="mobilenet_v3_small", task="classification"
+    )
+    hub.add("model", "ada/reader", tmp_path)
+    import doctr as package
+
+    module = eval(HANDS["doctr"].line, {"doctr": package, "place": "ada/reader"})
+    assert len(ha.analyze(module, list(torch.randn(8, 3, 32, 32)), **USUAL).rows) > 10
+    with pytest.raises(ModelError, match="is a checkpoint of doctr, which is loaded by hand"):
+        ha.analyze("ada/reader", photographs(), **USUAL)
+
+
+def test_a_quantised_checkpoint_says_so(tmp_path: Path) -> None:
+    hf.ViTForImageClassification(hf.ViTConfig(**VISION)).save_pretrained(tmp_path)
+    hf.ViTImageProcessor(size=SIZE).save_pretrained(tmp_path)
+    quantisation = {
+        "quant_method": "fp8",
+        "weight_block_size": None,
+        "modules_to_not_convert": ["vit", "classifier"],
+    }
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**config, "quantization_config": quantisation}))
+    model = ha.analyze(tmp_path, photographs(), **USUAL).metadata["model"]
+    assert model["quantization"]["quant_method"] == "fp8"

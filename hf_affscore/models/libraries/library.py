@@ -104,4 +104,9 @@ def as_asked(module: nn.Module, options: Options) -> nn.Module:
     import torch
 
     options.refuse(("device_map", "attn_implementation"), "only checkpoints of transformers know it")
-    return module if options.dtype == "auto" else module.to(getattr(torch, options.dtype))
+    if options.dtype == "auto":
+        return module
+    wanted = getattr(torch, options.dtype)
+    stored = [*module.parameters(), *module.buffers()]
+    others = any(tensor.is_floating_point() and tensor.dtype != wanted for tensor in stored)
+    return module.to(wanted) if others else module

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from hf_affscore.errors import InputError, ModelError
+from hf_affscore.models.libraries.by_hand import HANDS, known_by_hand
 from hf_affscore.models.libraries.by_path import ByPath
 from hf_affscore.models.libraries.library import Library
 from hf_affscore.models.repository import Repository
@@ -108,6 +109,13 @@ def library_of(repository: Repository, options: Options) -> Found:
                 f"loader is {name!r}; expected one of {', '.join(entries)}, or package.module:attribute."
             )
         return _found(name, entries, repository)
+    by_hand = known_by_hand(repository)
+    if by_hand is not None:
+        hand = HANDS[by_hand]
+        raise ModelError(
+            f"Model {repository.source.name!r} is a checkpoint of {by_hand}, which is loaded by hand (pip install "
+            f"{hand.install}): module = {hand.line}, {hand.advice}. Then pass the module."
+        )
     able = [name for name, entry in entries.items() if _library(entry).recognises(repository)]
     if not able:
         raise ModelError(_unknown(repository, list(entries)))
