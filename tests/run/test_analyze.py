@@ -320,7 +320,7 @@ def test_an_activation_that_some_images_pass_by_is_skipped_with_its_reason(small
 
 def test_a_model_that_fails_says_on_what(small):
     # The first batch goes in two of different sizes, and the first of them is what it failed on.
-    with pytest.raises(ModelError, match=r"Small failed on a batch with pixel_values \(3, 3, 2, 2\)"):
+    with pytest.raises(ModelError, match=r"Small failed on a batch with pixel_values \(4, 3, 2, 2\)"):
         ha.analyze(small, [torch.zeros(3, 2, 2)] * 4, num_samples=4)
 
 
@@ -358,7 +358,7 @@ def test_whatever_a_model_raises_is_a_model_error_and_stops_no_other_model(error
     images = [torch.rand(3, 16, 16) for _ in range(8)]
     failed, done = ha.analyze_many([Failing(error), Small()], images, num_samples=8)
     assert failed.error.startswith(
-        f"Failing failed on a batch with pixel_values (7, 3, 16, 16): {error or 'Ass'}"
+        f"Failing failed on a batch with pixel_values (8, 3, 16, 16): {error or 'Ass'}"
     )
     assert done.signature is not None
 
@@ -588,7 +588,7 @@ def test_a_width_that_changes_from_pass_to_pass_is_skipped_with_its_reason():
     sig = ha.analyze(Uneven(), images, num_samples=24, batch_size=8, cache=False)
     assert [row.activation for row in sig.rows] == ["tanh"]
     assert [(row.activation, row.reason) for row in sig.skipped] == [
-        ("relu", "its pooled width differs between batches: [2, 3]")
+        ("relu", "its pooled width differs between input and output or between batches: [2, 3]")
     ]
 
 

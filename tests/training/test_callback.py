@@ -287,7 +287,7 @@ def test_a_misspelt_option_is_refused():
 def test_an_error_names_the_step_and_leaves_everything_as_it_was(tmp_path):
     images = list(torch.randn(20, 5, 10, 10))
     # The first batch goes in two of different sizes, and the first of them is what it failed on.
-    with pytest.raises(ModelError, match=r"At step 0: Network failed on a batch .*\(7, 5, 10, 10\)"):
+    with pytest.raises(ModelError, match=r"At step 0: Network failed on a batch .*\(8, 5, 10, 10\)"):
         trained(tmp_path, [ha.AffinityCallback(images, num_samples=20)])
 
 
