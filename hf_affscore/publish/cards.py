@@ -131,10 +131,16 @@ def _network_row(entry: Entry) -> list[str]:
     return [
         f"{network} ({', '.join(details)})" if details else network,
         _images(entry),
-        _count(entry.activations),
+        _evidence(entry),
         *(number(value) for value in (entry.median, entry.min, entry.max)),
         picture,
     ]
+
+
+def _evidence(entry: Entry) -> str:
+    """How many activations there are, and of how many the score is evidence, which median and ends are of."""
+    count = _count(entry.activations)
+    return count if entry.evidence in (None, entry.activations) else f"{entry.evidence} of {count}"
 
 
 def _step(entry: Entry) -> str:

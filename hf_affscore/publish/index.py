@@ -50,6 +50,7 @@ class Entry:
     num_samples: int | None = None
     num_parameters: int | None = None
     activations: int | None = None
+    evidence: int | None = None  # of the activations, those whose score says something
     undefined: int | None = None
     median: float | None = None
     min: float | None = None
@@ -77,6 +78,7 @@ class Entry:
             "num_samples": _whole(metadata.get("dataset", {}).get("num_samples")),
             "num_parameters": _whole(metadata.get("model", {}).get("num_parameters")),
             "activations": len(signature.rows),
+            "evidence": summary["count"],
             "scores": scores,
             "options": _json(metadata.get("options", {})),
             "versions": _json(environment.get("versions", {})),
@@ -168,7 +170,7 @@ def _fits(entry: Entry, name: str, value: str) -> bool:
 def _schema() -> pa.Schema:
     import pyarrow as pa
 
-    integers = {"num_samples", "num_parameters", "activations", "undefined"}
+    integers = {"num_samples", "num_parameters", "activations", "evidence", "undefined"}
     numbers = {"median", "min", "max", "mean", "std"}
     kinds = {name: pa.int64() for name in integers} | {name: pa.float64() for name in numbers}
     kinds["scores"] = pa.list_(pa.float64())
