@@ -171,8 +171,8 @@ def real(pool: Pool) -> list[str]:
             f"The 95 % interval covers the mean over the draws in 90 to 99 % of them for {within} of "
             f"{len(mean)} layers, at least in {covered.min():.3f}, at most in {covered.max():.3f}; in "
             f"{covered.mean():.3f} over all. The standard error is {ratio.min():.2f} to {ratio.max():.2f} of the "
-            f"spread, {ratio.mean():.2f} in the mean. (Interval and error times {finite:.3f}, since draws of {n} "
-            f"{pool.size} images differ less than draws of infinitely many do.)",
+            f"spread, {ratio.mean():.2f} in the mean. (Interval and error times {finite:.3f}, since draws of "
+            f"{n} of {pool.size} images differ less than draws of infinitely many do.)",
             "",
             "| layer | d | mean score | spread | stderr / spread | covered | limit, mean bounds |",
             "| --- | --: | --: | --: | --: | --: | :-: |",
