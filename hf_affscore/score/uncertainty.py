@@ -40,9 +40,13 @@ from hf_affscore.score.arrays import Array, from_host, namespace, single, to_hos
 from hf_affscore.score.distances import Rows
 from hf_affscore.score.transport import coupling_cost
 
-#: Samples whose effect is computed, evenly spread over all: the same in every layer, so that the effects tell how
-#: the errors of two layers go together.
+#: Samples whose effect is reported, evenly spread over all: the same in every layer, so that the effects tell how
+#: the errors of two layers are correlated.
 SAMPLED = 256
+
+#: The standard error uses the effects of all samples where ``n d^2`` is at most this, which costs little. Wide
+#: layers use the :data:`SAMPLED` ones; their effects have shorter tails, so that fewer are enough.
+ALL_SAMPLES = 1 << 26
 
 #: What lies in an interval; and the level of the sampling error in the bounds of the limit, which meet in layers of
 #: one feature and have to hold all the same.
@@ -78,7 +82,9 @@ def uncertainty(solution: Solution, width: int) -> Uncertainty:
     distance = math.sqrt(cost / (2 * solution.total)) if solution.total > 0 else 0.0
     if distance <= NEGLIGIBLE:  # an affine map, but for rounding
         return Uncertainty(0.0, score, score, score, score, (0.0,) * len(_chosen(n)))
-    effects, added = _effects(solution)
+    reported = _chosen(n)
+    used = range(n) if n * solution.target.shape[1] ** 2 <= ALL_SAMPLES else reported
+    effects, added = _effects(solution, used)
     error = float(effects.std(ddof=1)) / math.sqrt(n)
     margins = [
         float(stdtrit(n - 1, (1 + level) / 2)) * error / distance for level in (CONFIDENCE, LIMIT_CONFIDENCE)
@@ -89,7 +95,7 @@ def uncertainty(solution: Solution, width: int) -> Uncertainty:
         error,
         *_interval(score, score, margins[0]),
         *_interval(lowest, ceiling(solution), margins[1]),
-        effects=tuple(effects.tolist()),
+        effects=tuple(effects[:: reported.step // used.step].tolist()),
     )
 
 
@@ -99,11 +105,11 @@ def _interval(low: float, high: float, margin: float) -> tuple[float, float]:
 
 
 def _chosen(n: int) -> range:
-    """The samples whose effect is computed."""
+    """The samples whose effect is reported."""
     return range(0, n, -(-n // SAMPLED))
 
 
-def _effects(solution: Solution) -> tuple[Rows, float]:
+def _effects(solution: Solution, chosen: range) -> tuple[Rows, float]:
     """The effect of each chosen sample, and how much leaving out the sample mapped adds to the mean cost.
 
     The effect is ``n - 1`` times the score with the sample less that without it. In the coordinates of the map,
@@ -111,7 +117,7 @@ def _effects(solution: Solution) -> tuple[Rows, float]:
     map in both covariances is simple (:mod:`hf_affscore.score.loss`). Lengths are in units of the root mean cost.
     """
     assert solution.transport is not None
-    n, some = len(solution.mapped), slice(None, None, _chosen(len(solution.mapped)).step)
+    n, some = len(solution.mapped), slice(None, None, chosen.step)
     cost, spectrum = solution.coupling.cost, solution.transport.spectrum
     residual = from_host(solution.mapped, solution.source) - solution.target[solution.coupling.assignment]
     residual, basis = single(residual / cost**0.5), single(solution.transport.basis / cost**0.5)
