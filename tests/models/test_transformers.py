@@ -252,3 +252,34 @@ def test_a_gated_model_says_so(hub, tmp_path: Path) -> None:
     for call in (lambda: ha.analyze("ada/gated", "noise"), lambda: ha.inspect("ada/gated")):
         with pytest.raises(ModelError, match=r"'ada/gated' is gated: accept its terms"):
             call()
+
+
+def test_code_that_lies_in_another_repository_is_pinned_and_recorded(hub, tmp_path: Path) -> None:
+    remote(tmp_path, "x")
+    code = hub.add("model", "grace/code", {"tiny.py": (tmp_path / "tiny.py").read_bytes()}).head("main").oid
+    (tmp_path / "tiny.py").unlink()
+    config = json.loads((tmp_path / "config.json").read_text())
+    config["auto_map"] = {key: f"grace/code--{name}" for key, name in config["auto_map"].items()}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    hub.add("model", "ada/elsewhere", tmp_path)
+    signature = ha.analyze("ada/elsewhere", photographs(), trust_remote_code=True, **USUAL)
+    assert [row.module for row in signature.rows] == ["act"]
+    assert signature.metadata["model"]["code"] == {"grace/code": code}
+
+
+def test_what_was_used_before_loads_without_a_connection(hub, tmp_path: Path) -> None:
+    """In a process of its own, since the client reads HF_HUB_OFFLINE when it is imported."""
+    hf.ViTForImageClassification(hf.ViTConfig(**VISION)).save_pretrained(tmp_path / "net")
+    hf.ViTImageProcessor(size=SIZE).save_pretrained(tmp_path / "net")
+    hub.add("model", "ada/net", tmp_path / "net")
+    code = """
+import torch, hf_affscore as ha
+images = list(torch.randn(8, 3, 32, 32, generator=torch.Generator().manual_seed(0)))
+signature = ha.analyze("ada/net", images, num_samples=8, progress=False)
+print(signature.metadata["model"]["library"], list(signature.scores))
+"""
+    there = hub.run("-c", code, home=tmp_path)
+    here = hub.run("-c", code, home=tmp_path, settings={"HF_HUB_OFFLINE": "1"})
+    assert there.returncode == here.returncode == 0, here.stderr
+    assert here.stdout == there.stdout
+    assert here.stdout.startswith("transformers ")
