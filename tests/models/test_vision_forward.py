@@ -56,8 +56,8 @@ def test_inputs_that_are_not_taken_are_left_out() -> None:
 @pytest.mark.parametrize(
     ("name", "needs"),
     [
-        ("ImageGPTForImageClassification", r"input_ids\."),
-        ("BertModel", r"input_ids\."),
+        ("ImageGPTForImageClassification", r"input_ids, as a language model does\."),
+        ("BertModel", r"input_ids, as a language model does\."),
         ("Qwen3VLVisionModel", r"grid_thw, hidden_states\."),
     ],
 )
