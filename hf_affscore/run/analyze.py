@@ -1,4 +1,4 @@
-"""What a person calls: one model, or many, and one set of images."""
+"""The main entry point: one model and one set of images give one signature."""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ def analyze(
     """The non-linearity signature of a vision network.
 
     Args:
-        model: Hub id, local folder, or a ``torch.nn.Module`` (used where it is and as it is; it is run in
-            evaluation mode and given back unchanged).
+        model: Hub id, local folder, or a ``torch.nn.Module`` (run on its own device in evaluation mode, and left
+            unchanged).
         dataset: Hub id (``user/name``, ``user/name@revision``, ``hf://datasets/user/name@revision/folder``), local
             folder, file, pattern or list of files, ``datasets.Dataset`` or ``IterableDataset``, an iterable of PIL
             images or of ready ``(3, H, W)`` tensors, or ``"noise"`` for standard normal pixels.
@@ -69,8 +69,8 @@ def analyze(
         image_column: Column that holds the images, where there are several.
         num_samples: Images to use, or ``"all"``: then every ``group_size`` images are scored together, and rows
             hold means and deviations over the groups.
-        group_size: With ``"all"``: images that are scored together. A last group that is not full is left out.
-        max_images: Look at no more than the first so many images of the draw.
+        group_size: With ``"all"``: images that are scored together. An incomplete last group is left out.
+        max_images: Use at most this many images, the first of the draw.
         batch_size: Images per forward pass; default: 8 on a CPU, 64 on a GPU. It changes scores by float32
             rounding only.
         shuffle: Draw the images at random instead of taking the first.
@@ -79,31 +79,31 @@ def analyze(
             called ``tokens``) or ``none``; :mod:`hf_affscore.capture.pooling` explains them.
         include: Score these too: names of activations that are left out by default (``softmax``), of module
             classes (``LayerNorm``), or paths of modules (``layer1.0``), with wildcards.
-        exclude: Leave these out, named in the same way.
-        sparsity_samples: Images to measure sparsity on, drawn at random.
+        exclude: Do not score these; same patterns as ``include``.
+        sparsity_samples: Number of images on which sparsity is measured, drawn at random.
         shrinkage: Add the score with Ledoit-Wolf covariances.
         regularization: Ridge added to both covariances; ``"relative"`` takes 1e-6 of each side's mean variance,
             so that the score does not depend on the scale of the activations.
-        num_groups: Above 1, the samples are also scored in so many disjoint parts: mean and deviation.
+        num_groups: Above 1, the samples are also scored in this many disjoint parts, for a mean and a deviation.
         dtype: Number format of the weights of a loaded checkpoint.
-        random_weights: Analyse the architecture untrained, its weights drawn by the seed.
-        timestep: Step of the noise that a denoiser (a UNet of diffusers) is run at; default: 0.
-        repeat_frames: Give a video model each image as a clip in which nothing moves.
+        random_weights: Analyse the untrained architecture, with weights drawn with the seed.
+        timestep: Noise step for a denoiser (a UNet of diffusers); default: 0.
+        repeat_frames: Repeat each image as the frames of a clip, for video models.
         device: Device of a loaded checkpoint; default: a GPU if there is one.
         device_map: Spread a large checkpoint over the devices, as in transformers: ``"auto"``.
         attn_implementation: Attention of a loaded checkpoint, as in transformers: ``"eager"``, ``"sdpa"``.
         loader: What loads the checkpoint; default: the library that wrote it, recognised by its files. A name
-            (``"timm"``) insists on that library. ``"package.module:attribute"``, or a function, is called with the
+            (``"timm"``) selects that library. ``"package.module:attribute"``, or a function, is called with the
             id or folder, and the commit of a Hub id as ``revision``; it returns a module, or a module and its
-            processor. Of a class, ``from_pretrained`` is called.
+            processor. For a class, its ``from_pretrained`` is called.
         revision: Branch, tag or commit of the model.
         dataset_revision: Branch, tag or commit of the data set.
         trust_remote_code: Run code that comes with the checkpoint.
         token: Access token for the Hub.
-        memory_limit: Gigabytes of rows to keep in memory; what comes after goes to a temporary file.
-        cache: Take up an interrupted analysis where it was, and give a finished one at once. Only for models
-            and data sets that have a name: a Hub id, a folder, noise.
-        progress: Show progress on stderr, where it is a terminal.
+        memory_limit: Gigabytes of rows to keep in memory; further rows go to a temporary file.
+        cache: Resume an interrupted analysis, and return a finished one at once. Only for models and data sets
+            that have a name: a Hub id, a folder, noise.
+        progress: Show progress on stderr if it is a terminal.
 
     Returns:
         The signature: one row per activation call in execution order.

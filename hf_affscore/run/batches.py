@@ -1,8 +1,8 @@
-"""The stream of images cut into batches: which are this process's, and their images decoded and preprocessed.
+"""Cuts the stream of images into batches, and decodes and preprocesses the batches of this process.
 
-Images are numbered by their position in the stream, and batches are cut by position before anything is
-decoded. So every batch holds the same images whatever the number of processes, an image that cannot be decoded
-moves no other image to another batch, and a batch that an interrupted run had finished is recognised.
+Images are numbered by their position in the stream, and batches are cut by position before anything is decoded. So
+every batch has the same images whatever the number of processes, an image that cannot be decoded moves no other
+image to another batch, and batches that an interrupted run has finished are recognised.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Item = tuple[int, Any]  # position in the stream, encoded image
 
 
 class _Planned(NamedTuple):
-    """A batch that is due: where its images are in the stream, what they are known by, and what the cache has."""
+    """A batch to be prepared: positions and identities of its images, and its result if it is in the cache."""
 
     positions: list[int]
     images: list[str]
@@ -48,9 +48,9 @@ class PreparedBatch:
         start: Position of its first image in the stream.
         positions: Positions of the images that could be decoded.
         inputs: Model inputs by name.
-        undecodable: Position and reason of each image that could not be decoded.
-        images: What each image is known by, decoded or not.
-        finished: What the cache has of it; there are no inputs then.
+        undecodable: Position and reason for each image that could not be decoded.
+        images: The identity of each image, decoded or not.
+        finished: Its result from the cache; it then has no inputs.
     """
 
     start: int
@@ -62,14 +62,14 @@ class PreparedBatch:
 
 
 class BatchLoader:
-    """Takes images from a stream, in order, and prepares this process's batches of them.
+    """Takes images from a stream, in order, and prepares this process's batches.
 
     Args:
         checkpoint: The preprocessing, and the device that batches go to.
         stream: The images.
         options: Batch size, ``max_images``.
         processes: The processes that share the work.
-        resume: Where finished batches are kept.
+        resume: Where finished batches are stored.
 
     Attributes:
         taken: Images taken from the stream so far, by all processes.
@@ -97,12 +97,12 @@ class BatchLoader:
     def load(self, wanted: int, numbers: Iterator[int]) -> Iterator[PreparedBatch]:
         """This process's batches out of the next ``wanted`` images of the stream.
 
-        One is prepared ahead, where the model runs elsewhere than on the CPU. On a CPU the model takes all cores
-        itself, and each of its operations would wait for the thread that decodes.
+        One batch is prepared ahead unless the model runs on the CPU. There the model uses all cores itself, and
+        each of its operations would wait for the thread that decodes.
 
         Args:
-            wanted: Images to take; fewer where the stream ends.
-            numbers: Numbers the batches, by which they are shared out.
+            wanted: Images to take; fewer if the stream ends.
+            numbers: Gives the batches their numbers, by which they are assigned to processes.
         """
         import torch
 
@@ -121,14 +121,14 @@ class BatchLoader:
                     yield ahead.result()
 
     def skip(self, count: int, images: str) -> bool:
-        """Pass over the next ``count`` images, if they are those that an interrupted run has scored.
+        """Skip the next ``count`` images if they are those that an interrupted run has scored.
 
         Args:
-            count: How many it took.
-            images: What they are known by together.
+            count: Number of images that the run took.
+            images: Their common identity.
 
         Returns:
-            Whether they are; if not, the images are still the next.
+            Whether they were skipped; if not, the stream still continues with them.
         """
         chunk = list(itertools.islice(self._items, count))
         same = self._processes.is_main and digest([self._resume.identify(*item) for item in chunk]) == images
@@ -139,7 +139,7 @@ class BatchLoader:
         return True
 
     def close(self) -> None:
-        """Let go of the stream, which may hold many encoded images; nothing can be loaded afterwards."""
+        """Release the stream, which may hold many encoded images; nothing can be loaded afterwards."""
         if not self._closed:
             self._closed = True
             self._items = iter(())
@@ -154,7 +154,7 @@ class BatchLoader:
                 yield chunk
 
     def _planned(self, chunk: list[Item]) -> tuple[_Planned, list[Any]]:
-        """A batch, and the encoded images that it takes: none if an interrupted run has finished it."""
+        """A batch and its encoded images; no images if an interrupted run has finished it."""
         positions, items = [position for position, _ in chunk], [item for _, item in chunk]
         images = [self._resume.identify(*item) for item in chunk]
         finished = self._resume.load_batch(positions[0], images)
@@ -164,7 +164,7 @@ class BatchLoader:
         start = planned.positions[0]
         if planned.finished is not None:
             return PreparedBatch(start, [], {}, [], planned.images, planned.finished)
-        # Files and bytes by several threads; images that are open already may be one and the same.
+        # Several threads for files and bytes only: open images may be the same object.
         encoded = all(isinstance(item, dict | bytes) for item in items)
         read = decoders.map(self._read, items) if encoded else map(self._read, items)
         images, undecodable = {}, []
@@ -179,12 +179,12 @@ class BatchLoader:
         return PreparedBatch(start, taken, inputs, undecodable, planned.images)
 
     def _inputs(self, images: dict[int, Decoded]) -> tuple[dict[str, torch.Tensor], dict[int, str]]:
-        """The images as the model's inputs, and why some are none, by position.
+        """The images as model inputs, and the reasons for refused images by position.
 
-        A processor that takes an ordinary image, and fails on one of these alone, counts against that image.
+        An image is refused if the processor fails on it alone and accepts an ordinary image.
 
         Raises:
-            InputError: It is the processor that fails, or the images do not go together.
+            InputError: The processor itself fails, or the images do not fit into one batch.
         """
         from PIL import Image
 
@@ -198,7 +198,7 @@ class BatchLoader:
         return (self._checkpoint.inputs(taken) if taken else {}), refused
 
     def _refusal(self, image: Decoded) -> str | None:
-        """What the processor says of one image alone, where it fails on it."""
+        """The message of the processor if it fails on one image alone, else None."""
         try:
             self._checkpoint.inputs([image])
         except InputError as error:

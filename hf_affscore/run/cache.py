@@ -1,4 +1,4 @@
-"""The folders that analyses leave on disk, finished or interrupted: list them, remove them."""
+"""The folders of finished and interrupted analyses on disk: list them, remove them."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ class CacheEntry:
 
     Attributes:
         key: Name of its folder.
-        asked: What it was asked for.
-        finished: Whether the signature is there; otherwise it can be resumed.
+        asked: The request: model, data set, options and conditions.
+        finished: Whether the signature is complete; otherwise the analysis can be resumed.
         size: Bytes on disk.
-        changed: When a file of it was last written, ISO 8601, UTC.
+        changed: Time of the last write to it, ISO 8601, UTC.
     """
 
     key: str
@@ -50,19 +50,19 @@ class CacheEntry:
 
     @property
     def chosen(self) -> dict[str, Any]:
-        """The options that have another value than their default; a device, where it is no CPU."""
+        """The options that differ from their default, and the device if it is not the CPU."""
         usual = {**Options().recorded(), "device": "cpu"}
         return {name: value for name, value in self.asked["options"].items() if usual.get(name) != value}
 
 
 def cache_entries() -> list[CacheEntry]:
-    """What the cache holds, by key."""
+    """The analyses in the cache, sorted by key."""
     entries = (_entry(folder) for folder in _folders())
     return [entry for entry in entries if entry is not None]
 
 
 def unfinished_elsewhere(asked: Mapping[str, Any]) -> list[Path]:
-    """The folders of interrupted runs that asked for the same, of a data set in another state."""
+    """The folders of interrupted runs with the same request on another state of the data set."""
     return [
         folder
         for folder in _folders()
@@ -77,7 +77,7 @@ def _without_state(asked: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _folders() -> list[Path]:
-    """The folders of analyses, by key. Another process may remove any of them at any time."""
+    """The folders of analyses, sorted by key. Another process may remove any of them at any time."""
     try:
         return sorted(path for path in cache_folder().iterdir() if KEY.fullmatch(path.name) and path.is_dir())
     except FileNotFoundError:
@@ -85,11 +85,11 @@ def _folders() -> list[Path]:
 
 
 def _entry(folder: Path) -> CacheEntry | None:
-    """One analysis; None where another process has removed it meanwhile."""
+    """One analysis; None if another process has removed it meanwhile."""
     try:
         times, sizes = [folder.stat().st_mtime], []
         for file in folder.iterdir():
-            with suppress(FileNotFoundError):  # a run that is at work renames and removes its files
+            with suppress(FileNotFoundError):  # a run in progress renames and removes its files
                 stat = file.stat()
                 times.append(stat.st_mtime)
                 sizes.append(stat.st_size)
@@ -106,7 +106,7 @@ def _entry(folder: Path) -> CacheEntry | None:
 
 
 def _asked(path: Path) -> dict[str, Any]:
-    """What an analysis was asked for, with question marks where that is missing or damaged."""
+    """The request of an analysis, with question marks if the file is missing or damaged."""
     try:
         asked: dict[str, Any] = json.loads(path.read_bytes())
         names = asked["model"]["name"], asked["dataset"]["name"]
@@ -121,13 +121,13 @@ def remove_from_cache(beginning: str) -> str:
     """Remove one entry.
 
     Args:
-        beginning: Its key, or so much of it that no other key begins like that.
+        beginning: Its key, or a beginning of it that no other key shares.
 
     Returns:
         The key.
 
     Raises:
-        SignatureError: There is none of that key, more than one, or it cannot be removed.
+        SignatureError: No key or several keys match, or the entry cannot be removed.
     """
     keys = [entry.key for entry in cache_entries()]
     meant = [key for key in keys if beginning and key.startswith(beginning)]
@@ -137,7 +137,7 @@ def remove_from_cache(beginning: str) -> str:
         raise SignatureError(f"{beginning!r} is the beginning of {', '.join(meant)}; give more of the key.")
     try:
         shutil.rmtree(cache_folder() / meant[0])
-    except FileNotFoundError:  # gone already, by another process
+    except FileNotFoundError:  # another process has removed it
         pass
     except OSError as error:
         raise SignatureError(

@@ -1,4 +1,4 @@
-"""Groups of samples from a stream of images: every batch through the model, and the pooled rows that it leaves."""
+"""Groups of samples from a stream of images: runs batches through the model and keeps their pooled rows."""
 
 from __future__ import annotations
 
@@ -27,26 +27,26 @@ from hf_affscore.run.stored import Batch, digest
 if TYPE_CHECKING:
     from tqdm import tqdm
 
-#: How often free memory goes back to the system: what a forward pass frees, the next one takes up at no cost.
+#: Batches after which free memory is returned to the system; in between, forward passes reuse it at no cost.
 BATCHES_BETWEEN_RETURNS = 64
 
 
 @dataclass
 class Group:
-    """The samples that are scored together, as far as this process has them.
+    """The samples that are scored together: the rows of this process, the counts of all processes.
 
     Attributes:
         features: Pooled rows of this process's batches.
         starts: Positions of the first images of this process's batches.
         taken: Images taken from the stream, by all processes.
-        skipped: Calls that were passed over, with the reason.
+        skipped: Skipped calls of this process, with the reason.
         num_samples: Images, of all processes.
         num_batches: Batches with at least one image, of all processes.
-        undecodable: A sentence about each image that could not be read, of all processes.
+        undecodable: Position and reason for each image that could not be read, of all processes.
         complete: Whether the stream gave as many images as were asked for.
-        images: What each image taken is known by, of all processes.
-        deterministic: Whether the model gave one answer to one batch, in all processes.
-        batch_dependent: Whether an image's answer depended on the rest of its batch, in any process.
+        images: The identity of each image taken, of all processes.
+        deterministic: Whether repeated runs on one batch gave equal outputs, in all processes.
+        batch_dependent: Whether an image's output depended on the rest of its batch, in any process.
     """
 
     features: Features
@@ -62,14 +62,14 @@ class Group:
     batch_dependent: bool = False
 
     def add(self, start: int, batch: Batch) -> None:
-        """Keep a batch of this process."""
+        """Add a batch of this process."""
         self.starts.append(start)
         self.skipped |= {skip.site: skip.reason for skip in batch.skipped}
         if batch.num_images:
             self.features.add(start, batch.calls)
 
     def count(self, batches: Iterable[tuple[int, Batch]]) -> None:
-        """Count batches of all processes, each after its start; they may be without their rows."""
+        """Count batches of all processes, given as (start, batch); their rows are not needed."""
         for _, batch in sorted(batches, key=lambda item: item[0]):
             self.num_samples += batch.num_images
             self.num_batches += batch.num_images > 0
@@ -80,7 +80,7 @@ class Group:
 
     @property
     def known_by(self) -> str:
-        """What the images of this group, of all processes, are known by together."""
+        """The common identity of the images of this group, of all processes."""
         return digest(self.images)
 
 
@@ -92,7 +92,7 @@ class Collector:
         stream: The images.
         options: Batch size, pooling, what to capture.
         processes: The processes that share the work.
-        resume: Where finished batches are kept.
+        resume: Where finished batches are stored.
         progress: Counts the images of this process.
     """
 
@@ -123,14 +123,14 @@ class Collector:
         return self._forward.watched
 
     def group(self, size: int, unless: Callable[[], BaseException | None] | None = None) -> Group:
-        """The next ``size`` images through the model, or as many as there are.
+        """Run the next ``size`` images through the model, or as many as are left.
 
-        Images that cannot be decoded are replaced by later ones, in rounds: all processes count together
-        what is missing, and go on from the same position.
+        Images that cannot be decoded are replaced by later ones, in rounds: the processes count together how many
+        are missing, and continue from the same position.
 
         Args:
             size: Images of the group.
-            unless: Asked between batches for an error that makes them of no use.
+            unless: Called between batches; an error that it returns is raised.
         """
         group = Group(Features(self._options.memory_limit * 1e9))
         summarize = Summarize(
@@ -159,20 +159,20 @@ class Collector:
             group.taken += taken
             group.complete = taken == wanted
         if not group.complete:
-            self._progress.total = self._progress.n  # there were no more
+            self._progress.total = self._progress.n  # the stream has ended
             self._progress.refresh()
         return group
 
     def skip(self, taken: int, images: str) -> bool:
-        """Pass over a group that an interrupted run has scored, if its images are the next; whether they are."""
+        """Skip the images of a group that an interrupted run has scored; False if the next images are others."""
         return self._batches.skip(taken, images)
 
     def close(self) -> None:
-        """Let go of the stream, which may hold many encoded images; there will be no further group."""
+        """Release the stream, which may hold many encoded images; no group can be drawn afterwards."""
         self._batches.close()
 
     def _finished(self, prepared: PreparedBatch, first: int, summarize: Summarize) -> Batch:
-        """A batch after the model: from the cache, or run now and kept there."""
+        """The result of a batch: from the cache, or run now and stored there."""
         if prepared.finished is not None:
             self._check_patterns(prepared.finished)
             return prepared.finished
@@ -193,10 +193,10 @@ class Collector:
         return batch
 
     def _sparsity_range(self, size: int) -> int:
-        """How many of the next images to draw those from that sparsity is measured on.
+        """How many of the next images the sample for sparsity is drawn from.
 
-        A shuffled stream is in random order already: its first images are a random draw, and there are as many
-        of them as there can be, also where the stream is shorter than was asked for.
+        A shuffled stream is already in random order, so its first images are a random sample, which stays as large
+        as possible if the stream is shorter than was asked for.
         """
         if self._options.shuffle:
             return min(size, self._options.sparsity_samples)
@@ -204,14 +204,14 @@ class Collector:
         return min(size, length)
 
     def _check_patterns(self, batch: Batch) -> None:
-        """Find out with the first images, not after the last, that include or exclude are misspelt."""
+        """Check include and exclude for misspelt patterns with the first images, not after the last."""
         if batch.num_images and not self._patterns_checked:
             sites = [site for site, _, _ in batch.calls] + [skip.site for skip in batch.skipped]
             self._selection.check_all_matched(sites)
             self._patterns_checked = True
 
     def _check_fits(self, batch: Batch, size: int) -> None:
-        """Find out with the first images, which show the widths, whether a group of ``size`` fits into memory."""
+        """Check with the first images, which show the widths, whether a group of ``size`` fits into memory."""
         if batch.num_images and not self._fit_checked:
             available = len(self._stream.items) if isinstance(self._stream.items, Sized) else size
             together = min(size, available, self._options.max_images or size)

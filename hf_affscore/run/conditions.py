@@ -1,9 +1,9 @@
-"""Everything beside model, data set and options that can change a number: libraries, settings, variables, machine.
+"""Everything besides model, data set and options that can change a number: libraries, settings, variables, machine.
 
-It is part of the cache's key, and of a signature's metadata as ``environment``. What only says in which order
-float32 sums are taken and is chosen anew by every launcher, the number of threads and processes, is recorded and
-not part of the key: it changes scores by rounding. The precision of float32 and autocast are set by
-:func:`hf_affscore.models.evaluation.evaluating` while a model runs, whatever they were.
+It is part of the cache's key, and of a signature's metadata as ``environment``. The numbers of threads and
+processes are recorded but not part of the key: launchers choose them anew, and they change scores only by float32
+rounding. :func:`hf_affscore.models.evaluation.evaluating` sets float32 precision and autocast while a model runs,
+so their previous values do not matter.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from hf_affscore.options import Options
 if TYPE_CHECKING:
     import torch
 
-#: Libraries that take part in making a number.
+#: Libraries that can affect a number.
 LIBRARIES = (
     *("torch", "torchvision", "transformers", "timm", "datasets", "accelerate"),
     *("numpy", "scipy", "pillow", "pyarrow"),
 )
 
-#: Environment variables that change arithmetic, the instructions in use, or which implementation runs.
+#: Environment variables that change arithmetic, instruction sets, or the choice of implementation.
 VARIABLES = (
     # Instruction sets and numeric modes on CPUs.
     *("ATEN_CPU_CAPABILITY", "MKL_CBWR", "MKL_ENABLE_INSTRUCTIONS", "OPENBLAS_CORETYPE"),
@@ -47,10 +47,10 @@ VARIABLES = (
 
 
 def conditions(options: Options, device: torch.device) -> dict[str, Any]:
-    """What the numbers of an analysis on ``device`` depend on beside what it is asked for, JSON-ready.
+    """The conditions that the numbers of an analysis on ``device`` depend on, JSON-ready.
 
     Args:
-        options: Where the checkpoint is loaded by code of the user's own, that code counts.
+        options: If ``loader`` names the user's own code, a checksum of that code is included.
         device: Where the model runs.
     """
     found: dict[str, Any] = {
@@ -69,7 +69,7 @@ def conditions(options: Options, device: torch.device) -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """The versions of the libraries that take part in making a number."""
+    """The versions of the libraries that can affect a number."""
     return {name: importlib.metadata.version(name) for name in LIBRARIES if _is_installed(name)}
 
 
@@ -83,7 +83,7 @@ def torch_settings() -> dict[str, Any]:
     import torch
     from torch import backends
 
-    cuda: Any = backends.cuda  # parts of it have no annotations
+    cuda: Any = backends.cuda  # partly without annotations
     cudnn: Any = backends.cudnn
     return {
         "default_dtype": str(torch.get_default_dtype()).removeprefix("torch."),
@@ -101,7 +101,7 @@ def torch_settings() -> dict[str, Any]:
             str(getattr(cuda.matmul, name, None))
             for name in ("allow_fp16_reduced_precision_reduction", "allow_bf16_reduced_precision_reduction")
         ],
-        # Whether transformer layers run as one kernel, in which no activation can be seen.
+        # Whether transformer layers run as one fused kernel, whose activations cannot be observed.
         "attention": {
             "fast_path": backends.mha.get_fastpath_enabled(),
             "flash": cuda.flash_sdp_enabled(),
@@ -114,7 +114,7 @@ def torch_settings() -> dict[str, Any]:
 
 
 def accelerators(device: torch.device) -> list[str]:
-    """The names of the accelerators that a model may be on; none for a CPU."""
+    """The names of all accelerators of the type of ``device``; empty for a CPU."""
     import torch
 
     if device.type == "cpu":
@@ -127,7 +127,7 @@ def accelerators(device: torch.device) -> list[str]:
 
 
 def _pillow_settings() -> dict[str, Any]:
-    """What decides whether a damaged or a very large image is used, or one of a format that a plugin reads."""
+    """Settings of Pillow that decide whether damaged images, very large images and plugin formats are read."""
     from PIL import Image, ImageFile
 
     plugins = (factory for factory, _ in Image.OPEN.values() if not factory.__module__.startswith("PIL."))
@@ -145,7 +145,7 @@ def _cpu_capability() -> str:
 
 
 def _timm_fuses_attention() -> bool:
-    """Whether timm uses torch's attention or its own, in which softmax is a call; it does by default."""
+    """Whether timm uses torch's fused attention (the default) or its own, where softmax is a separate call."""
     layers = sys.modules.get("timm.layers")
     return bool(layers.use_fused_attn()) if layers is not None else True
 
@@ -159,7 +159,7 @@ def _is_installed(distribution: str) -> bool:
 
 
 def _checksum_of_module(name: str) -> str | None:
-    """SHA-256 of the file of a module that is not imported for this; None where it has none."""
+    """SHA-256 of a module's file, without importing the module; None if it has no file."""
     try:
         spec = importlib.util.find_spec(name)
     except (ImportError, ValueError):

@@ -1,4 +1,4 @@
-"""Whether the rows and scores of an analysis fit into memory: asked with the first images, kept to afterwards."""
+"""Memory of an analysis: checked with the first images, and limited while layers are scored."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from hf_affscore.score.cost import scoring_bytes
 
 
 def check_fits(widths: Sequence[int], num_samples: int, options: Options) -> None:
-    """Refuse an analysis whose samples need more memory than there is.
+    """Refuse an analysis whose samples need more memory than is available.
 
-    Layers are scored one after the other where memory is short (:class:`MemoryBudget`), so what has to fit is the
-    layer that needs most, beside the rows.
+    Layers are scored one after the other where memory is short (:class:`MemoryBudget`), so only the rows and the
+    largest layer have to fit.
 
     Args:
         widths: Pooled width of every layer.
         num_samples: Samples that are scored together.
-        options: The memory limit of the rows; whether the rows of a next group come on top.
+        options: Memory limit of the rows; with ``"all"``, the rows of the next group are counted too.
 
     Raises:
-        InputError: It does not fit; the message names the largest number of samples that does.
+        InputError: The analysis does not fit; the message gives the largest number of samples that does.
     """
     available, room = _share(available_bytes()), _room_in_files()
 
@@ -36,7 +36,7 @@ def check_fits(widths: Sequence[int], num_samples: int, options: Options) -> Non
         in_memory = min(rows, int(options.memory_limit * 1e9))
         overflow = (
             rows - in_memory if rows - in_memory > room else 0
-        )  # where the disk is full, memory has to do
+        )  # if the disk is full, rows stay in memory
         return in_memory + overflow + max((scoring_bytes(samples, width) for width in widths), default=0)
 
     if needed(num_samples) <= available:
@@ -51,7 +51,7 @@ def check_fits(widths: Sequence[int], num_samples: int, options: Options) -> Non
 
 
 class MemoryBudget:
-    """Lets layers be scored at the same time as far as memory reaches. One alone always may.
+    """Limits how many layers are scored at once to what fits into memory. One layer is always admitted.
 
     Example:
         >>> budget = MemoryBudget()
@@ -67,7 +67,7 @@ class MemoryBudget:
 
     @contextmanager
     def reserved(self, size: int) -> Iterator[None]:
-        """Wait until so many bytes are free beside what other threads have reserved."""
+        """Wait until ``size`` bytes are free besides those that other threads have reserved."""
         with self._changed:
             self._changed.wait_for(lambda: not self._reserved or sum(self._reserved) + size <= self._limit)
             if not self._reserved:
@@ -82,12 +82,12 @@ class MemoryBudget:
 
 
 def _share(size: int) -> int:
-    """This process's share of something that the processes on this machine divide among them."""
+    """This process's share of a resource that is divided among the processes on this machine."""
     return size // max(1, int(os.environ.get("LOCAL_WORLD_SIZE") or 1))
 
 
 def _room_in_files() -> int:
-    """Bytes that a temporary file may take; 0 where there is no place for one."""
+    """Bytes available for temporary files; 0 if there is no temporary folder."""
     try:
         return _share(shutil.disk_usage(tempfile.gettempdir()).free)
     except OSError:
@@ -95,7 +95,7 @@ def _room_in_files() -> int:
 
 
 def _largest(too_many: int, fits: Callable[[int], bool]) -> int:
-    """The largest number below ``too_many`` that fits, by bisection; 1 where none of at least two does."""
+    """The largest number below ``too_many`` that fits, by bisection; 1 if not even 2 fits."""
     low, high = 1, too_many
     while high - low > 1:
         middle = (low + high) // 2

@@ -1,4 +1,4 @@
-"""One batch through the model: in pieces where memory asks for it, in the memory layout that suits the model."""
+"""Runs one batch through the model: in pieces if memory is short, in a memory layout that the model accepts."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 #: Model inputs by name; the first axis of each is the batch.
 Inputs: TypeAlias = "dict[str, torch.Tensor]"
-#: A call with what is kept of its input and its output.
+#: A call with the summaries of its input and its output.
 SummarizedCall: TypeAlias = tuple[CallSite, Summary, Summary]
 
 
 class BatchForward:
-    """Runs batches through one model and keeps what it learned about how the model has to be run.
+    """Runs batches through one model, and remembers the batch size and memory layout that work.
 
     Args:
         checkpoint: The model.
@@ -39,16 +39,16 @@ class BatchForward:
         self.watched = Watched(checkpoint.module, selection)
         self._checkpoint = checkpoint
         self._behaviour: Behaviour | None = None
-        self._largest = sys.maxsize  # images that fit into one forward pass, as far as is known
-        self._channels_last = True  # in memory, where a convolution takes three quarters of the time on a CPU
+        self._largest = sys.maxsize  # images that fit into one forward pass, as far as known
+        self._channels_last = True  # a convolution then takes three quarters of the time on a CPU
 
     def behaviour(self, inputs: Inputs, images: Sequence[int], summarize: Summarize) -> Behaviour:
-        """What the model does on a few images of its first batch; looked into once.
+        """The behaviour of the model on a few images of its first batch; examined once.
 
         Args:
             inputs: The preprocessed images.
             images: Number of each image within its group.
-            summarize: What is kept of a tensor.
+            summarize: Makes the summary of a tensor.
         """
         if self._behaviour is None:
             settings = self._largest, self._channels_last
@@ -62,19 +62,19 @@ class BatchForward:
 
             with random_numbers_kept(self._checkpoint.module):
                 self._behaviour = probe(run, len(images), self._checkpoint.module)
-            if self._behaviour.batch_dependent:  # what was tried for these few may not suit a whole batch
+            if self._behaviour.batch_dependent:  # settings found for a few images may not suit a whole batch
                 self._largest, self._channels_last = settings
         return self._behaviour
 
     def run(
         self, inputs: Inputs, images: Sequence[int], summarize: Summarize
     ) -> tuple[list[SummarizedCall], list[SkippedCall]]:
-        """The calls of a batch, and those that were passed over.
+        """The scored and the skipped calls of a batch.
 
         Args:
             inputs: The preprocessed images.
             images: Number of each image within its group.
-            summarize: What is kept of a tensor.
+            summarize: Makes the summary of a tensor.
 
         Raises:
             ModelError: The model cannot run on these inputs.
@@ -95,7 +95,7 @@ class BatchForward:
         return [call for call in calls if call[0] not in without], skipped
 
     def _attempt(self, inputs: Inputs, summarize: Summarize) -> Capture[Summary] | None:
-        """One forward pass; None where it has to be made again in another way, which is then set."""
+        """One forward pass; None if it has to be repeated with the settings that have just been changed."""
         try:
             seen = self._forward(inputs, summarize)
         except AffscoreError:
@@ -109,7 +109,7 @@ class BatchForward:
         return seen
 
     def _adapt_to(self, error: Exception, inputs: Inputs) -> None:
-        """Choose what the next attempt does differently; raise where nothing is left to change."""
+        """Change the settings for the next attempt; raise if nothing is left to change."""
         from accelerate.utils.memory import should_reduce_batch_size
 
         num_images = len(next(iter(inputs.values())))
@@ -126,10 +126,10 @@ class BatchForward:
         return seen
 
     def _laid_out(self, images: torch.Tensor) -> torch.Tensor:
-        """A copy, which the model may overwrite, channels last until that is found not to suit it.
+        """A copy, which the model may overwrite; channels last unless the model does not support that.
 
-        A convolution goes by the layout of its input, whatever that of its weights. ``view`` and whatever else
-        wants its values in order fail then, and ``as_strided`` would give something else.
+        A convolution uses the layout of its input, whatever the layout of its weights. In this layout ``view`` and
+        other functions that need contiguous tensors fail, and ``as_strided`` gives other values.
         """
         import torch
 
@@ -146,10 +146,10 @@ class BatchForward:
 
 
 def _joined(pieces: list[Capture[Summary]]) -> tuple[list[SummarizedCall], list[SkippedCall]]:
-    """The calls of a batch that went through the model in pieces, as if it had gone in one.
+    """The calls of a batch that ran in pieces, joined as if it had run in one.
 
-    A call that some pieces lack is left out; the batch then counts as without it. A call whose pieces differ in
-    width is listed as skipped.
+    A call that some pieces lack is left out, as if the batch did not have it. A call whose pieces differ in width
+    is listed as skipped.
     """
     if not pieces:
         return [], []

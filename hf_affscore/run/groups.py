@@ -1,6 +1,6 @@
-"""From groups of samples to their scores: one group, or every group that a data set has.
+"""From groups of samples to their scores: one group, or every group of a data set.
 
-A group that an interrupted run had scored is taken from the cache.
+Groups that an interrupted run has scored come from the cache.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from hf_affscore.run.scoring import Scorer, Scores, from_json, to_json
 
 @dataclass
 class Totals:
-    """What all groups together used, could not read, passed over and left."""
+    """Totals over all groups: samples, unused and undecodable images, skipped calls."""
 
     num_samples: int = 0
     num_groups: int = 0
@@ -37,7 +37,7 @@ class Totals:
 
 
 class GroupScoring:
-    """Draws groups, has them scored, and keeps the totals.
+    """Draws groups, scores them, and keeps the totals.
 
     Args:
         collector: Runs images through the model.
@@ -59,7 +59,7 @@ class GroupScoring:
         self._resume = resume
 
     def one_group(self, size: int) -> list[Scores]:
-        """The scores of one group of up to ``size`` samples; none where there are fewer than two."""
+        """The scores of one group of up to ``size`` samples; empty if there are fewer than two."""
         stored = self._stored(0)
         if stored is not None:
             return [stored]
@@ -74,8 +74,8 @@ class GroupScoring:
     def all_groups(self, size: int) -> list[Scores]:
         """The scores of every group of ``size`` samples.
 
-        While a group is scored, the images of the next one run. A last group that is not full is left out, since
-        fewer samples score higher; unless it is the only one.
+        While a group is scored, the images of the next group run through the model. An incomplete last group is
+        left out, since fewer samples give higher scores, unless it is the only group.
         """
         scores: list[Scores] = []
         under_way: _UnderWay | None = None
@@ -101,7 +101,7 @@ class GroupScoring:
         raise AssertionError("a count has no end")
 
     def _stored(self, number: int) -> Scores | None:
-        """The scores of a group from an interrupted run, if its images are the next of the stream."""
+        """The scores of a group from an interrupted run, if its images are the next ones in the stream."""
         document = self._processes.broadcast(
             self._resume.load_group(number) if self._processes.is_main else None
         )
@@ -144,7 +144,7 @@ class GroupScoring:
         self.totals.undecodable += group.undecodable
 
     def _leave_out(self, group: Group, *, is_first: bool) -> None:
-        """Let go of a group that is too small; where it is the first, its images are all that there are."""
+        """Drop a group that is too small. If it is the first, its images are the whole data set."""
         self.totals.unused = group.num_samples
         self.totals.num_samples += group.num_samples * is_first
         group.features.close()
@@ -152,7 +152,7 @@ class GroupScoring:
 
 @dataclass(frozen=True)
 class _UnderWay:
-    """A group whose layers are being scored, and what is kept about it with its scores."""
+    """A group whose layers are being scored, and the metadata that is stored with its scores."""
 
     number: int
     group: Group
@@ -162,17 +162,17 @@ class _UnderWay:
     resume: ResumeCache
 
     def failed(self) -> BaseException | None:
-        """Why there will be no scores, as soon as that is known."""
+        """The error of the scoring if it has failed; None while it runs and if it succeeded."""
         return self.scoring.exception() if self.scoring.done() else None
 
     def finish(self) -> Scores:
-        """Wait for the scores, and keep them in place of what they were made of."""
+        """Wait for the scores, store them, and remove the batches and layers that they replace."""
         scores = self.scoring.result()
         self.group.features.close()
         written = self.processes.is_main and self.resume.save_group(
             self.number, {**self.about, "scores": to_json(scores)}
         )
-        if self.processes.broadcast(written):  # nothing is removed before what replaces it is there
+        if self.processes.broadcast(written):  # remove the parts only after the group is stored
             starts = self.group.starts
             self.resume.forget(
                 f"layer-{self.number:06}-*.json", *(f"batch-{start:08}.npz" for start in starts)

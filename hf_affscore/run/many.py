@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one of many models: its signature, or the reason why there is none."""
+    """The result for one of many models: its signature, or the error."""
 
     model: str
     signature: Signature | None
@@ -32,12 +32,12 @@ def analyze_many(
     processor: Any = None,
     **options: Unpack[AnalysisOptions],
 ) -> list[Outcome]:
-    """One signature after the other; a model that fails does not stop the others.
+    """Analyse models one after the other; a model that fails does not stop the others.
 
     Args:
-        models: What :func:`analyze` takes, in any number.
-        dataset: The images of all of them, which can be iterated over more than once.
-        processor: What turns images into inputs, the same for every model; default: each checkpoint's own.
+        models: Any number of models, each as in :func:`analyze`.
+        dataset: The images for all models; it must allow more than one iteration.
+        processor: The image processor for every model, as in :func:`analyze`; default: each checkpoint's own.
         **options: The other keywords of :func:`analyze`, the same for every model.
 
     Returns:
@@ -55,7 +55,7 @@ def analyze_many(
         (19, "Model 'no/such/model' is neither a local folder nor a Hub id (expected 'user/name'). Check the path.")
     """
     if isinstance(models, str | Path) or not isinstance(models, Iterable) or hasattr(models, "forward"):
-        raise InputError(f"models is {str(models)[:100]!r}; expected a list of models. Put it into brackets.")
+        raise InputError(f"models is {str(models)[:100]!r}; expected a list of models. Put it in brackets.")
     if isinstance(dataset, Iterator):
         raise InputError(
             f"dataset is a {type(dataset).__name__}, which ends after one model; expected images that can be "
@@ -69,7 +69,7 @@ def analyze_many(
             outcomes.append(Outcome(name, run(model, dataset, processor, asked)))
         except AffscoreError as error:
             outcomes.append(Outcome(name, None, str(error)))
-        except Exception as error:  # a checkpoint may come with code of its own
+        except Exception as error:  # a checkpoint may bring its own code
             said = redacted(f"{type(error).__name__}: {error}")
             reason = f"{said}. Not an error of this package; analyse it alone to see more."
             outcomes.append(Outcome(name, None, reason))

@@ -1,4 +1,4 @@
-"""What groups of images say together, and how the errors of one network's scores go together."""
+"""Means over groups of images, and correlations between the errors of one network's scores."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ import numpy as np
 from hf_affscore.capture.sites import CallSite
 from hf_affscore.run.scoring import Columns, Scores
 
-#: What names the ends of intervals that narrow with the number of groups.
+#: Columns with the ends of intervals that narrow with the number of groups.
 ENDS = ("affinity_score_low", "affinity_score_high")
 
-#: What else is known of the error of a score.
+#: Further columns about the error of a score.
 ERRORS = ("affinity_score_stderr", "limit_low", "limit_high")
 
 
 def over_groups(groups: list[Scores]) -> Scores:
     """One record per site over all groups: means, and the deviation of the score between groups.
 
-    Numbers are averaged; ``num_samples`` is that of all groups together. ``affinity_score_group_std`` is the
-    sample standard deviation over groups (divisor one less than their number). The groups' images differ, so that
-    the error of a mean is less than theirs by the root of their number; bounds of the limit stay their means.
+    Numbers are averaged; ``num_samples`` is summed over groups. ``affinity_score_group_std`` is the sample standard
+    deviation over G groups (divisor G - 1). The groups have different images, so the standard error of their mean
+    is the mean of their standard errors divided by sqrt(G). Bounds of the limit are averaged.
     """
     if len(groups) == 1:
         return groups[0]
@@ -39,7 +39,7 @@ def _mean(records: list[Columns], num_groups: int) -> Columns:
     widths = sorted({record["dim"] for record in records})
     if len(widths) > 1:
         return {"skipped": f"its pooled width differs between groups: {widths}"}
-    # Text is that of the group that is least fit as evidence.
+    # Text columns come from the group with the weakest evidence.
     worst = next((record for record in records if record["evidence"] == "undefined"), None)
     worst = worst or next((record for record in records if record["evidence"] != "ok"), records[0])
     mean: Columns = {}
@@ -66,9 +66,9 @@ def _mean(records: list[Columns], num_groups: int) -> Columns:
 
 
 def without_errors(scores: Scores, why: str) -> Scores:
-    """The same without standard errors and intervals, each with the reason why there are none.
+    """The same scores without standard errors and intervals, with the reason for leaving them out.
 
-    They take images for independent, which those of a few row groups of a file are not.
+    They assume independent images; images from a few row groups of a file are not independent.
     """
     return [
         (site, columns if "skipped" in columns else _without_error(columns, why)) for site, columns in scores
@@ -82,10 +82,10 @@ def _without_error(columns: Columns, why: str) -> Columns:
 
 
 def correlated(scores: Scores) -> Scores:
-    """The same with ``affinity_score_error_correlation`` in place of what single samples add to a score.
+    """The same scores with the column ``affinity_score_error_correlation`` in place of the effects of samples.
 
-    Layers of one network share their images, so that their errors go together. The new column is the correlation of
-    a score's error with that of the mean over the scores that are evidence; nan where there is none.
+    Layers of one network share their images, so their errors are correlated. The new column is the correlation of
+    a score's error with the error of the mean over the scores that are evidence; nan if no score is.
     """
     evidence = [columns["effects"] for _, columns in scores if columns.get("evidence") == "ok"]
     lengths = {len(effects) for effects in evidence}

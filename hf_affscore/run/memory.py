@@ -1,4 +1,4 @@
-"""Memory that Python has freed and the C library still holds: when to keep it, and when to return it."""
+"""Freed memory that the C library still holds: when to keep it, and when to return it to the system."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4
 
 @contextmanager
 def freed_memory_kept() -> Iterator[None]:
-    """Memory that one operation frees is kept for the next, until :func:`give_memory_back`.
+    """Keep memory that one operation frees for the next one, until :func:`give_memory_back`.
 
-    By default glibc returns every large block to the system when it is freed, and the system has to clear
-    its pages when they are asked for again: half of the time of a forward pass of MobileNetV2 in batches of 16
-    (21 against 10 ms an image). Afterwards the thresholds are what a process arrives at that frees large blocks.
+    By default glibc returns every large block to the system when it is freed, and the system clears its pages
+    when they are allocated again: half of the time of a forward pass of MobileNetV2 in batches of 16 (21 against
+    10 ms an image). Afterwards the thresholds are set to those that glibc adapts to in a process that frees large
+    blocks.
     """
     if not _GLIBC:
         yield
@@ -40,7 +41,7 @@ def freed_memory_kept() -> Iterator[None]:
 
 
 def give_memory_back() -> None:
-    """Return freed memory to the system: Arrow's, and under glibc that of all libraries."""
+    """Return freed memory to the system: Arrow's, and with glibc that of all libraries."""
     pyarrow.default_memory_pool().release_unused()
     if _GLIBC:
         ctypes.CDLL(None).malloc_trim(0)

@@ -1,4 +1,4 @@
-"""What a signature says about how it was made, and what is asked of the cache: everything that changes a number."""
+"""The metadata of a signature, and the key of the cache: everything that changes a number."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from hf_affscore.version import __version__
 if TYPE_CHECKING:
     import torch
 
-#: How many reasons of images that could not be decoded a signature holds.
+#: How many reasons for undecodable images a signature holds at most.
 REASONS = 20
 
 
 def asked(model: Source, dataset: Source, options: Options, device: torch.device) -> dict[str, Any]:
-    """What an analysis is asked for and under which conditions, JSON-ready: the key of its cache.
+    """The request and the conditions of an analysis, JSON-ready: the key of its cache.
 
     Args:
         model: The checkpoint and its state.
         dataset: The data set and its state.
-        options: Those that can change a number are part of it.
-        device: Where the model runs; its type is part of the key, not which of several it is.
+        options: Options that can change a number are part of the key.
+        device: Where the model runs; its type is part of the key, its index is not.
     """
     return {
         "model": {"name": model.name, "state": model.state},
@@ -45,7 +45,7 @@ def asked(model: Source, dataset: Source, options: Options, device: torch.device
 
 
 def _location(source: Source) -> str:
-    """Where a data set is, whatever the working directory: two of one name are two."""
+    """The location of a data set, absolute if local: data sets of the same name in two folders differ."""
     is_local = source.commit is None and Path(source.location).exists()
     return str(Path(source.location).resolve()) if is_local else source.location
 
@@ -58,15 +58,15 @@ def metadata(
     processes: Processes,
     precision: str,
 ) -> dict[str, Any]:
-    """Everything that changes a number, and what the numbers were made with.
+    """The metadata of a signature: everything that changes a number, and the environment.
 
     Args:
         checkpoint: The model, and its preprocessing.
         stream: The images.
-        totals: What was used of them.
-        options: Those that can change a number are part of it.
-        processes: How many shared the work.
-        precision: Of float32 operations while the model ran.
+        totals: Totals over the images that were used.
+        options: Options that can change a number are included.
+        processes: The processes that shared the work.
+        precision: Precision of float32 operations while the model ran.
     """
     weights = {"weights": f"random, seed {options.seed}"} if options.random_weights else {}
     return {

@@ -1,12 +1,13 @@
-"""What a model does on a few images, before many run through it: three questions that one batch cannot answer.
+"""Tests a model on a few images before the analysis: three questions that one batch cannot answer.
 
-- Does it give one answer? One batch runs twice. Dropout that was left on, or sampling inside the model, gives two.
-- Does an image's answer depend on the others of its batch? Two images run, and run again with a third.
-  Normalisation by statistics of the batch makes them depend.
-- Is a first axis that is as long as the batch the batch? It is where it follows the number of images.
+- Is the model deterministic? One batch runs twice. Dropout that was left on, or sampling inside the model, gives
+  different outputs.
+- Does an image's output depend on the other images of its batch? Two images run, and run again with a third.
+  Normalisation by batch statistics makes outputs depend on the batch.
+- Is a first axis with the length of the batch the batch axis? It is if its length follows the number of images.
 
 Rows are compared within ``sqrt(eps)`` of the coarsest number format of the weights, 3e-4 for float32, relative to
-the length of the rows: another batch size, or another order of sums on a GPU, stays far below that.
+the norm of the rows. Differences from the batch size or from the order of sums on a GPU stay far below that.
 """
 
 from __future__ import annotations
@@ -28,23 +29,23 @@ from hf_affscore.errors import AffscoreWarning, ModelError
 if TYPE_CHECKING:
     from torch import nn
 
-#: Passes over one batch where the model has drawn random numbers, which need not matter every time.
+#: Passes over one batch if the model has drawn random numbers, which need not affect every pass.
 REPEATS = 5
 
-#: Runs these images of a batch, by number, and tells the calls.
+#: Runs the images of a batch with the given numbers, and returns the captured calls.
 Run: TypeAlias = Callable[[Sequence[int]], "Capture[Summary]"]
 
 
 @dataclass(frozen=True)
 class Behaviour:
-    """What was found out about a model.
+    """The behaviour of a model.
 
     Attributes:
-        deterministic: Whether one batch gives one answer.
-        batch_dependent: Whether an image's answer depends on the other images of its batch, or the model runs on
-            batches of some sizes only.
-        not_by_image: Calls that are skipped with few images, with the reason. Where a whole batch seems to give
-            rows, the first axis is as long as the batch by chance.
+        deterministic: Whether repeated runs on one batch give equal outputs.
+        batch_dependent: Whether an image's output depends on the other images of its batch, or the model runs only
+            on batches of some sizes.
+        not_by_image: Calls that are skipped with few images, with the reason. If a whole batch seems to give one
+            row per image, the first axis has the length of the batch by chance.
     """
 
     deterministic: bool = True
@@ -53,7 +54,7 @@ class Behaviour:
 
 
 def probe(run: Run, num_images: int, model: nn.Module) -> Behaviour:
-    """Run a model on a few of the images of a batch, and compare.
+    """Run a model on a few images of a batch in several ways, and compare its outputs.
 
     Args:
         run: Makes one forward pass.
@@ -72,33 +73,33 @@ def probe(run: Run, num_images: int, model: nn.Module) -> Behaviour:
         depends = _differ(first, second, shared, tolerance)
         repeats = REPEATS if drew else 1 if depends else 0
         answers = [run(few) for _ in range(repeats)]
-    except ModelError:  # the batch itself will say whether the model runs at all
+    except ModelError:  # whether the model runs at all shows with the whole batch
         return Behaviour(batch_dependent=True)
-    # A difference that random numbers made is one, however small.
+    # After random draws any difference counts, however small.
     varies = any(_differ(first, again, len(few), 0.0 if drew else tolerance) for again in answers)
     return Behaviour(not varies, depends and not varies, _not_by_image(first, second))
 
 
 def warn_of_behaviour(model: Mapping[str, Any], batch_size: int) -> None:
-    """Say what makes the scores of a model other than scores usually are; also of those from the cache.
+    """Warn of a model that is not deterministic or depends on the batch; also for scores from the cache.
 
     Args:
-        model: Of the metadata of a signature.
+        model: The entry ``model`` of a signature's metadata.
         batch_size: Images per forward pass.
     """
     name = model.get("class", "The model")
     if not model.get("deterministic", True):
         warnings.warn(
-            f"{name} gives two answers to one batch: it draws random numbers, or changes, while it runs. The "
-            "scores are of one such draw, and are not kept in the cache. Look for dropout or sampling that is on "
-            "in evaluation mode.",
+            f"{name} gives different outputs for the same batch: it draws random numbers, or changes, while it "
+            "runs. The scores are from one such run, and are not kept in the cache. Look for dropout or sampling "
+            "that is on in evaluation mode.",
             AffscoreWarning,
             stacklevel=3,
         )
     if model.get("batch_dependent", False):
         warnings.warn(
-            f"{name} treats an image differently in another batch, as normalisation by statistics of the batch "
-            f"does. The scores hold for batches of {batch_size} images; compare them with others of the same "
+            f"{name} gives an image a different output in another batch, as normalisation by batch statistics "
+            f"does. The scores hold for batches of {batch_size} images; compare them only with scores of the same "
             "batch_size.",
             AffscoreWarning,
             stacklevel=3,
@@ -106,7 +107,7 @@ def warn_of_behaviour(model: Mapping[str, Any], batch_size: int) -> None:
 
 
 def _differ(one: Capture[Summary], other: Capture[Summary], images: int, tolerance: float) -> bool:
-    """Whether the first rows of any call that both have differ by more than rounding."""
+    """Whether the first ``images`` rows of any call in both captures differ by more than the tolerance."""
     rows = {call.site: (call.pre.rows, call.post.rows) for call in one.calls}
     return any(
         _distance(mine[:images], theirs[:images]) > tolerance
@@ -117,7 +118,7 @@ def _differ(one: Capture[Summary], other: Capture[Summary], images: int, toleran
 
 
 def _distance(one: npt.NDArray[np.floating], other: npt.NDArray[np.floating]) -> float:
-    """The length of the difference in units of the longer one; undefined entries of both agree."""
+    """The norm of the difference relative to the larger norm; entries that are nan in both count as equal."""
     same = (one == other) | (np.isnan(one) & np.isnan(other))
     if same.all():
         return 0.0
@@ -128,7 +129,7 @@ def _distance(one: npt.NDArray[np.floating], other: npt.NDArray[np.floating]) ->
 
 
 def _not_by_image(one: Capture[Summary], other: Capture[Summary]) -> dict[CallSite, str]:
-    """Calls that have no row per image with one number of images or the other."""
+    """Calls that have no row per image in at least one of two captures with different numbers of images."""
     return {skip.site: skip.reason for seen in (one, other) for skip in seen.skipped}
 
 
@@ -140,7 +141,7 @@ def _tolerance(model: nn.Module) -> float:
 
 
 def _generators(model: nn.Module) -> list[Any]:
-    """Where the random numbers of Python, numpy and torch stand, on the devices of a model too."""
+    """States of the random number generators of Python, numpy and torch, including the model's devices."""
     import torch
 
     devices = sorted({str(p.device) for p in model.parameters() if p.is_cuda})

@@ -1,4 +1,4 @@
-"""The processes that share one analysis, as Accelerate started them: one, several on a machine, or on many."""
+"""The processes that share one analysis, as started by Accelerate: one, or several on one or more machines."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ T = TypeVar("T")
 
 
 class _Failure(NamedTuple):
-    """What a process sends in place of a value, because it cannot go on."""
+    """Sent by a process in place of a value after an error."""
 
     error: BaseException
 
 
 @dataclass
 class Processes:
-    """Which of how many processes this is.
+    """The rank of this process, the number of processes, and their communication.
 
     Attributes:
         rank: Number of this process, from 0.
         size: Number of processes.
-        connections: What they communicate over (torch calls it a process group); default: Accelerate's.
+        connections: The process group of torch that they communicate over; default: Accelerate's.
     """
 
     rank: int = 0
@@ -41,9 +41,9 @@ class Processes:
 
     @classmethod
     def current(cls, device: str | None = None) -> Processes:
-        """What ``accelerate launch`` or ``torchrun`` started; a process started otherwise is alone.
+        """The processes started by ``accelerate launch`` or ``torchrun``; a process started otherwise is alone.
 
-        Without an accelerator in the machine, Accelerate joins processes only if it is told to use the CPU.
+        On a machine without an accelerator, Accelerate connects processes only if it is told to use the CPU.
         """
         import torch
         from accelerate import PartialState
@@ -59,14 +59,14 @@ class Processes:
         return self.rank == 0
 
     def is_mine(self, number: int) -> bool:
-        """Whether the batch with this number is this process's work: they are assigned in turn."""
+        """Whether this process runs the batch with this number: batches are assigned in turn."""
         return number % self.size == self.rank
 
     def gather(self, value: T) -> list[T]:
         """One value from each process, by rank, in every process; also a barrier.
 
         Raises:
-            Exception: What another process shared in place of its value.
+            Exception: The error that another process shared in place of its value.
         """
         self._in_step = False  # until all have answered
         values = self._exchanged(value)
@@ -81,7 +81,7 @@ class Processes:
         return self.gather(value)[0]
 
     def gather_at(self, rank: int, value: T) -> list[T]:
-        """One value from each process, by rank, in one of them; nothing in the others."""
+        """One value from each process, by rank, in process ``rank``; an empty list in the others."""
         if self.size == 1:
             return [value]
         from torch import distributed
@@ -102,9 +102,8 @@ class Processes:
         """The body succeeds in all processes or in none.
 
         An error of one process is raised in the others at their next exchange, at the latest at the end of the
-        body: an error of this package as it is, any other as a RuntimeError that names the process. An
-        interruption is not shared, since the others may take long to come to an exchange; whatever started the
-        processes ends them.
+        body: an error of this package unchanged, any other as a RuntimeError that names the process. An
+        interruption is not shared, since the next exchange of the others may be far off; the launcher ends them.
         """
         self._in_step = True
         try:
@@ -132,7 +131,7 @@ class Processes:
         return gathered
 
     def _sendable(self, error: BaseException) -> BaseException:
-        """An error that can be pickled and says the same."""
+        """The error in a form that can be pickled, with the same message."""
         if isinstance(error, AffscoreError | KeyboardInterrupt):
             return type(error)(str(error))
         if isinstance(error, SystemExit):
@@ -142,7 +141,7 @@ class Processes:
     def with_own_connections(self) -> Processes:
         """The same processes over separate connections, for use in another thread at the same time.
 
-        They join CPUs: what they carry does not pass through an accelerator's memory.
+        They use gloo on CPUs, so that data does not pass through an accelerator's memory.
         """
         if self.size == 1:
             return self
@@ -151,7 +150,7 @@ class Processes:
         return replace(self, connections=_second_connections(distributed.group.WORLD))
 
     def disconnect(self) -> None:
-        """Close all connections when the work is done: gloo's threads may abort a process that just ends."""
+        """Close all connections when the work is done: gloo's threads may otherwise abort the process at exit."""
         if self.size > 1:
             from accelerate import PartialState
 
@@ -161,7 +160,7 @@ class Processes:
 
 @functools.cache
 def _disconnect_at_exit() -> None:
-    """Close connections before the process ends: gloo aborts one in ten otherwise, although its work is done."""
+    """Close connections before the process exits: otherwise gloo aborts one in ten after its work is done."""
     from torch import distributed
 
     def disconnect() -> None:
@@ -178,7 +177,7 @@ def _disconnect_at_exit() -> None:
 
 @functools.cache
 def _second_connections(first: ProcessGroup) -> ProcessGroup:
-    """Made once beside the ``first`` ones, and closed with them."""
+    """A gloo process group, made once for the ``first`` connections and closed with them."""
     from torch import distributed
 
     return cast("ProcessGroup", distributed.new_group(backend="gloo"))

@@ -1,4 +1,4 @@
-"""Progress bars: on stderr, where it is a terminal, and only when asked for."""
+"""Progress bars: on stderr if it is a terminal, and only on request."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def bar(total: int | None, what: str, unit: str, *, enabled: bool) -> tqdm[Any]:
 
 @contextmanager
 def library_bars(*, enabled: bool) -> Iterator[None]:
-    """Hold the Hub's and transformers' own bars to the same rule, and give them back as they were."""
+    """Apply the same rule to the progress bars of the Hub and transformers; restore their settings afterwards."""
     from huggingface_hub import utils as hub
     from transformers.utils import logging
 

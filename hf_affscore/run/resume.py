@@ -1,16 +1,16 @@
-"""What an analysis leaves on disk while it runs, so that an interrupted one goes on where it was.
+"""The files of an analysis on disk, from which an interrupted analysis resumes.
 
-One folder per key, and the key names everything that changes a number: the states of model and data set, the
-options, and the conditions of :mod:`hf_affscore.run.conditions`. In it, while the analysis runs, one file per
-finished batch, layer and group; when it is done, the signature and nothing else. Files are written beside their
-place and renamed, so each is whole or missing, whenever the process ends. Nothing is pickled.
+Each analysis has one folder, named by a key. The key covers everything that changes a number: the states of model
+and data set, the options, and the conditions of :mod:`hf_affscore.run.conditions`. While the analysis runs, the
+folder has one file per finished batch, layer and group; afterwards it has only the signature. Files are written
+under a temporary name and renamed, so each is complete or missing, whenever the process ends. Nothing is pickled.
 
-Batches, layers and groups say which images they are of: each is known by its content or its file
-(:mod:`hf_affscore.images.identity`). Where only the state of the data set has changed, a file removed or repaired,
-a new run takes the parts of the interrupted one over, and uses those whose images are the same.
+Batches, layers and groups record the identities of their images, given by content or by file
+(:mod:`hf_affscore.images.identity`). If only the state of the data set has changed (a file removed or repaired), a
+new run takes over the parts of the interrupted one, and uses those whose images are the same.
 
-The cache is not needed: where the folder is read-only, the disk full or another run at work on the same key, the
-analysis says so and goes on without it.
+The cache is optional: if the folder is read-only, the disk full or another run active on the same key, the analysis
+warns and continues without it.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from hf_affscore.run.stored import Batch, packed, sealed, unpacked, unsealed
 from hf_affscore.signature import JSON_FILE, Signature
 from hf_affscore.storage import write_atomically
 
-#: Files of a run that is under way.
+#: Files of an unfinished run.
 PARTS = "batch-*.npz", "layer-*.json", "group-*.json"
 
 T = TypeVar("T")
@@ -42,11 +42,11 @@ P = TypeVar("P")
 
 
 class ResumeCache:
-    """The files of one analysis. Without a folder it keeps nothing and finds nothing.
+    """The files of one analysis. Without a folder it stores nothing and finds nothing.
 
     Args:
-        folder: Where they are.
-        state: State of the data set, by which images are known that say nothing about themselves.
+        folder: Folder of the analysis.
+        state: State of the data set; it identifies images that have no identity of their own.
     """
 
     def __init__(self, folder: Path | None = None, state: str = "") -> None:
@@ -56,11 +56,11 @@ class ResumeCache:
 
     @classmethod
     def open(cls, asked: Mapping[str, Any], processes: Processes) -> ResumeCache:
-        """The cache of what is asked for; one that keeps nothing where a process cannot have its folder.
+        """The cache of a request; one that stores nothing if a process cannot use its folder.
 
         Args:
             asked: Everything that changes a number, JSON-ready.
-            processes: Only the main process holds the lock. The others may be on machines with disks of their own.
+            processes: Only the main process holds the lock. The others may be on machines with their own disks.
         """
         text = json.dumps(asked, sort_keys=True, indent=2)
         folder = cache_folder() / hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -81,7 +81,7 @@ class ResumeCache:
         return resume
 
     def _claim(self, asked: str) -> str | None:
-        """Make the folder and lock it; the reason why not."""
+        """Make the folder and lock it. Returns the reason if that fails."""
         problem = self._make()
         if problem is not None or self.folder is None:
             return problem
@@ -98,7 +98,7 @@ class ResumeCache:
         return None
 
     def _make(self) -> str | None:
-        """Make the folder; the reason why not."""
+        """Make the folder. Returns the reason if that fails."""
         assert self.folder is not None
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -113,7 +113,7 @@ class ResumeCache:
         return [folder.name for folder in unfinished_elsewhere(asked) if not _is_locked(folder)]
 
     def _take_over(self, other: Path) -> None:
-        """Move the parts of another run here, where there are none of that name, and remove what is left of it."""
+        """Move the parts of another run here, unless a part of that name exists, and remove the rest."""
         assert self.folder is not None
         for path in itertools.chain.from_iterable(other.glob(pattern) for pattern in PARTS):
             try:
@@ -128,7 +128,7 @@ class ResumeCache:
             self._lock.release()
 
     def finished(self) -> Signature | None:
-        """The signature, where this analysis was finished before."""
+        """The signature if this analysis was finished before."""
         if self.folder is None or not (self.folder / JSON_FILE).exists():
             return None
         try:
@@ -139,11 +139,11 @@ class ResumeCache:
 
     @property
     def begun(self) -> bool:
-        """Whether an interrupted run has left something."""
+        """Whether an interrupted run has left parts."""
         return any(map(self._holds, PARTS))
 
     def finish(self, signature: Signature) -> bool:
-        """Keep the signature; whether that was possible, so that the parts it was made of may go."""
+        """Store the signature. Returns whether that succeeded, so that its parts can be removed."""
         if self.folder is None:
             return False
         try:
@@ -154,13 +154,13 @@ class ResumeCache:
         return True
 
     def close(self) -> None:
-        """Let other runs have the key; where nothing was done for it, as if it had never been asked for."""
+        """Release the key for other runs; remove the folder if it has no parts and no signature."""
         if self.folder is not None and not self.begun and not self._holds(JSON_FILE):
             shutil.rmtree(self.folder, ignore_errors=True)
         self._release()
 
     def identify(self, position: int, item: Any) -> str:
-        """What the image at a position of the stream is known by; nothing where nothing is kept."""
+        """The identity of the image at a position of the stream; empty without a folder."""
         if self.folder is None:
             return ""
         return identity(item) or f"image {position} of {self._state}"
@@ -171,7 +171,7 @@ class ResumeCache:
         return batch if batch is not None and batch.images == images else None
 
     def save_batch(self, start: int, batch: Batch) -> None:
-        """Keep a finished batch."""
+        """Store a finished batch."""
         self._write(f"batch-{start:08}.npz", packed(batch, start))
 
     def load_layer(self, group: int, place: int, images: str) -> dict[str, Any] | None:
@@ -180,47 +180,47 @@ class ResumeCache:
         return layer["columns"] if layer is not None and layer["images"] == images else None
 
     def save_layer(self, group: int, place: int, images: str, columns: dict[str, Any]) -> None:
-        """Keep the columns of one layer."""
+        """Store the columns of one layer."""
         content = {"images": images, "columns": columns}
         self._write(f"layer-{group:06}-{place:05}.json", sealed(content, [group, place]))
 
     def load_group(self, number: int) -> dict[str, Any] | None:
-        """A whole group, if it was scored before; ``images`` in it says of which images."""
+        """A whole group, if it was scored before; its ``images`` identify the images."""
         return self._read(f"group-{number:06}.json", unsealed, [number])
 
     def save_group(self, number: int, group: dict[str, Any]) -> bool:
-        """Keep a whole group instead of its batches and layers; whether that was possible."""
+        """Store a whole group instead of its batches and layers. Returns whether that succeeded."""
         return self._write(f"group-{number:06}.json", sealed(group, [number]))
 
     def forget(self, *patterns: str) -> None:
-        """Remove files that something later stands for."""
+        """Remove files that a later file replaces."""
         for path in itertools.chain.from_iterable(
             self.folder.glob(pattern) for pattern in patterns if self.folder
         ):
             path.unlink(missing_ok=True)
 
     def forget_parts(self) -> None:
-        """Remove all that the signature stands for, also what an interrupted process was writing."""
+        """Remove all parts that the signature replaces, including temporary files of an interrupted process."""
         self.forget(*PARTS, *(f".{pattern}.*" for pattern in PARTS))
 
     def _holds(self, pattern: str) -> bool:
         return self.folder is not None and any(self.folder.glob(pattern))
 
     def _read(self, name: str, parse: Callable[[bytes, P], T], place: P) -> T | None:
-        """What is in a file, unless there is none or something has damaged it."""
+        """The parsed content of a file; None if it is missing or damaged."""
         path = self._path(name)
         if path is None or not path.exists():
             return None
         try:
             return parse(path.read_bytes(), place)
-        except Exception as error:  # what is damaged makes libraries raise anything
+        except Exception as error:  # damaged files make libraries raise anything
             _warn(
                 f"{path} cannot be read ({str(error) or type(error).__name__}); what was in it is made again"
             )
             return None
 
     def _path(self, name: str) -> Path | None:
-        folder = self.folder  # which another thread may take away, finding the disk full
+        folder = self.folder  # another thread sets it to None when the disk is full
         return None if folder is None else folder / name
 
     def _write(self, name: str, content: bytes) -> bool:
@@ -237,7 +237,7 @@ class ResumeCache:
 
 
 def _is_locked(folder: Path) -> bool:
-    """Whether a run is at work in a folder of the cache."""
+    """Whether a run is active in a folder of the cache."""
     try:
         with FileLock(folder / ".lock", blocking=False):
             return False

@@ -1,4 +1,4 @@
-"""Scores become the rows of a signature, and what was passed over becomes its list of skipped calls."""
+"""Turns scores into the rows of a signature, and skipped calls into its list of skipped calls."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hf_affscore.signature import Record
 
 
 def records(scores: Scores, totals: Totals) -> tuple[tuple[Record, ...], tuple[Record, ...]]:
-    """The rows of a signature, and the records of what was seen and not scored."""
+    """The rows of a signature, and the records of the calls that were not scored."""
     rows: list[Record] = []
     reasons = dict(totals.skipped)
     for site, columns in scores:

@@ -1,8 +1,8 @@
-"""One analysis from beginning to end: find, take up, collect, score, assemble.
+"""One analysis from beginning to end: locate, resume, collect, score, assemble.
 
-Images stream through the model in batches; of every activation only the pooled rows are kept; a group of
-samples is scored when it is full. Memory grows with the size of a group and the width of the layers, not with
-the length of the data set or the size of the images.
+Images stream through the model in batches. Only the pooled rows of each activation are kept, and a group of samples
+is scored when it is full. Memory grows with the size of a group and the width of the layers, not with the length of
+the data set or the size of the images.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def run(
     processes = Processes.current(options.device)
     options = replace(options, progress=options.progress and processes.is_main)
     with processes.sharing_errors(), library_bars(enabled=options.progress):
-        # All processes go by what the main one found, in case a branch moves meanwhile.
+        # All processes use the commits that the main process found, in case a branch moves meanwhile.
         found_model = (
             processes.broadcast(locate_model(model, options)) if isinstance(model, str | Path) else model
         )
@@ -62,7 +62,7 @@ def run(
         with closing(_open_resume_cache(found_model, found_images, processor, options, processes)) as resume:
             signature = processes.broadcast(resume.finished() if processes.is_main else None)
             if signature is None:
-                _say(options, "An interrupted run of this analysis is there, and goes on.", if_=resume.begun)
+                _say(options, "Resuming an interrupted run of this analysis.", if_=resume.begun)
                 checkpoint = load_checkpoint(found_model, processor, options)
                 stream = open_images(found_images, options, checkpoint.input_shape)
                 signature = signature_of(checkpoint, stream, options, processes, resume)
@@ -71,13 +71,13 @@ def run(
                 if processes.broadcast(kept) or not reproducible:
                     resume.forget_parts()  # also on the disks of other machines
             else:
-                resume.forget_parts()  # where a run was interrupted after it had written its signature
+                resume.forget_parts()  # left by a run that was interrupted after it wrote its signature
                 warn_of_missing_weights(signature.metadata["model"])
                 warn_of_behaviour(signature.metadata["model"], signature.metadata["options"]["batch_size"])
                 _say(
                     options,
                     "Analysed before: the result comes from the cache. "
-                    "--no-cache, in Python cache=False, makes it again.",
+                    "To repeat the analysis, pass --no-cache, in Python cache=False.",
                 )
     _warn_about_images(signature, options)
     return signature
@@ -95,10 +95,10 @@ def _open_resume_cache(
     options: Options,
     processes: Processes,
 ) -> ResumeCache:
-    """The resume cache of this analysis; one that keeps nothing where the inputs have no name to be known by."""
+    """The resume cache of this analysis; one that stores nothing if an input cannot be identified by name."""
     if not isinstance(model, Source) or not isinstance(dataset, Source):
         return ResumeCache()
-    # What a function does cannot be told from its name.
+    # A function or processor object cannot be identified by its name.
     if processor is not None or callable(options.loader) or not options.cache:
         return ResumeCache()
     return ResumeCache.open(
@@ -109,14 +109,14 @@ def _open_resume_cache(
 def signature_of(
     checkpoint: Checkpoint, stream: ImageStream, options: Options, processes: Processes, resume: ResumeCache
 ) -> Signature:
-    """The signature of a model that is ready to run, on images that are open: collect, score, assemble.
+    """The signature of a loaded model on an open stream of images: collect, score, assemble.
 
     Raises:
         DatasetError: There are fewer than two usable images.
         NoActivationError: No activation could be scored.
         ModelError: The model cannot run on the images.
     """
-    # All cut the stream alike, whatever device each of them has.
+    # All processes use one batch size, whatever their devices.
     size = processes.broadcast(batch_size(options, checkpoint.module))
     options = replace(options, batch_size=size)
     with ExitStack() as stack:
@@ -153,7 +153,7 @@ def signature_of(
 
 
 def _own_images(options: Options, size: int, processes: Processes) -> int | None:
-    """How many images this process runs, in batches of ``size``, where that is known beforehand."""
+    """How many images this process runs, in batches of ``size``; None if unknown beforehand."""
     if options.num_samples == "all":
         return None
     starts = enumerate(range(0, options.num_samples, size))
@@ -169,7 +169,7 @@ def _too_few(totals: Totals, options: Options) -> DatasetError:
 
 
 def _warn_about_images(signature: Signature, options: Options) -> None:
-    """Say where the images were not those asked for; also of a signature that comes from the cache."""
+    """Warn if the images differ from what was asked for; also for a signature from the cache."""
     dataset = signature.metadata["dataset"]
     if (reach := reach_of(dataset.get("draw", {}))) is not None:
         _warn(reach)

@@ -1,4 +1,4 @@
-"""Rows become numbers: each layer of a group is scored by one process, in a thread, and all get the result."""
+"""Scores the layers of a group: each in a thread of one process; all processes get the results."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ from hf_affscore.score.cost import scoring_bytes
 if TYPE_CHECKING:
     from tqdm import tqdm
 
-#: The columns of one row, or why there is none.
+#: The columns of one row, or ``skipped`` with the reason why there is none.
 Columns: TypeAlias = dict[str, Any]
-#: What one group gave: a site and its columns, in execution order.
+#: The result of one group: sites and their columns, in execution order.
 Scores: TypeAlias = list[tuple[CallSite, Columns]]
 
-#: Seconds that a round of assigning layers takes at most, where no layer of this process is done before.
+#: Longest wait in seconds of a round of assigning layers; it ends earlier if a layer of this process is done.
 ROUND = 0.03
 
 
 class _Scored(NamedTuple):
-    """A layer that is done: its place in the execution order, and what is known of it."""
+    """A layer that is done: its place in the execution order, its site and its columns."""
 
     place: int
     site: CallSite
@@ -43,26 +43,26 @@ class _Scored(NamedTuple):
 
 
 class _Load(NamedTuple):
-    """The state of a process: unfinished layers beyond its threads (at 0 or less it takes more), layers done."""
+    """The state of a process: unfinished layers minus threads (at 0 or less it takes more), and layers done."""
 
     left: int
     done: int
 
 
 class Scorer:
-    """Scores one group after the other, while the images of the next run through the model.
+    """Scores one group after the other, while the images of the next group run through the model.
 
     Args:
         options: Ridge, shrinkage, number of parts.
         processes: The processes that share the work.
-        resume: Where finished layers are kept.
+        resume: Where finished layers are stored.
     """
 
     def __init__(self, options: Options, *, processes: Processes, resume: ResumeCache) -> None:
         self._options = options
         self._processes = processes.with_own_connections()
         self._resume = resume
-        self._progress: tqdm[Any] | None = None  # from the first group on, when there is something to count
+        self._progress: tqdm[Any] | None = None  # made with the first group
         self._num_threads = _num_threads()
         self._threads = ThreadPoolExecutor(self._num_threads, "score")
         self._memory = MemoryBudget()
@@ -73,7 +73,7 @@ class Scorer:
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        """Drop what has not begun; the scoring ends with ``error``, in the other processes too."""
+        """Cancel layers that have not started; the scoring ends with ``error``, in the other processes too."""
         self._ended_by = error
         self._threads.shutdown(cancel_futures=True)
         self._scheduler.shutdown()
@@ -81,7 +81,7 @@ class Scorer:
             self._progress.close()
 
     def start(self, group: Group, number: int) -> Future[Scores]:
-        """Begin to score a group; the future has the scores of all processes, in execution order."""
+        """Start scoring a group; the future has the scores of all processes, in execution order."""
         return self._scheduler.submit(self._scores, group, number)
 
     def _scores(self, group: Group, number: int) -> Scores:
@@ -94,19 +94,19 @@ class Scorer:
                 raise
 
     def _assigned(self, group: Group, number: int) -> Scores:
-        """Assign layers to processes as they become free: how long a layer takes is not known beforehand.
+        """Assign layers to processes as they become free, since the time of a layer is not known beforehand.
 
-        In every round all processes learn the state of each, and so agree on what comes next: the rows of a layer
-        go to the one that has least left, or all wait a little.
+        In every round the processes exchange their states, and so agree on the next step: the rows of a layer go
+        to the process with the least work left, or all wait.
         """
         seen = self._processes.gather(group.features.first_seen)
         sites = sorted(_earliest(seen).items(), key=lambda item: item[1])
-        # Wide layers take longest: begun first, none is left over when the others are done.
+        # Wide layers take longest: start them first, so that none is left when the others are done.
         unassigned = deque(sorted(range(len(sites)), key=lambda place: -sites[place][1].width))
         work: list[Future[_Scored]] = []
         before, done, own_rows = self._count_layers(len(sites)), 0, dict[int, Pair]()
         while done < len(sites):
-            # Whatever may fail comes before the exchange, in which the others would learn of it.
+            # Everything that may fail comes before the exchange, which tells the other processes of an error.
             if self._ended_by is not None:
                 raise self._ended_by
             own = [future.result() for future in work if future.done()]
@@ -127,7 +127,7 @@ class Scorer:
         return [(layer.site, layer.columns) for layer in sorted(layers, key=lambda layer: layer.place)]
 
     def _count_layers(self, count: int) -> int:
-        """Add layers to those that the bar counts; how many of them are done already."""
+        """Add ``count`` layers to the total of the bar; returns how many layers are done already."""
         if self._progress is None:
             self._progress = bar(count, "Scores", "layer", enabled=self._options.progress)
         else:
@@ -139,7 +139,7 @@ class Scorer:
         self._progress.update(done - self._progress.n)
 
     def _batches_at(self, owner: int, own: dict[int, Pair]) -> dict[int, Pair]:
-        """The batches of one layer from all processes, in the one that scores it."""
+        """The batches of one layer from all processes, in the process that scores it."""
         gathered: dict[int, Pair] = {}
         for batches in self._processes.gather_at(owner, own):
             gathered |= batches
@@ -148,7 +148,7 @@ class Scorer:
     def _score(
         self, group: Group, number: int, place: int, site: CallSite, batches: dict[int, Pair]
     ) -> _Scored:
-        """One site, in one thread; from the cache where an interrupted run had it."""
+        """Score one site in this thread, or take it from the cache of an interrupted run."""
         columns = self._resume.load_layer(number, place, group.known_by)
         if columns is None:
             columns = self._columns(batches, group.num_batches)
@@ -166,7 +166,7 @@ class Scorer:
 
     def _numbers(self, batches: dict[int, Pair]) -> Columns:
         layer = SiteFeatures.join(batches)
-        batches.clear()  # the rows, twice in memory otherwise
+        batches.clear()  # otherwise the rows are in memory twice
         numbers = score_layer(
             layer.pre,
             layer.post,
@@ -186,12 +186,12 @@ class Scorer:
 
 
 def to_json(scores: Scores) -> list[Any]:
-    """Scores as a JSON document has them."""
+    """Scores as a JSON document."""
     return [[asdict(site), columns] for site, columns in scores]
 
 
 def from_json(document: list[Any]) -> Scores:
-    """What :func:`to_json` made."""
+    """The scores that :func:`to_json` was given."""
     return [(CallSite(**site), columns) for site, columns in document]
 
 
@@ -204,7 +204,7 @@ def _earliest(seen: Iterable[Mapping[CallSite, FirstSeen]]) -> dict[CallSite, Fi
 
 
 def _num_threads() -> int:
-    """Threads that this process may use: as many as torch, at most one for each core."""
+    """Threads that this process may use: as many as torch uses, at most one per core."""
     import torch
 
     return max(1, min(torch.get_num_threads(), os.cpu_count() or 1))

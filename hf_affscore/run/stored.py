@@ -1,4 +1,4 @@
-"""The files of a run under way, as bytes: a batch as arrays, a layer or a group as JSON with a checksum."""
+"""The files of an unfinished run, as bytes: a batch as arrays, a layer or a group as JSON with a checksum."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from hf_affscore.capture.summary import Summary
 
 @dataclass(frozen=True)
 class Batch:
-    """What one batch of images left behind.
+    """The result of one batch of images.
 
     Attributes:
-        calls: CallSite, input and output of every activation call.
-        skipped: Calls that were passed over.
+        calls: Site, input and output of every activation call.
+        skipped: Calls that were not scored.
         num_images: Images that were decoded.
-        undecodable: Position and reason of each that was not.
-        images: What each image is known by, decoded or not, in order.
-        deterministic: Whether the model gave one answer to one batch.
-        batch_dependent: Whether an image's answer depended on the rest of its batch.
+        undecodable: Position and reason for each image that was not.
+        images: The identity of each image, decoded or not, in order.
+        deterministic: Whether repeated runs on one batch gave equal outputs.
+        batch_dependent: Whether an image's output depended on the rest of its batch.
     """
 
     calls: list[tuple[CallSite, Summary, Summary]]
@@ -39,30 +39,30 @@ class Batch:
     batch_dependent: bool = False
 
     def without_rows(self) -> Batch:
-        """What the other processes have to know of a batch."""
+        """The part of a batch that the other processes need."""
         return dataclasses.replace(self, calls=[], skipped=[])
 
 
 def digest(images: Sequence[str]) -> str:
-    """What a group of images is known by: those of its images, in order."""
+    """The common identity of a group of images: a hash of the identities of its images, in order."""
     return hashlib.sha256("\n".join(images).encode()).hexdigest()
 
 
 def sealed(content: dict[str, Any], place: list[int]) -> bytes:
-    """A JSON document with a checksum of what is in it, and where it belongs."""
+    """A JSON document with a checksum of its content and its place."""
     return json.dumps({"sha256": _checksum(content, place), "content": content}).encode()
 
 
 def unsealed(document: bytes, place: list[int]) -> dict[str, Any]:
-    """What :func:`sealed` was given.
+    """The content that :func:`sealed` was given.
 
     Raises:
-        ValueError: It is not that.
+        ValueError: The checksum does not match. A damaged document may raise other errors too.
     """
     found = json.loads(document)
     content: dict[str, Any] = found["content"]
     if found["sha256"] != _checksum(content, place):
-        raise ValueError("its checksum is another")
+        raise ValueError("its checksum does not match")
     return content
 
 
@@ -96,12 +96,12 @@ def unpacked(content: bytes, start: int) -> Batch:
     """The batch that :func:`packed` was given.
 
     Raises:
-        ValueError: It is another one. A damaged file raises anything.
+        ValueError: It is the batch of another image. A damaged file may raise any error.
     """
     with np.load(io.BytesIO(content), allow_pickle=False) as stored:
         about = json.loads(stored["about"].tobytes())
         if about["start"] != start:
-            raise ValueError(f"it is the batch of image {about['start']}")
+            raise ValueError(f"it has the batch that starts at image {about['start']}, not {start}")
 
         def summary(side: str, number: int) -> Summary:
             return Summary(stored[f"{side}_{number}"], stored[f"{side}_near_zero_{number}"])

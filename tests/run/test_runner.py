@@ -161,7 +161,7 @@ def test_finished_batches_and_layers_are_not_done_again(cache, monkeypatch, caps
     (cache / entry.key / ".batch-00000032.npz.half").touch()  # killed while it wrote
     capsys.readouterr()
     resumed = ha.analyze(DEMO_MODEL, DEMO_DATASET, num_samples=64, batch_size=16)
-    assert "interrupted run of this analysis is there, and goes on" in capsys.readouterr().err
+    assert "Resuming an interrupted run of this analysis" in capsys.readouterr().err
     assert next(calls) == 10  # 2 passes on a few images, 2 batches done, 1 died, again 2 passes, 2 batches
     assert resumed.rows == whole.rows
     assert cache_entries()[0].finished
