@@ -1,4 +1,4 @@
-"""What happens inside a model: every activation call, its input and its output."""
+"""Captures every activation call of a forward pass, with its input and output."""
 
 from hf_affscore.capture.activations import looked_for, register_activation
 from hf_affscore.capture.batch_axis import Skip, by_image, windows

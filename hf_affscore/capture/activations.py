@@ -1,12 +1,12 @@
-"""What counts as an activation, as data beside the mechanism that looks for it.
+"""Tables of activations, and functions that look up modules and functions in them.
 
-Two tables: classes of modules, named by where they are defined (so that nothing has to be imported to look
-for them), and functions, named as in ``torch.nn.functional``. A function stands for all its forms:
+There are two tables: module classes, by the Python module that defines them (so that no library has to be
+imported), and functions, by their names in ``torch.nn.functional``. A function stands for all its forms:
 ``F.relu(x)``, ``torch.relu(x)``, ``x.relu()``, ``x.relu_()`` and ``torch.ops.aten.relu(x)``.
 
-A composite such as QuickGELU is one activation: it is listed as a class, and what it calls inside is not
-looked at. A gated unit (GLU) is scored by its gate's own non-linearity. Softmax, attention and recurrent
-cells are in the tables too, so that they can be reported as seen and not scored.
+A composite such as QuickGELU is one activation: it is listed as a class, and the calls inside it are ignored. A
+gated unit (GLU) is scored by the non-linearity of its gate. Softmax, attention and recurrent cells are in the
+tables too, so that they are reported as skipped.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ MODULES: dict[Role, dict[str, tuple[str, ...]]] = {
     "recurrent": {"torch.nn.modules.rnn": ("GRU", "GRUCell", "LSTM", "LSTMCell", "RNN", "RNNCell")},
 }
 
-#: Functions by the name they have in torch.nn.functional.
+#: Functions by their name in torch.nn.functional.
 FUNCTIONS: dict[Role, tuple[str, ...]] = {
     "activation": (
         *("celu", "elu", "gelu", "hardshrink", "hardsigmoid", "hardswish", "hardtanh", "leaky_relu"),
@@ -82,7 +82,7 @@ ALIASES = {
 }
 
 
-#: Namespaces of operators that hold no activation but those that their names tell of.
+#: Namespaces of operators whose activations can be recognised by name.
 NAMESPACES = {
     *("aten", "prim", "prims", "quantized", "quantized_decomposed", "torchvision", "image", "torchaudio"),
     *(
@@ -128,15 +128,15 @@ def register_activation(target: Target) -> Target:
     """Add an activation: a module class, a torch function, or a function of your own.
 
     Args:
-        target: A subclass of ``nn.Module``: its calls are captured, those of its subclasses too. A function
-            of torch that takes a tensor (``torch.clamp``). Or a Python function; torch cannot see calls of
-            those, so use what is returned, in the place of the original. Works as a decorator.
+        target: A subclass of ``nn.Module``, whose calls and those of its subclasses are captured; a function of
+            torch that takes a tensor (``torch.clamp``); or a Python function. Torch cannot observe calls of Python
+            functions, so use the returned function in place of the original. Works as a decorator.
 
     Returns:
-        ``target``, or for a Python function its visible replacement.
+        ``target``, or for a Python function its observable replacement.
 
     Raises:
-        InputError: It is none of these.
+        InputError: ``target`` is none of these.
 
     Example:
         >>> @register_activation
@@ -163,7 +163,7 @@ def register_activation(target: Target) -> Target:
 
 
 def _visible(function: Target) -> Target:
-    """The function, reporting its calls as torch's own functions do."""
+    """A wrapper of ``function`` that reports its calls as torch's own functions do."""
 
     @functools.wraps(function)
     def reported(*args: Any, **kwargs: Any) -> Any:
@@ -197,8 +197,8 @@ def of_module(module: nn.Module) -> Activation | None:
 def of_function(function: Callable[..., Any]) -> Activation | None:
     """The activation that a function is, in any of its forms, or ``None``.
 
-    Other tools put functions of their own in the place of torch's, for a while or for good. What stands where an
-    activation function of torch stands counts as that function, whenever it came there.
+    Other tools replace functions of torch by their own, temporarily or for good. A function that replaces an
+    activation function of torch counts as that function, whenever it was replaced.
 
     Example:
         >>> of_function(torch.Tensor.relu_)
@@ -222,7 +222,7 @@ def of_function(function: Callable[..., Any]) -> Activation | None:
 
 
 def _in_place_of(function: Callable[..., Any]) -> Activation | None:
-    """The activation function of torch that somebody has put this function in the place of."""
+    """The activation function of torch that this function has replaced, or ``None``."""
     if not isinstance(function, FunctionType) and type(function).__module__ == "builtins":
         return None  # methods and descriptors of torch, of which there are many
     for name, activation in _names().items():
@@ -233,7 +233,7 @@ def _in_place_of(function: Callable[..., Any]) -> Activation | None:
 
 @cache
 def _operator(packet: Any) -> Activation | None:
-    """What an operator beside the tables is, by its name; outside torch's own namespaces it may be anything."""
+    """The activation of an operator that is not in the tables, by its name; unknown namespaces count as custom."""
     namespace, _, name = packet._qualified_op_name.partition("::")
     if namespace != "aten" and (activation := _names().get(name.removesuffix("_"))) is not None:
         return activation
@@ -267,7 +267,7 @@ def _functions() -> dict[Callable[..., Any], Activation]:
 
 def forms(*names: str) -> Iterator[Callable[..., Any]]:
     """Every function of torch that has one of these names: functional, method, binding, operator."""
-    # Where Python has names for them, and below, where no other tool puts anything in their place.
+    # The public places, and below the C++ bindings, which other tools do not replace.
     homes = (
         *(nn.functional, torch, torch.Tensor, torch.special, torch._C._nn, torch.ops.aten),
         *(torch._C.TensorBase, torch._C._VariableFunctions),
@@ -276,7 +276,7 @@ def forms(*names: str) -> Iterator[Callable[..., Any]]:
 
 
 def registered_names() -> list[str]:
-    """Full names of what was registered in this process, sorted: it decides which calls are scored."""
+    """Full names of the activations registered in this process, sorted: they change which calls are scored."""
     return sorted(
         {
             f"{getattr(target, '__module__', None) or 'torch'}.{getattr(target, '__qualname__', activation.name)}"
@@ -286,7 +286,7 @@ def registered_names() -> list[str]:
 
 
 def looked_for() -> list[str]:
-    """Names of everything that is scored when it is called, for messages and documentation."""
+    """Names of all activations that are scored, for messages and documentation."""
     scored: tuple[Role, ...] = ("activation", "gate")
     return [
         *(f"{home}.{name}" for role in scored for home, names in MODULES[role].items() for name in names),

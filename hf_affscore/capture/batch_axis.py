@@ -1,20 +1,20 @@
-"""Is the first axis of a tensor the batch? Everything that asks, asks here.
+"""Decides whether the first axis of a tensor is the batch; all other code relies on this module.
 
-Of a batch of N images, the answer for a tensor is:
+For a batch of N images, the first axis of a tensor is the batch:
 
-1. Yes, where its first axis has N entries.
-2. Yes, where that has ``N * k`` entries that a reshape made from a first axis of N. Some models fold windows,
-   patches or queries into the batch; a reshape keeps the order of the entries, so they are k rows of the first
-   image, then k of the second, and become an axis of their own: ``(N, k, ...)``.
-3. No, otherwise. Where a first axis of that length came about in another way too (concatenation, repetition,
-   indexing), its rows may hold the windows first, and a wrong order would give a plausible wrong score.
+1. if it has N entries;
+2. if it has ``N * k`` entries that a reshape made from a first axis of N. Some models fold windows, patches or
+   queries into the batch; a reshape keeps the order of the entries, so the first axis has k rows of the first
+   image, then k of the second, and is split into ``(N, k, ...)``;
+3. otherwise not. If a first axis of that length also arose in another way (concatenation, repetition, indexing),
+   its rows may be ordered by window, and a wrong order would give a plausible but wrong score.
 
-The first answer is wrong where an axis has N entries by chance. One batch cannot show that: before an analysis a
-few images run, in batches of other sizes, and what is not by image there is not by image anywhere
+Rule 1 is wrong for an axis that has N entries by chance. One batch cannot show that: before an analysis, a few
+images run in batches of other sizes, and calls without a row per image there are skipped
 (:mod:`hf_affscore.run.probe`).
 
-:class:`FirstAxis` follows a forward pass, :func:`by_image` applies the answer to a tensor, :func:`check_rows` says
-no, and :func:`windows` reads the answer off a shape.
+:class:`FirstAxis` follows a forward pass, :func:`by_image` splits a folded axis, :func:`check_rows` refuses other
+tensors, and :func:`windows` gives the folded axis of a shape.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from hf_affscore.capture.sites import CallSite
 #: Functions that change the shape and keep the order of the entries.
 RESHAPES = ("flatten", "reshape", "reshape_as", "unflatten", "view", "view_as")
 
-#: Functions that may put the rows of a tensor into another order, and leave their number as it is.
+#: Functions that may change the order of the rows of a tensor, but not their number.
 REORDERS = (
     *("__getitem__", "argsort", "flip", "flipud", "gather", "index_select", "roll", "sort", "take_along_dim"),
     *("movedim", "moveaxis", "permute", "rot90", "swapaxes", "swapdims", "t", "transpose"),
@@ -41,11 +41,11 @@ REORDERS = (
 
 
 class Skip(Exception):
-    """Raised to say that a call is not scored; the text is the reason."""
+    """Raised if a call cannot be scored; the message is the reason."""
 
 
 class FirstAxis:
-    """Follows a forward pass from one function to the next, to know where the first axes come from.
+    """Follows the function calls of a forward pass, to know where first axes come from.
 
     Example:
         >>> import torch
@@ -67,7 +67,7 @@ class FirstAxis:
             self._sources[rows].add(None)
 
     def folded_from(self, tensor: Tensor) -> int | None:
-        """The length of the first axis before others were folded into it; None where that is not certain."""
+        """The length of the first axis before others were folded into it; None if that is not certain."""
         sources = self._sources.get(len(tensor), set()) if tensor.ndim else set()
         return next(iter(sources)) if len(sources) == 1 else None
 
@@ -109,7 +109,7 @@ def check_rows(tensor: Tensor, batch_size: int) -> None:
 
 
 def windows(shape: Sequence[int], batch_size: int) -> tuple[int, ...]:
-    """The axis that was folded into the batch, of the shape of a call that has a row per image.
+    """The axis that was folded into the batch, from the shape of a call with a row per image; empty if none was.
 
     Example:
         >>> windows((8, 49, 96), batch_size=2), windows((2, 49, 96), batch_size=2)
@@ -129,7 +129,7 @@ def _reorders() -> frozenset[Callable[..., Any]]:
 
 
 def _is_view_of_rows(output: Tensor, source: Any) -> bool:
-    """Whether a tensor shows the memory of another with each row where it was."""
+    """Whether ``output`` is a view of ``source`` with its rows in the same places."""
     return (
         isinstance(source, Tensor)
         and is_plain(source)

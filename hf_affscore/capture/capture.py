@@ -1,23 +1,22 @@
-"""Watch a forward pass: every activation's input before it runs and its output after, in execution order.
+"""Capture a forward pass: every activation's input before it runs and its output after, in execution order.
 
-Activation modules are seen by hooks, function and method calls by a ``TorchFunctionMode``. Inside an
-activation module both are off, so a composite is one call. The model is left exactly as it was found, also
-after an exception.
+Hooks observe activation modules, a ``TorchFunctionMode`` observes function and method calls. Inside an
+activation module both are off, so a composite is one call. The model is left unchanged, also after an exception.
 
 Counting semantics:
 
 - One entry per call. A module that runs three times has three entries, numbered 0, 1, 2.
 - A module is named by its first path in ``named_modules()``, a function by the innermost module around it,
   the model itself by :data:`~hf_affscore.capture.sites.ROOT`.
-- The input is what the activation really receives, after other forward pre-hooks, and is summarised before
-  the call, since the call may overwrite it. The output is what it returns, before other forward hooks.
-- A gated unit, ``a * sigmoid(b)``, is its gate: input ``b``, output ``sigmoid(b)``.
+- The input is the one that the activation receives after other forward pre-hooks. It is summarised before the
+  call, since the call may overwrite it. The output is the one before other forward hooks.
+- A gated unit, ``a * sigmoid(b)``, is captured as its gate: input ``b``, output ``sigmoid(b)``.
 - A module that is asked for as a whole (:mod:`~hf_affscore.capture.selection`) is listed when it ends, after
   the activations inside it.
 
-The model computes what it computes unwatched, to the bit, with one exception: torch's fused inference path
-of ``nn.TransformerEncoderLayer`` hides its activation, is off while a model is watched, and agrees with the
-unfused path to rounding only. Compiled models run uncompiled while they are watched.
+A model gives the same outputs as without a capture, to the bit, with one exception: torch's fused inference path
+of ``nn.TransformerEncoderLayer`` hides its activation and is off during a capture; the unfused path agrees with it
+up to rounding. Compiled models run uncompiled during a capture.
 """
 
 from __future__ import annotations
@@ -50,7 +49,7 @@ T = TypeVar("T")
 
 _capturing = threading.local()
 
-#: What stands for the activations of a module that runs in a thread of its own, and that are not known.
+#: Name that stands for the unknown activations of a module that runs in another thread.
 THREAD = "(thread)"
 
 _BY_STRIDES = {torch.as_strided, torch.Tensor.as_strided, torch.Tensor.as_strided_}
@@ -60,21 +59,21 @@ class Capture(Generic[T]):
     """Context manager that summarises every activation call of the forward pass inside it.
 
     Args:
-        model: The model that will run, not changed; or :class:`Watched`, for many passes.
+        model: The model that will run, which is not changed; or a :class:`Watched`, for many passes.
         summarize: Called with the input and then with the output of every activation, and its site. It must
-            not keep the tensor itself, which the model may go on to overwrite. It may raise :class:`Skip`.
-        selection: Which calls are scored; every activation outside attention, unless said otherwise. That of
-            a :class:`Watched` is its own.
+            not keep the tensor itself, which the model may overwrite later. It may raise :class:`Skip`.
+        selection: Which calls are scored; default: every activation outside attention. Not used with a
+            :class:`Watched`, which has its own.
 
     Attributes:
-        calls: What was captured, in execution order.
-        skipped: What was seen and not captured, in execution order.
-        by_strides: Whether the model went by the strides of a tensor (``as_strided``), so that another layout in
-            memory would give other numbers.
+        calls: Captured calls, in execution order.
+        skipped: Observed calls that were not captured, in execution order.
+        by_strides: Whether the model used the strides of a tensor (``as_strided``), so that another memory layout
+            would give other numbers.
 
     Raises:
         InputError: Another capture is already running in this thread.
-        ModelError: The model is scripted, or spreads over several threads, and cannot be watched.
+        ModelError: The model cannot be observed: it is scripted, or runs in several threads.
 
     Example:
         >>> model = nn.Sequential(nn.Linear(4, 2), nn.ReLU())
@@ -99,10 +98,10 @@ class Capture(Generic[T]):
         self._layout = Layout()
         self._counts: Counter[tuple[str, str]] = Counter()
         self._running: list[_Frame[T]] = [_Frame(ROOT)]  # modules, outermost first
-        self._composite: _Frame[T] | None = None  # the activation module that runs
+        self._composite: _Frame[T] | None = None  # the activation module that is running
         self._elsewhere: Counter[tuple[str, str | None]] = Counter()  # modules in other threads
         self._lock = threading.Lock()
-        self._unwatched = ExitStack()  # holds what switches function calls off inside it
+        self._unwatched = ExitStack()  # holds the context that hides the function calls inside it
         self._undo = ExitStack()
 
     def __enter__(self) -> Self:
@@ -142,7 +141,7 @@ class Capture(Generic[T]):
             self._unwatched.enter_context(torch._C.DisableTorchFunction())
 
     def module_ends(self, output: Any) -> None:
-        """Called by the model's hooks when the innermost module that runs has run."""
+        """Called by the model's hooks when the innermost running module has ended."""
         frame = self._running.pop()
         if frame is self._composite:
             self._composite = None
@@ -157,7 +156,7 @@ class Capture(Generic[T]):
             self._elsewhere[module.path, name] += 1
 
     def _list_elsewhere(self) -> None:
-        """List the activations that ran in other threads; where there were none, the first module that did."""
+        """List the activations that ran in other threads; if there were none, the first module that did."""
         found = [(path, name) for path, name in self._elsewhere if name is not None]
         found = found or [(path, THREAD) for path, _ in itertools.islice(self._elsewhere, 1)]
         reason = "it runs in another thread, where calls have no order and functions cannot be observed"
@@ -168,7 +167,7 @@ class Capture(Generic[T]):
     def _begin(
         self, activation: Activation, kind: Kind, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> _Begun[T]:
-        """Number the call and summarise its input, or find the reason why not."""
+        """Number the call and summarise its input, or record why it is skipped."""
         path = self._running[-1].path
         number = self._counts[path, activation.name]
         self._counts[path, activation.name] += 1
@@ -202,7 +201,7 @@ class Capture(Generic[T]):
             self.skipped.append(SkippedCall(begun.site, begun.reason))
 
     def _keep(self, begun: _Begun[T], tensor: Tensor | None) -> None:
-        """Summarise one side of the call, out of sight of every function mode, or note why not."""
+        """Summarise one side of the call, hidden from function modes, or record why it is skipped."""
         if begun.reason is not None:
             return
         if tensor is None:
@@ -218,7 +217,7 @@ class Capture(Generic[T]):
                 begun.kept.append(self._summarize(tensor.detach(), begun.site))
         except Skip as skip:
             begun.reason = str(skip)
-        except Exception as error:  # an exotic tensor may refuse anything; the model goes on with it
+        except Exception as error:  # an exotic tensor may refuse any operation; the model still uses it
             if is_plain(tensor):
                 raise
             side = "output" if begun.kept else "input"
@@ -229,7 +228,7 @@ class Capture(Generic[T]):
 
 @dataclass
 class _Begun(Generic[T]):
-    """A call whose output is not there yet."""
+    """A call whose output is not known yet."""
 
     site: CallSite
     reason: str | None
@@ -246,7 +245,7 @@ class _Frame(Generic[T]):
 
 
 class _Functions(TorchFunctionMode):
-    """Reports the function calls of a forward pass to a capture; it is off inside what it reports."""
+    """Reports the function calls of a forward pass to a capture; it is off inside reported functions."""
 
     def __init__(self, capture: Capture[Any]) -> None:
         super().__init__()
@@ -278,7 +277,7 @@ def _first_tensor(values: Iterable[Any]) -> Tensor | None:
 
 
 def _kind(tensor: Tensor) -> str:
-    """What sort of tensor it is, for a reason."""
+    """The kind of a tensor, for the reason why a call is skipped."""
     if tensor.is_quantized:
         return "quantised tensor"
     if tensor.is_nested:

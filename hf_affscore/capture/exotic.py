@@ -1,8 +1,8 @@
-"""Tensors that are not what most code takes a tensor for: without memory of their own, or without rows.
+"""Tensors that lack what most code assumes of a tensor: strides, a storage or a length.
 
-Sparse, nested, quantised and opaque tensors, those of a transform of torch.func, and subclasses with rules of their
-own. A model may compute with them; whoever watches it must not assume that they have strides, a storage, a
-length. The meta device is none of these: shapes are all that it lacks values for.
+They are sparse, nested, quantised and opaque tensors, tensors inside a transform of torch.func, and subclasses with
+their own rules of computation. A model may compute with them, so code that observes it must not assume strides, a
+storage or a length. Tensors on the meta device are not among them: they only lack values.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.parameter import is_lazy
 
-#: What ordinary tensors, and subclasses that only carry attributes, have in the place of rules of their own.
+#: The dispatch rule of ordinary tensors, and of subclasses that only carry attributes.
 _NO_RULES = torch.Tensor.__torch_dispatch__
 
 

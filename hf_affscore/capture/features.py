@@ -1,7 +1,7 @@
-"""The pooled rows of every call site, collected batch by batch and given back site by site.
+"""The pooled rows of every call site, collected batch by batch and returned site by site.
 
-A batch is known by the position of its first image in the stream, so that batches may come in any order, from
-any process, or from the cache of an interrupted run, and the rows still come out in the order of the images.
+A batch is identified by the position of its first image in the stream. So batches may come in any order, from any
+process, or from the cache of an interrupted run, and the rows are still in the order of the images.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ Pair: TypeAlias = tuple[Summary, Summary]
 
 
 class FirstSeen(NamedTuple):
-    """The earliest call of a site: sorted, the execution order.
+    """The earliest call of a site; sorting these gives the execution order.
 
     Attributes:
         start: Position of the first image of its batch.
-        number: Which call of that batch it was.
+        number: Number of the call within that batch.
         width: Number of its features.
     """
 
@@ -42,7 +42,7 @@ class FirstSeen(NamedTuple):
 
 @dataclass(frozen=True)
 class SiteFeatures:
-    """All that was collected at one call site.
+    """The features of one call site.
 
     Attributes:
         pre: Pooled inputs, ``(n, d)``.
@@ -58,7 +58,7 @@ class SiteFeatures:
 
     @classmethod
     def join(cls, batches: Mapping[int, Pair]) -> SiteFeatures:
-        """The batches of one site, in the order of the images."""
+        """Join the batches of one site, in the order of the images."""
         pre, post = zip(*(batches[start] for start in sorted(batches)), strict=True)
         return cls(
             pre=np.concatenate([summary.rows for summary in pre]),
@@ -72,7 +72,7 @@ class _InFile(NamedTuple):
     """A summary whose rows are in the temporary file.
 
     Attributes:
-        offset: Of their first byte.
+        offset: Position of their first byte in the file.
         shape: ``(n, d)``.
         dtype: float32 or float64.
         near_zero: See :class:`~hf_affscore.capture.summary.Summary`.
@@ -85,12 +85,11 @@ class _InFile(NamedTuple):
 
 
 class Features:
-    """What one process has collected.
+    """The rows that one process has collected.
 
     Args:
-        memory_limit: Bytes of rows to keep in memory; what comes after goes to a temporary file without a
-            name, which the system removes when the process ends, however it ends. Where there is no room for
-            it, memory has to do.
+        memory_limit: Bytes of rows to keep in memory; further rows go to an unnamed temporary file, which the
+            system removes when the process ends, even if it is killed. If the disk is full, rows stay in memory.
     """
 
     def __init__(self, memory_limit: float = float("inf")) -> None:
@@ -102,7 +101,7 @@ class Features:
         self._first: dict[CallSite, FirstSeen] = {}
 
     def add(self, start: int, calls: Iterable[tuple[CallSite, Summary, Summary]]) -> None:
-        """Keep what one forward pass gave; ``start`` is the position of its first image."""
+        """Keep the calls of one forward pass; ``start`` is the position of its first image."""
         self.num_batches += 1
         for number, (site, pre, post) in enumerate(calls):
             first = FirstSeen(start, number, pre.rows.shape[1])
@@ -116,10 +115,10 @@ class Features:
         return dict(self._first)
 
     def take(self, site: CallSite) -> dict[int, Pair]:
-        """The batches of one site; the store forgets them.
+        """Remove and return the batches of one site.
 
-        Rows in the file stay there until they are looked at: they are views of one mapping for the whole site,
-        since a mapping of each batch would need as many open files.
+        Rows in the file are read on access: they are views of one memory mapping for the whole site, since a
+        mapping for each batch would need as many open files.
         """
         self._shelves.pop(site, None)
         kept = self._sites.pop(site, {})
@@ -136,14 +135,14 @@ class Features:
         return {start: (summary(pre), summary(post)) for start, (pre, post) in kept.items()}
 
     def close(self) -> None:
-        """Let go of the temporary file."""
+        """Drop all rows, and close the temporary file, which removes it."""
         self._sites.clear()
         self._shelves.clear()
         if self._file is not None:
             self._file.close()
 
     def _stored(self, site: CallSite, summary: Summary) -> Summary | _InFile:
-        """The summary with its rows in memory or, past the limit, in the file."""
+        """The summary with its rows in memory or, beyond the limit, in the file."""
         buffer = self._shelves[site]
         near_zero = buffer.keep(summary.near_zero)
         self._memory -= summary.rows.nbytes
@@ -157,7 +156,7 @@ class Features:
             whole = self._file.write(rows.tobytes()) == rows.nbytes
         except OSError:
             whole = False
-        if not whole:  # no room: what is in memory already shows that it can be had
+        if not whole:  # the disk is full: keep this and all further rows in memory
             self._memory = math.inf
             return Summary(buffer.keep(rows), near_zero)
         return _InFile(offset, rows.shape, rows.dtype, near_zero)
@@ -172,5 +171,5 @@ def defect(batches: Mapping[int, Pair], num_batches: int) -> str | None:
 
 
 def widths_differ(widths: Iterable[int]) -> str:
-    """The reason why rows of several widths are not scored."""
+    """The reason for skipping rows of several widths."""
     return f"its pooled width differs between input and output or between batches: {sorted(widths)}"

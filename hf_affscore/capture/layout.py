@@ -1,13 +1,12 @@
-"""Which axis of a tensor holds its channels, where the shape alone does not say.
+"""Determines which axis of a tensor holds its channels, which the shape alone does not show.
 
-``(16, 56, 56, 96)`` may be 56 channels or 96. What decides is the last layer with weights before the
-activation: a convolution writes its channels to axis 1, a linear layer to the last axis. The tensor may have
-been permuted in between (a channels-last LayerNorm around a convolution), so of these two axes the one that
-has as many entries as that layer has channels wins, and the layer's own axis if both have, or neither (a
-split gate). Before the first such layer: axis 1 of four dimensions and more, else the last.
+``(16, 56, 56, 96)`` may have 56 channels or 96. The last layer with weights before the activation decides: a
+convolution writes its channels to axis 1, a linear layer to the last axis. The tensor may have been permuted in
+between (a channels-last LayerNorm around a convolution), so the axis is the one of these two that has as many
+entries as that layer has channels. If both or neither have (a split gate), it is the layer's own axis. Before the
+first such layer it is axis 1 for four or more dimensions, else the last.
 
-The other question about a layout, whether the first axis is the batch, is that of
-:mod:`hf_affscore.capture.batch_axis`.
+:mod:`hf_affscore.capture.batch_axis` decides whether the first axis is the batch.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ def _writers() -> dict[Callable[..., Any], int]:
 
 
 class Layout:
-    """Follows a forward pass from one function to the next.
+    """Follows the function calls of a forward pass.
 
     Example:
         >>> import torch
@@ -51,7 +50,7 @@ class Layout:
         self.first_axis = FirstAxis()
 
     def after(self, function: Callable[..., Any], args: tuple[Any, ...], output: object) -> None:
-        """Note a function that has run: the channels that it wrote, and the first axis that it made."""
+        """Record a function call: the channels that it wrote, and the first axis that it made."""
         if not isinstance(output, Tensor) or not is_plain(output) or output.ndim == 0:
             return
         axis = _writers().get(function)

@@ -3,20 +3,20 @@
 ``paper``
     The mean over every axis after the second, the paper's convention for three and four dimensions
     ((N, a, b, c) over the last two, (N, a, b) over the last, (N, a) as it is) continued to five and more.
-    What it keeps depends on the layout: channels of a convolution, tokens of a ViT, image rows of a
+    The axis that it keeps depends on the layout: channels of a convolution, tokens of a ViT, image rows of a
     channels-last layer such as Swin's.
 ``channels``
-    The mean over everything but the channels, whichever axis they are on
-    (:mod:`hf_affscore.capture.layout` says how that is known).
+    The mean over all axes but the channels, wherever the channels are (:mod:`hf_affscore.capture.layout`
+    determines their axis).
 ``positions``
     One position (pixel or token) per image, drawn at random with a seed, with all its channels: samples are
-    positions, not averages. One per image, so that samples stay independent. ``tokens`` is another name.
+    positions, not averages. One per image, so that samples are independent. ``tokens`` is another name.
 ``none``
-    Everything, flattened; up to :data:`WIDTH_LIMIT` features.
+    All entries, flattened; up to :data:`WIDTH_LIMIT` features.
 
-Windows, patches or queries that a model folds into the batch are an axis after the first for all of them.
+In all of them, windows, patches or queries that a model folds into the batch are a separate axis after the first.
 
-Pooled in float32, or in float64 where the tensor already is.
+Rows are pooled in float32, or in float64 if the tensor is float64.
 """
 
 from __future__ import annotations
@@ -41,18 +41,18 @@ def pool(
     channel_axis: int = 1,
     draws: Tensor | None = None,
 ) -> Tensor:
-    """One row per image, ``(batch_size, d)``, in memory of its own.
+    """One row per image, ``(batch_size, d)``, never a view of ``tensor``.
 
     Args:
         tensor: Input or output of an activation, ``(batch_size, ...)``.
         pooling: Name of the rule.
         batch_size: Images in the forward pass.
         channel_axis: Axis of the channels, for ``channels`` and ``positions``.
-        draws: One number in [0, 1) per image, which picks its position for ``positions``; default: the
-            position in the middle.
+        draws: One number in [0, 1) per image, which selects its position for ``positions``; default: the
+            middle position.
 
     Raises:
-        Skip: The tensor has no row per image; the text says why.
+        Skip: The tensor has no row per image; the message gives the reason.
 
     Example:
         >>> pool(torch.ones(2, 3, 8, 8), "paper", batch_size=2).shape

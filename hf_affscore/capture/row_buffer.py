@@ -1,7 +1,7 @@
-"""Memory for small arrays that outlive a forward pass, apart from the memory that its activations come from.
+"""Memory for small arrays that outlive a forward pass, separate from the memory of its activations.
 
-Left where they were made, between activations that are freed, rows would cut the heap into gaps that no
-activation fits into again: the process would grow by the size of the activations with every few batches.
+Rows that stay on the heap between freed activations would fragment it, so that no activation fits into the gaps:
+the process would grow by the size of the activations every few batches.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-#: Arrays that a block has room for; what is not yet written to costs nothing.
+#: Arrays per block; pages that are not yet written to take no memory.
 ARRAYS = 64
 _ALIGNMENT = 64
 
 
 class RowBuffer:
-    """Arrays side by side in mappings of their own; a mapping ends with the last array in it.
+    """Keeps arrays side by side in memory mappings; a mapping is freed with its last array.
 
     Example:
         >>> buffer = RowBuffer()

@@ -1,8 +1,8 @@
-"""Which of the calls that are seen are scored, and why the others are not.
+"""Decides which observed calls are scored, and gives the reason for the others.
 
-By default every activation outside attention, as in the paper. ``include`` asks for more, ``exclude`` for
-less; both take names of activations or classes (``"softmax"``, ``"LayerNorm"``) and paths of modules
-(``"layer1.0"``), with the wildcards of a shell (``"layer1.*"``, ``"*GELU*"``; a ``*`` also crosses dots).
+By default every activation outside attention is scored, as in the paper. ``include`` adds calls, ``exclude``
+removes calls; both take names of activations or classes (``"softmax"``, ``"LayerNorm"``) and paths of modules
+(``"layer1.0"``), with shell wildcards (``"layer1.*"``, ``"*GELU*"``; a ``*`` also matches dots).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ REASONS: dict[Role, str] = {
     "custom": "a custom operator; activations inside it cannot be observed",
 }
 
-#: Roles that nothing can be scored of, whatever is asked for.
+#: Roles that cannot be scored, even if ``include`` asks for them.
 UNSEEN: tuple[Role, ...] = ("fused", "custom")
 
 _ATTENTION = re.compile(r"(?:.*_)?(?:attn|attention)\d*(?:_.*)?")
@@ -36,7 +36,7 @@ _ATTENTION = re.compile(r"(?:.*_)?(?:attn|attention)\d*(?:_.*)?")
 
 @dataclass
 class Selection:
-    """The decision about each call. Remembers what there was, to know a pattern that matches nothing.
+    """The decision about each call. Remembers calls and modules, to detect patterns that match nothing.
 
     Raises:
         InputError: The patterns are a string, not a list of strings.
@@ -53,7 +53,7 @@ class Selection:
 
     include: Iterable[str] = ()
     exclude: Iterable[str] = ()
-    # Names and paths of the calls that were decided about, and of all modules, called or not.
+    # Names and paths of all calls so far, and of all modules, called or not.
     _calls: set[tuple[str, str]] = field(default_factory=set, init=False, repr=False)
     _modules: set[tuple[str, str]] = field(default_factory=set, init=False, repr=False)
 
@@ -68,14 +68,14 @@ class Selection:
         self._modules.add((type(module).__name__, path))
 
     def is_asked_for(self, module: nn.Module, path: str) -> bool:
-        """Whether a module that is no activation is to be scored as a whole."""
+        """Whether a module that is not an activation is scored as a whole."""
         return _first_match(self.include, type(module).__name__, path) is not None
 
     def why_skipped(self, activation: Activation, path: str) -> str | None:
         """Why a call is not scored, or ``None`` if it is.
 
-        What runs inside attention is left out: below a path component that has the word ``attn`` or
-        ``attention`` in it (``attn``, ``self_attention``, ``attention_output``, ``attn1``).
+        Calls inside attention are left out: those whose path has a component with the word ``attn`` or
+        ``attention`` (``attn``, ``self_attention``, ``attention_output``, ``attn1``).
 
         Args:
             activation: What was called.
@@ -92,13 +92,13 @@ class Selection:
         return inside and f"inside attention ({inside!r} in the path), which is left out, as in the paper"
 
     def check_all_matched(self, sites: Iterable[CallSite] = ()) -> None:
-        """To be called when the model has run. Warns of a pattern that has had no effect so far.
+        """Check the patterns after the model has run. Warns of patterns that match modules but no call.
 
         Args:
-            sites: Calls that were seen before, by a run that this one goes on from.
+            sites: Calls of an earlier run that this run continues.
 
         Raises:
-            InputError: A pattern matches nothing in the model: it is misspelt, or meant for another.
+            InputError: A pattern matches nothing in the model: it is misspelt, or meant for another model.
         """
         calls = self._calls.union((site.activation, site.module) for site in sites)
         for name, patterns in (("include", self.include), ("exclude", self.exclude)):

@@ -1,4 +1,4 @@
-"""Where an activation was called, and what was kept of the call."""
+"""Records of activation calls: where each was made, and what was kept of it."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ ROOT = "(model)"
 
 @dataclass(frozen=True)
 class CallSite:
-    """One activation call of a forward pass; equal in every pass over the same model.
+    """One activation call of a forward pass; the same call has equal sites in every pass.
 
     Attributes:
         module: Path of the module that ran; for a function, of the innermost module around the call.
         activation: Name of the class (``"ReLU"``) or function (``"relu"``).
-        call: Number of the call among those of equal module and activation, from 0.
+        call: Number of the call among those with the same module and activation, from 0.
         kind: ``"module"`` or ``"function"``.
         channel_axis: The axis that holds the channels: 1, or the last (:mod:`hf_affscore.capture.layout`).
-        folded_from: The first axis before others were folded into it in order, where that is certain.
+        folded_from: Length of the first axis before others were folded into it in order, if that is certain.
     """
 
     module: str
@@ -41,9 +41,9 @@ class Call(Generic[T]):
     """An activation call and what was kept of it.
 
     Attributes:
-        site: Where it happened.
-        pre: What ``summarize`` made of the input.
-        post: What ``summarize`` made of the output.
+        site: Where it was made.
+        pre: Result of ``summarize`` for the input.
+        post: Result of ``summarize`` for the output.
         shape: Shape of the input.
     """
 
@@ -55,7 +55,7 @@ class Call(Generic[T]):
 
 @dataclass(frozen=True)
 class SkippedCall:
-    """An activation call that was seen and not kept, and why."""
+    """An activation call that was observed but not kept, and the reason."""
 
     site: CallSite
     reason: str

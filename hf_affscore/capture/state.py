@@ -1,17 +1,17 @@
-"""What a model holds, kept so that it can be put back: a forward pass may change it in evaluation mode too.
+"""Saves and restores the state of a model, which a forward pass may change in evaluation mode too.
 
-Observers of quantisation-aware training, queues and counters in buffers, layers that write to their parameters:
-none of them asks for the training flag. What is put back, to the bit:
+Examples are observers of quantisation-aware training, queues and counters in buffers, and layers that write to
+their parameters: they ignore the training flag. The state is restored to the bit:
 
-- after every pass, values and identity of parameters, buffers and tensors in attributes, so that each pass runs
-  the model as it was found;
+- after every pass, values and identity of parameters, buffers and tensors in attributes, so that each pass starts
+  from the original model;
 - at the end also the other attributes of every module, and lists, dictionaries and sets among them. Attributes
-  that a pass adds, which are mostly caches, go.
+  that a pass adds, which are mostly caches, are removed.
 
-Copies are made of small tensors at once, and of a large one when the model is about to write to it: functions
-that write are seen before they run. Every tensor counts how often it was written to, which shows a change
-that was not seen coming; with a tensor too large to have been copied at once, that is an error. What is not seen
-at all: a large tensor that is written to by way of ``.data`` inside an activation module, or of numpy.
+Small tensors are copied at once, and a large one when the model is about to write to it: functions that write are
+observed before they run. Every tensor counts its writes, which shows changes that were not observed; for a large
+tensor without a copy, such a change is an error. Not detected: writes to a large tensor through ``.data`` inside an
+activation module, or through numpy.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ from hf_affscore.errors import ModelError
 #: Bytes of a tensor up to which it is copied at once. Statistics, counters, ranges and most biases are smaller.
 SMALL = 1 << 18
 
-#: Attributes that torch itself keeps in a module; of its hooks, others may add and remove some meanwhile.
+#: Attributes that torch itself keeps in a module; other code may add and remove hooks meanwhile.
 _OF_TORCH = vars(nn.Module()).keys()
 
 _CONTAINERS = (list, dict, set, deque)
 
 
 class ModelState:
-    """Everything that the modules of a model hold, as it is when this is made.
+    """The state of all modules of a model at the time of construction.
 
     Example:
         >>> model = nn.BatchNorm1d(1)
@@ -54,12 +54,12 @@ class ModelState:
         self._named: list[tuple[dict[str, Any], dict[str, Tensor]]] = []  # those of parameters and buffers
         self._held: dict[int, _Held] = {}  # by the identity of the tensor
         self._uncopied: dict[int, list[_Held]] = {}  # by the memory of the tensor
-        self._silent: list[_Held] | None = None  # whose changes their counters do not show
+        self._silent: list[_Held] | None = None  # tensors whose counters do not show their changes
         for path, module in model.named_modules():
             self._note_module(path, module)
 
     def before(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """Copy what a function is about to write to."""
+        """Copy the large tensors that a function is about to write to."""
         if not self._uncopied:
             return
         written: Iterable[Any] = (kwargs["out"],) if "out" in kwargs else ()
@@ -73,10 +73,10 @@ class ModelState:
                     held.make_copy()
 
     def restore_tensors(self) -> None:
-        """Put parameters, buffers and tensors in attributes back, as after every pass.
+        """Restore parameters, buffers and tensors in attributes; called after every pass.
 
         Raises:
-            ModelError: One was written to that there is no copy of.
+            ModelError: A tensor without a copy was written to.
         """
         for now, was in self._named:
             for name, tensor in was.items():
@@ -91,7 +91,7 @@ class ModelState:
         self._put_back([*changed, *self._silent])
 
     def restore(self) -> None:
-        """Put everything back, as when the last pass is over.
+        """Restore everything; called after the last pass.
 
         Raises:
             ModelError: As in :meth:`restore_tensors`.
@@ -142,7 +142,7 @@ class _Held:
     """A tensor of the model.
 
     Attributes:
-        path: Where it is.
+        path: Its path in the model.
         tensor: The tensor itself.
     """
 
@@ -161,15 +161,15 @@ class _Held:
             self._copy = self._memory.clone()
 
     def is_changed(self) -> bool:
-        """Whether it was written to or got other memory, as far as it tells."""
+        """Whether its counter or its memory shows a change."""
         return self._writes_so_far() != self._count or self._is_elsewhere()
 
     def is_as_copied(self) -> bool:
-        """Whether it has the bits of its copy; without a copy that is taken for granted."""
+        """Whether it equals its copy bit for bit; True without a copy."""
         return self._copy is None or torch.equal(_bits(self._memory), _bits(self._copy))
 
     def put_back(self) -> bool:
-        """Give it the memory and the values that it had; False where these are not known any more."""
+        """Restore its memory and its values. Returns False if the values are lost."""
         with torch.no_grad():
             if self._is_elsewhere():
                 self.tensor.data = self._memory
@@ -187,7 +187,7 @@ class _Held:
         return now.data_ptr() != was.data_ptr() or now.stride() != was.stride()
 
     def _writes_so_far(self) -> int:
-        # What was made in inference mode does not count; nothing outside of that mode can write to it.
+        # Tensors made in inference mode have no counter; only code in that mode can write to them.
         return 0 if self._memory.is_inference() else self._memory._version
 
 
@@ -207,7 +207,7 @@ def _tensors(values: Iterable[Any]) -> Iterator[Tensor]:
 
 
 def _refill(now: Any, was: Any) -> None:
-    """Give a container the items that it had, where it has others."""
+    """Restore the items of a container if they have changed."""
     if isinstance(now, dict):
         if [*map(id, now.values())] == [*map(id, was.values())] and now.keys() == was.keys():
             return
@@ -231,7 +231,7 @@ def _writes(function: Callable[..., Any]) -> bool:
 
 @cache
 def _may_write_to_any(function: Callable[..., Any]) -> bool:
-    """Whether an operator says that it writes to some of its arguments."""
+    """Whether the schema of an operator declares that it writes to some of its arguments."""
     if isinstance(function, torch._ops.OpOverloadPacket):
         overloads: list[str] = function.overloads()  # type: ignore[no-untyped-call]
         return any(getattr(function, name)._schema.is_mutable for name in overloads)

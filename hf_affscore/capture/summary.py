@@ -1,8 +1,8 @@
-"""What is kept of one activation tensor: a row per image, and how many of its entries are near zero.
+"""The summary of one activation tensor: a row per image, and the share of its entries near zero.
 
-Sparsity is the share of entries of the unpooled tensor with an absolute value of at most 1e-3 (the paper).
-Looking at every entry costs more than everything else that capture does, so it is done for a seeded subset of
-the images, unless all are asked for; the counts are kept per image, which gives the error of the share.
+Sparsity is the share of entries of the unpooled tensor with an absolute value of at most 1e-3 (the paper). Counting
+them costs more than the rest of the capture, so by default it is done for a seeded subset of the images. The shares
+are kept per image, which gives the standard error of their mean.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from hf_affscore.capture.sites import CallSite
 from hf_affscore.options import Pooling
 
 NEAR_ZERO = 1e-3
-_BLOCK = 1 << 16  # entries looked at at once: they stay in the cache of a core
+_BLOCK = 1 << 16  # entries counted at once, so that they fit into the cache of a core
 
 
 @dataclass(frozen=True)
 class Summary:
-    """What is kept of one activation tensor of one batch.
+    """The summary of one activation tensor of one batch.
 
     Attributes:
         rows: Pooled features, shape ``(n, d)``, float32 or float64; one row per image.
@@ -43,7 +43,7 @@ class Summary:
 
     @classmethod
     def concatenate(cls, parts: Sequence[Summary]) -> Summary:
-        """The parts of one batch, in order."""
+        """Join the parts of one batch, in order."""
         if len(parts) == 1:
             return parts[0]
         return cls(
@@ -57,8 +57,8 @@ class Summarize:
 
     Args:
         pooling: How a tensor becomes one row per image.
-        num_samples: Images there will be.
-        sparsity_samples: Images to measure sparsity on, drawn at random.
+        num_samples: Number of images in total.
+        sparsity_samples: Number of images on which sparsity is measured, drawn at random.
         seed: Seed of that draw, and of the positions for ``positions`` pooling.
 
     Example:
@@ -79,7 +79,7 @@ class Summarize:
         self._draws: Tensor | None = None
 
     def start(self, images: Sequence[int]) -> None:
-        """Say which images are coming, by their number in the stream; what is drawn depends on that alone."""
+        """Set the images of the next pass, by their number in the stream; draws depend on these numbers alone."""
         self._images = images
         self._buffer = RowBuffer()
         if self._pooling in ("positions", "tokens"):
@@ -87,7 +87,7 @@ class Summarize:
             self._draws = torch.tensor(draws, dtype=torch.float64)
 
     def __call__(self, tensor: Tensor, site: CallSite) -> Summary:
-        """Summarise a tensor of shape ``(n, ...)``: the input of a call, or after it the output.
+        """Summarise a tensor of shape ``(n, ...)``: the input or the output of a call.
 
         Raises:
             Skip: It has no row per image.
@@ -103,9 +103,9 @@ class Summarize:
 
 
 def near_zero_shares(images: Sequence[Tensor]) -> npt.NDArray[np.float64]:
-    """:func:`near_zero_share` of every image, shape ``(n,)``, by as many threads as torch has.
+    """:func:`near_zero_share` of every image, shape ``(n,)``, in as many threads as torch uses.
 
-    Counting runs at the speed of memory, which one core does not use up.
+    Counting is limited by memory bandwidth, which one core cannot saturate.
     """
     shares = np.empty(len(images))
     threads = min(torch.get_num_threads(), len(images))
@@ -127,7 +127,7 @@ def _pool(threads: int) -> ThreadPoolExecutor:
 
 
 class _Scratch(threading.local):
-    """What a thread counts with; made once, since fresh memory costs more than the counting."""
+    """A buffer per thread; made once, since allocating new memory costs more than counting."""
 
     def __init__(self) -> None:
         self.found = np.empty(_BLOCK, dtype=bool)
@@ -139,8 +139,8 @@ _scratch = _Scratch()
 def near_zero_share(tensor: Tensor) -> float:
     """Share of entries with an absolute value of at most 1e-3; nan is not near zero.
 
-    On a CPU by numpy, block by block: five to twenty times faster than ``(x.abs() <= 1e-3).sum()`` in torch, which
-    writes and reads a copy of the tensor.
+    On a CPU it is counted in numpy, block by block: five to twenty times faster than ``(x.abs() <= 1e-3).sum()`` in
+    torch, which writes and reads a copy of the tensor.
 
     Example:
         >>> near_zero_share(torch.tensor([-2.0, 0.0, 2.0, 3.0]))
@@ -162,8 +162,8 @@ def near_zero_share(tensor: Tensor) -> float:
 def sparsity(summaries: Sequence[Summary]) -> tuple[float, float]:
     """Mean share of near-zero entries over the measured images, and its standard error.
 
-    Every image weighs the same. The error is that of a mean over k of n images drawn without replacement,
-    s / sqrt(k) * sqrt(1 - k / n): zero where all were measured. nan where too few were measured to say.
+    Every image has the same weight. The error is the standard error of a mean over k of n images drawn without
+    replacement, s / sqrt(k) * sqrt(1 - k / n): zero if all were measured, nan if too few were to estimate it.
 
     Example:
         >>> rows = np.zeros((2, 1))

@@ -1,4 +1,4 @@
-"""The modules of a model under watch: hooks that say when each of them begins and ends."""
+"""Hooks on the modules of a model that report when each module begins and ends."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from hf_affscore.errors import InputError, ModelError
 
 @dataclass(frozen=True)
 class WatchedModule:
-    """What is known of a module before it runs.
+    """A module as known before it runs.
 
     Attributes:
         path: Its first path in ``named_modules()``.
-        activation: The activation that it is, or is to be treated as.
-        as_a_whole: It was asked for, and the activations inside it are listed as well.
+        activation: The activation that it is, or is treated as; None for other modules.
+        as_a_whole: Whether it was asked for by ``include``; activations inside it are then listed as well.
     """
 
     path: str
@@ -35,32 +35,32 @@ class WatchedModule:
 
 
 class Watcher(Protocol):
-    """Whoever wants to know what runs: :class:`~hf_affscore.capture.capture.Capture`."""
+    """The receiver of the hooks' reports: :class:`~hf_affscore.capture.capture.Capture`."""
 
     def module_begins(self, module: WatchedModule, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """A module is about to run on these arguments."""
+        """Called before a module runs on these arguments."""
 
     def module_ends(self, output: Any) -> None:
-        """The innermost module that runs has run, or has failed: then without an output."""
+        """Called after the innermost running module has ended; ``output`` is None if it failed."""
 
     def module_elsewhere(self, module: WatchedModule) -> None:
-        """A module is about to run in a thread that the model has started."""
+        """Called before a module runs in a thread that the model has started."""
 
 
 class Watched:
-    """A model with hooks on its modules, which report to the capture that is on, if there is one.
+    """A model with hooks on its modules, which report to the active capture, if there is one.
 
-    A capture of a model puts them on and takes them off again; as a context around many captures, of one thread,
-    they stay, which saves that work in every pass. They change neither inputs nor outputs. Hooks and modules
-    that the model gets later are none of theirs.
+    A capture adds the hooks and removes them afterwards. Used as a context around many captures in one thread, this
+    class keeps the hooks, which saves that work in every pass. The hooks change neither inputs nor outputs. Hooks
+    and modules that are added to the model later are left alone.
 
     Args:
         model: The model.
         selection: Which calls are scored.
 
     Raises:
-        ModelError: On entering; the model is scripted, or spreads over several threads.
-        InputError: It is entered twice, or two threads capture with it.
+        ModelError: On entering, if the model is scripted or runs in several threads.
+        InputError: The context is entered twice, or two threads capture with it.
 
     Example:
         >>> from hf_affscore.capture import Capture
@@ -79,7 +79,7 @@ class Watched:
         self._model = model
         self._watcher: Watcher | None = None
         self._thread = 0  # of the watcher
-        self._users: set[int] = set()  # other threads that run the whole model, for themselves
+        self._users: set[int] = set()  # other threads that run the whole model on their own
         self._hooks = ExitStack()
         self._stays = False
         self._state: ModelState | None = None
@@ -97,13 +97,13 @@ class Watched:
 
     @contextmanager
     def by(self, watcher: Watcher) -> Iterator[None]:
-        """Report what this thread runs to ``watcher``; hooked up for that alone, unless hooked up already."""
+        """Report the modules that this thread runs to ``watcher``; hooks are added if there are none."""
         if self._watcher is not None:
             raise InputError(
-                "Expected one capture at a time; another thread is at it. Watch the model twice."
+                "Expected one capture at a time; another thread is capturing. Use a Watched for each thread."
             )
         with nullcontext() if self._stays else self._hooked():
-            self._thread = threading.get_ident()  # first: others may be running the model
+            self._thread = threading.get_ident()  # before the watcher: other threads may be running the model
             self._watcher = watcher
             try:
                 yield
@@ -113,13 +113,13 @@ class Watched:
 
     @property
     def state(self) -> ModelState:
-        """What the model held when its hooks were put on; between passes it holds that again."""
+        """The state of the model when its hooks were added; it is restored after each pass."""
         if self._state is None:
             raise InputError("Expected a model that is being watched; enter this context first.")
         return self._state
 
     def _put_back_tensors(self) -> None:
-        # Seen by no mode of the caller's: it is not the model that computes here.
+        # Hidden from the caller's modes: this is not a computation of the model.
         with torch._C.DisableTorchFunction(), torch.utils._python_dispatch._disable_current_modes():
             self.state.restore_tensors()
 
@@ -129,7 +129,7 @@ class Watched:
             state.restore()
 
     def _hooked(self) -> ExitStack:
-        """Hooks on all modules, which go with what is returned, and with them what the model changed in itself."""
+        """Add hooks to all modules; closing the result removes them and restores the model's state."""
         _refuse_unwatchable(self._model)
         with ExitStack() as undo:
             self._state = ModelState(self._model)
@@ -137,7 +137,7 @@ class Watched:
             for path, module in self._model.named_modules():
                 before, after = self._reporting(self._known(path or ROOT, module))
                 undo.callback(module.register_forward_pre_hook(before, with_kwargs=True).remove)
-                # First in line, to see the module's own output; on errors too, to know where we are.
+                # Prepended, to see the module's own output; called on errors too, to keep track of nesting.
                 undo.callback(module.register_forward_hook(after, prepend=True, always_call=True).remove)
             return undo.pop_all()
 
@@ -149,10 +149,11 @@ class Watched:
         return WatchedModule(path, Activation(type(module).__name__, "activation"), as_a_whole=True)
 
     def _reporting(self, known: WatchedModule) -> tuple[Callable[..., None], Callable[..., None]]:
-        """What runs before and after a module.
+        """The hooks that run before and after a module.
 
-        Another thread may share the model and run all of it: that is not reported. One that runs a part only
-        while the model is watched works for the model; of what runs there, neither order nor functions are known.
+        Another thread that runs the whole model is a separate user and is not reported. A thread that runs only a
+        part of the model during a capture was started by the model; the order of its calls and its functions are
+        unknown.
         """
 
         def before(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -178,7 +179,7 @@ class Watched:
 
 
 def _refuse_unwatchable(model: nn.Module) -> None:
-    """Raise for models whose activations run where no hook and no function mode sees them."""
+    """Raise for models whose activations neither hooks nor function modes can observe."""
     for path, module in model.named_modules():
         where = f"{path or ROOT} ({type(module).__name__})"
         if isinstance(module, torch.jit.ScriptModule):
@@ -188,8 +189,8 @@ def _refuse_unwatchable(model: nn.Module) -> None:
             )
         if any(map(is_lazy, module.parameters(recurse=False))):
             raise ModelError(
-                f"Expected a model with weights; {where} has none before it has seen an input. Run the model once, "
-                "on a batch of the size that it is meant for, and pass it then."
+                f"Expected a model with weights; {where} has none before its first input. Run the model once, "
+                "on a batch of the size that it is meant for, and then pass it."
             )
         if isinstance(module, nn.DataParallel) and len(module.device_ids) > 1:
             raise ModelError(

@@ -309,7 +309,7 @@ def test_watched_is_entered_once_and_by_one_thread_at_a_time(x: Tensor) -> None:
         with (
             Capture(watched, keep),
             ThreadPoolExecutor(1) as other,
-            pytest.raises(InputError, match="another thread is at it"),
+            pytest.raises(InputError, match="another thread is capturing"),
         ):
             other.submit(lambda: Capture(watched, keep).__enter__()).result()
         with Capture(watched, keep) as seen:

@@ -208,5 +208,5 @@ def test_a_model_that_has_no_weights_yet_is_refused_in_a_sentence(layer: nn.Modu
     model = nn.Sequential(layer, nn.ReLU())
     images = list(torch.randn(8, 3, 8, 8))
     for ask in (lambda: ha.analyze(model, images, num_samples=8, progress=False), lambda: ha.inspect(model)):
-        with pytest.raises(ModelError, match="has none before it has seen an input"):
+        with pytest.raises(ModelError, match="has none before its first input"):
             ask()
