@@ -1,8 +1,8 @@
-"""Everything this package raises on purpose, so that a caller can catch one class.
+"""The errors and warnings of this package; all errors have one base class.
 
-Each message says what was expected, what was received and what to do next. Many quote what another library
-said, and such a text can hold an access token. So every message passes :func:`redacted` when its error or warning
-is made, wherever the text came from.
+Each message says what was expected, what was received and what to do next. Many quote another library, and the
+quoted text can hold an access token. So every error and warning passes its message through :func:`redacted` when
+it is created.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ __all__ = [
     "SignatureError",
 ]
 
-#: What the Hub's tokens look like: of persons, organisations, and those made for a session.
+#: The formats of the Hub's tokens: of users, organisations and sessions.
 _TOKEN = re.compile(
     r"\b(?:hf|api_org)_(?:jwt_|oauth_)?[A-Za-z0-9]{16,}(?:[._-][\w-]+)*|(?<=[Bb]earer )[^\s'\",]+"
 )
@@ -32,15 +32,15 @@ _used: set[str] = set()
 
 
 def remember_token(token: str) -> None:
-    """Take note of a token that is going to be used, whatever it looks like; no message shows it from now on."""
-    if token.startswith("hf_") or len(token) >= 8:  # a shorter one is a word that messages need
+    """Remember a token of any format before it is used; no later message shows it."""
+    if token.startswith("hf_") or len(token) >= 8:  # a shorter one may be a word that messages contain
         _used.add(token)
 
 
 def redacted(text: str) -> str:
     """``text`` with every access token in it replaced by ``[token]``.
 
-    Known are the tokens that were given to this package, those in the environment, and whatever looks like one.
+    It replaces tokens that were passed to this package, tokens in the environment, and any text in their format.
 
     Example:
         >>> redacted("Illegal header value b'Bearer hf_abcdefghijklmnop'")
@@ -55,7 +55,7 @@ def redacted(text: str) -> str:
 
 
 def shown_cause(error: BaseException) -> BaseException | None:
-    """``error`` as the cause of another, or ``None`` where a traceback would show a token with it."""
+    """``error`` as the cause of another, or ``None`` if its traceback would show a token."""
     seen: list[BaseException] = []
     cause: BaseException | None = error
     while cause is not None and cause not in seen:
@@ -82,7 +82,7 @@ class InputError(AffscoreError, ValueError):
 
 
 class MissingPackageError(AffscoreError, ImportError):
-    """A package that this job needs is not installed; the message has the line that installs it."""
+    """A required package is not installed; the message has the command that installs it."""
 
 
 class ModelError(AffscoreError):
@@ -90,7 +90,7 @@ class ModelError(AffscoreError):
 
 
 class NoActivationError(ModelError):
-    """A model ran, and no activation in it could be scored."""
+    """A model ran, but none of its activations could be scored."""
 
 
 class DatasetError(AffscoreError):
@@ -106,7 +106,7 @@ class SignatureError(AffscoreError):
 
 
 class AffscoreWarning(UserWarning):
-    """Something was done differently from what was asked. Its message shows no access token."""
+    """The result differs from what was asked for. Its message shows no access token."""
 
     def __init__(self, *values: Any) -> None:
         super().__init__(*_redact_all(values))

@@ -1,4 +1,4 @@
-"""The Hub as this package meets it: revisions pinned before anything is read, failures as sentences."""
+"""Access to the Hub: revisions are pinned before anything is read, and failures get clear messages."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ _LOG_IN = "log in with `hf auth login` or pass a token"
 
 
 def client(token: Token = None) -> HfApi:
-    """The Hub's client, with this package and its version in the user agent of every request.
+    """The Hub's client; every request has this package and its version in the user agent.
 
     Raises:
-        InputError: The token, or that of the environment or the stored login, is not one.
+        InputError: The token that was passed, set in the environment or stored at login is malformed.
     """
     from huggingface_hub import HfApi, get_token
 
@@ -42,19 +42,20 @@ def client(token: Token = None) -> HfApi:
 
 
 def pin(kind: Kind, repo_id: str, *, revision: str | None, token: Token) -> str:
-    """The commit that ``revision`` of a repository stands for now, so that all its parts come from one state.
+    """Resolve ``revision`` of a repository to a commit, so that all files come from one state.
 
     Offline, the commit is the one in the local cache.
 
     Raises:
-        ModelError, DatasetError: No such repository or revision, no access, or no connection and no cache.
+        ModelError, DatasetError: The repository or revision does not exist or is not accessible, or there is
+            neither a connection nor a cached copy.
     """
     with failures_named(kind, repo_id, revision):
         return resolve_revision(client(token), repo_id, kind=kind, revision=revision)
 
 
 def is_repo_id(text: str | None) -> bool:
-    """Whether this can be a repository's name, and so can stand in an address or in code as it is.
+    """Whether ``text`` is a valid repository name, and so is safe in an address or in code.
 
     Example:
         >>> is_repo_id("microsoft/resnet-50"), is_repo_id("../etc"), is_repo_id(None)
@@ -64,18 +65,18 @@ def is_repo_id(text: str | None) -> bool:
 
 
 def public_commit(kind: Kind, repo_id: str) -> str:
-    """The newest commit of a repository that anybody may read; for pages that strangers use.
+    """The newest commit of a public repository; for public web pages.
 
-    The Hub itself is asked, without a token: neither the token of the page nor the cache of its machine opens a
-    private repository.
+    The Hub is asked without a token: neither the token of the page nor the cache of its machine opens a private
+    repository.
 
     Raises:
-        InputError: This is no name of a repository, or there is something of that name on this machine.
-        ModelError, DatasetError: There is none that anybody may read, or the Hub cannot be reached.
+        InputError: The name is not valid, or a local file or folder has that name.
+        ModelError, DatasetError: There is no such public repository, or the Hub cannot be reached.
     """
     if not is_repo_id(repo_id) or os.path.lexists(repo_id):
         raise InputError(
-            f"{repo_id!r} is no repository; expected the name of a public one such as user/name."
+            f"{repo_id!r} is no repository; expected the name of a public repository such as user/name."
         )
     with failures_named(kind, repo_id):
         return str(client(False).repo_info(repo_id, repo_type=kind).sha)
@@ -85,14 +86,14 @@ def public_commit(kind: Kind, repo_id: str) -> str:
 def failures_named(
     kind: Kind, repo_id: str, revision: str | None = None, *, publishing: bool = False
 ) -> Iterator[None]:
-    """Turn what the Hub's clients raise into one sentence about ``repo_id`` with a next step.
+    """Turn errors of the Hub's clients into one sentence about ``repo_id`` with a next step.
 
     Args:
         kind: Whether the repository is a model, a data set or a Space.
         repo_id: Its name.
-        revision: The revision that was asked for.
-        publishing: The repository is one to write to: what is raised is a
-            :class:`~hf_affscore.errors.HubError` then, else a ModelError or DatasetError.
+        revision: The requested revision.
+        publishing: Whether the repository is written to: the error is then a
+            :class:`~hf_affscore.errors.HubError`, else a ModelError or DatasetError.
     """
     from huggingface_hub.errors import HFValidationError
 
@@ -111,7 +112,7 @@ def failures_named(
 def explain(
     error: Exception, what: str, revision: str | None = None, *, publishing: bool = False
 ) -> str | None:
-    """What went wrong with ``what`` and what to do, or ``None`` where the error is not the Hub's."""
+    """What failed for ``what`` and what to do, or ``None`` if the error is not from the Hub."""
     from huggingface_hub import errors
 
     if isinstance(error, errors.GatedRepoError):
@@ -126,11 +127,11 @@ def explain(
     if isinstance(error, errors.HFValidationError):
         return f"{what} is neither a local folder nor a Hub id (expected 'user/name'). Check the path."
     if isinstance(error, errors.LocalTokenNotFoundError):
-        return f"{what} needs a token, and there is none: {_LOG_IN}."
+        return f"{what} needs a token, and none is set: {_LOG_IN}."
     if isinstance(error, unresolved_errors()):
         return (
-            f"{what} is not in the local cache, and the Hub could not be reached; there is no local folder of that "
-            "name either. Check the path, or go online once (unset HF_HUB_OFFLINE)."
+            f"{what} is neither a local folder nor in the local cache, and the Hub could not be reached. "
+            "Check the path, or go online once (unset HF_HUB_OFFLINE)."
         )
     if isinstance(error, errors.HfHubHTTPError) and status_of(error) is not None:
         return _explain_status(error, what, publishing=publishing)
@@ -143,14 +144,14 @@ def explain(
 
 
 def _explain_status(error: HfHubHTTPError, what: str, *, publishing: bool) -> str:
-    """A sentence for an answer of the Hub that has no error class of its own."""
+    """A sentence for a response of the Hub that has no error class of its own."""
     status = error.response.status_code
     if status == 401:
-        return f"{what}: the Hub does not accept the token (401). Make one in your settings there, then {_LOG_IN}."
+        return f"{what}: the Hub does not accept the token (401). Create one in your Hub settings, then {_LOG_IN}."
     if status == 402:
         return (
-            f"{what}: the Hub asks for a paid account (402). Free accounts make static Spaces (sdk='static', "
-            "--sdk static); Gradio needs PRO."
+            f"{what}: the Hub asks for a paid account (402). Free accounts can create static Spaces "
+            "(sdk='static', --sdk static); Gradio needs PRO."
         )
     if status == 403 and publishing:
         return (
@@ -158,17 +159,15 @@ def _explain_status(error: HfHubHTTPError, what: str, *, publishing: bool) -> st
             "or open a pull request (create_pr=True, --create-pr)."
         )
     if status == 403:
-        return f"{what}: the token may not read it (403). Use one that may, or {_LOG_IN}."
+        return f"{what}: the token may not read it (403). Use one with read access, or {_LOG_IN}."
     if status in (409, 412):
-        return (
-            f"{what} kept changing while this was to be added ({status}). Try again when fewer others write."
-        )
+        return f"{what} kept changing during the upload ({status}). Try again when fewer others write to it."
     if status == 429:
         wait = error.response.headers.get("Retry-After")
         return (
-            f"{what}: the Hub limits how often it may be asked (429). "
-            f"Try again {f'in {wait} seconds' if wait else 'later'}; logged in, the limit is higher."
+            f"{what}: too many requests to the Hub (429). "
+            f"Try again {f'in {wait} seconds' if wait else 'later'}; the limit is higher when logged in."
         )
     if status >= 500:
-        return f"{what}: the Hub has a fault of its own ({status}). Try again later; nothing is wrong here."
+        return f"{what}: the Hub had an internal error ({status}). Try again later."
     return f"{what}: the Hub refused ({status}): {error.server_message or error}"

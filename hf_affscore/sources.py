@@ -1,4 +1,4 @@
-"""Where a named model or data set is, and which state of it: what a cache's key and the loaders go by."""
+"""Locate a named model or data set and pin its state; loaders and cache keys use both."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from hf_affscore.errors import DatasetError, InputError, ModelError
 from hf_affscore.hub import Kind, client, failures_named, pin
 
-#: Bytes that tell a Git LFS pointer: a small text that stands in a clone for a file that was not downloaded.
+#: Bytes to read to detect a Git LFS pointer: a short text that replaces a file that a clone did not download.
 POINTER = 64
 
 _POINTER_START = b"version https://git-lfs.github.com/spec/"
@@ -23,14 +23,14 @@ _WEIGHTS = {".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack"}
 
 @dataclass(frozen=True)
 class Source:
-    """Where a named model or data set is, and which state of it.
+    """The location and the state of a named model or data set.
 
     Attributes:
-        name: What it is called in a signature: the Hub id, or the folder's name.
-        location: What loaders are given: the Hub id, or the folder's path.
-        commit: The commit that loaders are given; None for a folder.
-        state: What changes when the content does: the commit, or a checksum of the folder.
-        files: Of a data set of which only these files are asked for: local paths, or patterns in the repository.
+        name: Its name in a signature: the Hub id, or the folder's name.
+        location: The Hub id, or the folder's path; passed to loaders.
+        commit: The commit, passed to loaders; None for a folder.
+        state: The commit, or a checksum of the folder; changes when the content changes.
+        files: The files of a data set to read, if not all: local paths, or patterns in the repository.
     """
 
     name: str
@@ -41,7 +41,7 @@ class Source:
 
     @property
     def on_the_hub(self) -> bool:
-        """Whether it is a repository, or a bucket, which has no commits."""
+        """Whether it is a repository or a bucket on the Hub; a bucket has no commits."""
         return self.commit is not None or "://" in self.location
 
 
@@ -56,21 +56,21 @@ def file_name(path: str) -> str:
 
 
 def is_pointer(content: bytes) -> bool:
-    """Whether a file begins as a Git LFS pointer does."""
+    """Whether the content of a file is a Git LFS pointer."""
     return content.startswith(_POINTER_START)
 
 
 def refuse_pointer(
     path: str, content: bytes, error_class: type[DatasetError] | type[ModelError] = DatasetError
 ) -> None:
-    """Raise where a file that begins with ``content`` is a Git LFS pointer.
+    """Raise an error if a file that begins with ``content`` is a Git LFS pointer.
 
     Raises:
-        DatasetError, ModelError: It is one.
+        DatasetError, ModelError: The file is a pointer.
     """
     if is_pointer(content):
         raise error_class(
-            f"{file_name(path)} is a Git LFS pointer, not the file that it stands for. Download the files with "
+            f"{file_name(path)} is a Git LFS pointer, not the file itself. Download the files with "
             "`git lfs pull` in the clone, or name the repository on the Hub instead of the folder."
         )
 
@@ -81,13 +81,14 @@ def locate(kind: Kind, name: str, *, revision: str | None, token: str | bool | N
     Args:
         kind: Whether it is a model or a data set.
         name: A path, a Hub id, ``user/name@revision``, or an address ``hf://datasets/user/name@revision/folder``.
-            Of a data set also a file, or a pattern of files, here or in a repository.
+            For a data set also a file or a pattern of files, local or in a repository.
         revision: Branch, tag or commit of a repository.
         token: Access token for the Hub.
 
     Raises:
-        ModelError, DatasetError: There is no such folder, repository or revision, no access to it, or no name.
-        InputError: A revision of a folder is asked for, or two of a repository.
+        ModelError, DatasetError: The folder, repository or revision does not exist or is not accessible, or the
+            name is empty.
+        InputError: A revision is given for a folder, or two revisions for a repository.
     """
     error_class = ModelError if kind == "model" else DatasetError
     if not name.strip():
@@ -97,15 +98,15 @@ def locate(kind: Kind, name: str, *, revision: str | None, token: str | bool | N
     try:
         path = Path(name).expanduser()
         is_folder, exists = path.is_dir(), path.exists()
-    except (OSError, RuntimeError) as error:  # too long a name, or ~somebody who has no account
+    except (OSError, RuntimeError) as error:  # the name is too long, or ~user has no account
         raise error_class(
-            f"{name[:100]!r} is neither a folder that can be looked at nor a Hub id: {str(error)[:100]}. Check it."
+            f"{name[:100]!r} is neither a readable folder nor a Hub id: {str(error)[:100]}. Check the name."
         ) from error
     if is_folder or exists or (kind == "dataset" and _matching(name)):
         if revision is not None:
             raise InputError(
                 f"The revision {revision!r} cannot apply: {name} is a local {'folder' if is_folder else 'file'}, "
-                "which has none. Leave it out."
+                "which has no revisions. Leave it out."
             )
         return _local_folder(kind, path) if is_folder else _local_files(kind, name)
     return _repository(kind, name, "", revision, token)
@@ -122,22 +123,24 @@ def _local_folder(kind: Kind, path: Path) -> Source:
 
 
 def _local_files(kind: Kind, name: str) -> Source:
-    """One file, or those that a pattern matches."""
+    """One file, or the files that a pattern matches."""
     if kind == "model":
         raise ModelError(f"{name} is a file; expected a checkpoint's folder, or a Hub id.")
     return locate_files([name] if Path(name).expanduser().exists() else _matching(name), called=name)
 
 
 def locate_files(paths: Sequence[str | Path], called: str | None = None) -> Source:
-    """The source that some local files are.
+    """Local files as one source.
 
     Raises:
-        DatasetError: One is not there, or is no file.
+        DatasetError: A path does not exist, or is not a file.
     """
     files = [Path(path).expanduser() for path in paths]
     for file in files:
         if not file.is_file():
-            raise DatasetError(f"{file} is no file; expected a list of images, or of Parquet or tar files.")
+            raise DatasetError(
+                f"{file} is not a file; expected a list of images, or of Parquet or tar files."
+            )
     digest = hashlib.sha256()
     for file in files:
         stat = file.stat()
@@ -147,7 +150,7 @@ def locate_files(paths: Sequence[str | Path], called: str | None = None) -> Sour
 
 
 def _matching(pattern: str) -> list[str]:
-    """The local files that a pattern matches, in order; none where it is no pattern."""
+    """The local files that a pattern matches, sorted; none if the text is not a pattern."""
     import glob
 
     if not glob.has_magic(pattern):
@@ -157,7 +160,7 @@ def _matching(pattern: str) -> list[str]:
 
 
 def _at_address(kind: Kind, address: str, revision: str | None, token: str | bool | None) -> Source:
-    """What an address beginning with ``hf://`` names."""
+    """The source at an address that begins with ``hf://``."""
     error_class = ModelError if kind == "model" else DatasetError
     plural = {"dataset": "datasets/", "model": "(?:models/)?"}.get(kind, "")
     if kind == "dataset" and address.startswith("hf://buckets/"):
@@ -168,7 +171,7 @@ def _at_address(kind: Kind, address: str, revision: str | None, token: str | boo
             "hf://datasets/user/name@revision/folder" if kind == "dataset" else "hf://user/name@revision"
         )
         raise error_class(
-            f"{address!r} is no address of a {kind}; expected one such as {expected}, or a path."
+            f"{address!r} is not the address of a {kind}; expected one such as {expected}, or a path."
         )
     return _repository(kind, found[1], found[2].rstrip("/"), revision, token)
 
@@ -178,7 +181,7 @@ def _repository(kind: Kind, name: str, inside: str, revision: str | None, token:
     repo, _, own = name.partition("@")
     own = own.replace("%2F", "/")
     if own and revision is not None and own != revision:
-        raise InputError(f"Two revisions are asked for: {name} and {revision!r}. Leave one out.")
+        raise InputError(f"Expected one revision; received two: {name} and {revision!r}. Leave one out.")
     commit = pin(kind, repo, revision=own or revision, token=token)
     if not inside:
         return Source(repo, repo, commit, commit)
@@ -187,10 +190,10 @@ def _repository(kind: Kind, name: str, inside: str, revision: str | None, token:
 
 
 def _files_inside(repo: str, inside: str, commit: str, token: str | bool | None) -> str:
-    """The pattern of a file or a folder of a repository.
+    """The pattern that matches a file or a folder of a repository.
 
     Raises:
-        DatasetError: There is no such thing in it.
+        DatasetError: The repository has no such file or folder.
     """
     with failures_named("dataset", repo):
         found = client(token).get_paths_info(repo, [inside], repo_type="dataset", revision=commit)
@@ -200,13 +203,13 @@ def _files_inside(repo: str, inside: str, commit: str, token: str | bool | None)
 
 
 def _bucket(address: str, token: str | bool | None) -> Source:
-    """A folder of a bucket, whose state is the names, sizes and times of its files."""
+    """A folder of a bucket; its state is a checksum over the listing of its files."""
     parts = address.removeprefix("hf://buckets/").rstrip("/").split("/", 2)
     api = client(token)
     if len(parts) < 2 or not hasattr(api, "list_bucket_tree"):
         raise DatasetError(
-            f"{address} cannot be read; expected hf://buckets/user/bucket/folder and a huggingface_hub that knows "
-            "buckets. Update it: pip install -U huggingface_hub datasets."
+            f"{address} cannot be read; expected hf://buckets/user/bucket/folder and a huggingface_hub that "
+            "supports buckets. Update it: pip install -U huggingface_hub datasets."
         )
     prefix = parts[2] if len(parts) > 2 else None
     with failures_named("dataset", address):
@@ -217,7 +220,7 @@ def _bucket(address: str, token: str | bool | None) -> Source:
     return Source(address.removeprefix("hf://"), address, None, f"sha256:{digest.hexdigest()}")
 
 
-#: Endings of the files that make a checkpoint what it is, and not of cards, logs or pictures beside them.
+#: Extensions of files that belong to a checkpoint; cards, logs and pictures do not count.
 OF_CHECKPOINTS = {
     *(
         ".json",
@@ -238,7 +241,7 @@ OF_CHECKPOINTS = {
 
 
 def model_checksum(folder: Path) -> str:
-    """SHA-256 over the content of the files that make a local checkpoint what it is, one folder below included."""
+    """SHA-256 over the content of the files of a local checkpoint, down to one folder below."""
     digest = hashlib.sha256()
     for path in sorted([*folder.iterdir(), *folder.glob("*/*")]):
         if path.suffix in OF_CHECKPOINTS and path.is_file():
@@ -249,7 +252,7 @@ def model_checksum(folder: Path) -> str:
 
 
 def dataset_checksum(folder: Path) -> str:
-    """SHA-256 over names, sizes and times of the files of a data set, which may be too large to read."""
+    """SHA-256 over names, sizes and modification times of the files of a data set; it may be too large to read."""
     digest = hashlib.sha256(str(folder.resolve()).encode())
     for name, stat in sorted(_walked(str(folder), "")):
         digest.update(f"{name} {stat.st_size} {stat.st_mtime_ns}\n".encode())
@@ -257,7 +260,7 @@ def dataset_checksum(folder: Path) -> str:
 
 
 def _walked(folder: str, below: str) -> Iterator[tuple[str, os.stat_result]]:
-    """Every file below a folder, by its path from there."""
+    """Every file below a folder, with its relative path."""
     with os.scandir(folder) as entries:
         for entry in entries:
             if entry.is_dir(follow_symlinks=False):

@@ -1,4 +1,4 @@
-"""Files that are either whole or not there: write beside the destination, then rename."""
+"""Atomic writes: write a temporary file beside the destination, then rename it."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from pathlib import Path
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Put ``content`` at ``path`` in one step; after an error the old file stands as it was.
+    """Write ``content`` to ``path`` in one step; after an error the old file is unchanged.
 
-    The file gets the permissions that any new file of this process gets.
+    The file gets the default permissions of new files of this process.
 
     Raises:
         OSError: The folder is missing or read-only, or the disk is full.
     """
     temporary = path.parent / f".{path.name}.{secrets.token_hex(8)}"
-    file = temporary.open("xb")  # the system applies the umask; to read it, a process has to change it
+    file = temporary.open("xb")  # open() applies the umask; reading the umask would mean changing it
     try:
         with file:
             file.write(content)

@@ -1,4 +1,4 @@
-"""Access tokens: checked before a request carries one, so that no library has to complain about it."""
+"""Access tokens: checked before a request carries one, so that no library fails on a malformed token."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ Token = str | bool | None
 
 
 def checked_token(token: Token, name: str = "token") -> Token:
-    r"""A token without white space around it, fit for the header of a request.
+    r"""A token without surrounding white space, valid in a request header.
 
     Args:
         token: A token, ``True`` (the stored login), ``False`` (none), or ``None`` (the stored login, if any).
-        name: What to call it in messages, which never show it.
+        name: What messages call it; they never show the token itself.
 
     Raises:
-        InputError: It is empty, of another type, or has characters that no token has: a space, a line end, a letter
+        InputError: It is empty, of another type, or has characters that no token has: spaces, line ends, letters
             outside ASCII.
 
     Example:

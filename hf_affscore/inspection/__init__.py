@@ -1,1 +1,1 @@
-"""The dry run: what an analysis would score and what it would cost, without the weights."""
+"""The dry run: what an analysis would score and cost, without the weights."""

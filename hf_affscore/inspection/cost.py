@@ -1,9 +1,9 @@
-"""What an analysis is expected to take: memory and time, phase by phase, from shapes and measured rates.
+"""Expected memory and time of an analysis, phase by phase, from shapes and measured rates.
 
-Memory is that of one process on a CPU with batches of the default size. Sizes of weights and rows are exact; what a
-forward pass holds is counted, the scratch memory of operators aside; scoring is stated at its most, which layers
-need whose samples have to be assigned by the solver (:mod:`hf_affscore.score.cost`). Time is what these numbers of
-operations take at the rates of this machine. Images are JPEG files of 500 x 375 pixels.
+Memory is that of one process on a CPU with batches of the default size. Sizes of weights and rows are exact. The
+memory of a forward pass is counted, without the scratch memory of operators. The memory of scoring is its maximum,
+which is reached by layers that need the assignment solver (:mod:`hf_affscore.score.cost`). Time is the number of
+operations divided by the rates of this machine. Images are assumed to be JPEG files of 500 x 375 pixels.
 ``benchmarks/inspection.md`` compares both with measured runs.
 """
 
@@ -23,31 +23,31 @@ if TYPE_CHECKING:
 
     from hf_affscore.inspection.operations import Kind, Operations
 
-#: Resident after Python has imported what an analysis needs, torch, transformers and datasets among it.
+#: Resident memory after the imports of an analysis, among them torch, transformers and datasets.
 LIBRARIES_BYTES = 900_000_000
 
-#: How much larger the heap becomes than what a forward pass holds at its peak: memory that is freed stays at
-#: hand, in pieces that other tensors may not fit into, and convolutions have scratch memory. Measured: 3 to 4.5.
+#: Size of the heap relative to the peak of the activations that a forward pass holds: freed memory is fragmented
+#: and not returned, and convolutions need scratch memory. Measured: 3 to 4.5.
 HEAP_FACTOR = 3.5
 
-#: Seconds that Python takes for one operator of a forward pass, watched.
+#: Seconds of Python overhead for one operator of a captured forward pass.
 OPERATOR_SECONDS = 3e-5
 
 
 def bytes_of(tensors: Iterable[Tensor]) -> int:
-    """What tensors take."""
+    """The size of tensors in bytes."""
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
 @dataclass(frozen=True)
 class Work:
-    """What a forward pass takes.
+    """The work of a forward pass.
 
     Attributes:
         flops: Floating point operations of one image by kind of operator.
         moved_bytes: Bytes that operators read and write for one image.
-        held_bytes: Most bytes of activations of one image at one time.
-        num_operators: Operators of a forward pass, of however many images.
+        held_bytes: Peak bytes of the activations of one image.
+        num_operators: Operators of a forward pass; does not depend on the number of images.
     """
 
     flops: dict[Kind, int]
@@ -57,7 +57,7 @@ class Work:
 
     @classmethod
     def of(cls, operations: Operations, num_images: int) -> Work | None:
-        """The share of one image; None where the counts are not complete."""
+        """The share of one image; None if the counts are incomplete."""
         if operations.problem is not None:
             return None
         flops = {kind: count // num_images for kind, count in operations.flops.items()}
@@ -76,21 +76,21 @@ class Cost:
     """Expected memory and time of an analysis on a CPU.
 
     Attributes:
-        num_samples: Images that this is for; of ``"all"`` those of one group.
-        libraries_bytes: Python and what it imports.
-        weights_bytes: The weights, exactly.
+        num_samples: Number of images; for ``"all"``, of one group.
+        libraries_bytes: Python and its imports.
+        weights_bytes: The weights, exact.
         images_bytes: Decoded images and model inputs of a batch.
-        pass_bytes: The heap that forward passes of a batch need; None where it was not counted.
-        rows_bytes: Pooled rows of all calls, in float32, exactly.
-        rows_in_memory_bytes: Those of them that stay in memory; the others lie in a temporary file.
-        scoring_bytes: What scoring takes at most, as many layers at a time as there are threads; where that is more
-            than there is, fewer are scored at a time.
+        pass_bytes: Heap of the forward pass of a batch; None if it could not be counted.
+        rows_bytes: Pooled rows of all calls in float32, exact.
+        rows_in_memory_bytes: The part of these rows that is kept in memory; the rest is in a temporary file.
+        scoring_bytes: Maximum for scoring, with one layer per thread at a time; fewer layers are scored at a time
+            if the memory does not suffice.
         overlapping: Whether one group is scored while the next runs through the model.
-        flops_per_image: Floating point operations of convolutions, matrix products and attention; None where
-            they could not be counted.
+        flops_per_image: Floating point operations of convolutions, matrix products and attention; None if they
+            could not be counted.
         images_seconds: Decoding and resizing all images.
-        forward_seconds: All forward passes; None where operations could not be counted.
-        score_seconds: All scores. The solver takes longer where layers saturate.
+        forward_seconds: All forward passes; None if operations could not be counted.
+        score_seconds: All scores. The solver takes longer on saturated layers.
     """
 
     num_samples: int
@@ -109,7 +109,7 @@ class Cost:
 
     @property
     def parts_by_phase(self) -> dict[str, dict[str, int]]:
-        """What takes memory while the model is loaded, while images run, and while layers are scored, in bytes."""
+        """Bytes by purpose while the model is loaded, while images run, and while layers are scored."""
         loading = {"libraries": self.libraries_bytes, "weights": self.weights_bytes}
         rows = {"rows": self.rows_in_memory_bytes}
         running = {"images": self.images_bytes, "forward passes": self.pass_bytes or 0}
@@ -124,28 +124,28 @@ class Cost:
 
     @property
     def memory_by_phase(self) -> dict[str, int]:
-        """Bytes that are taken in each phase."""
+        """Bytes in each phase."""
         return {phase: sum(parts.values()) for phase, parts in self.parts_by_phase.items()}
 
     @property
     def memory_bytes(self) -> int:
-        """The peak: the most that a phase takes."""
+        """The peak: the maximum over the phases."""
         return max(self.memory_by_phase.values())
 
     @property
     def seconds(self) -> float | None:
-        """Images, forward passes and scores together; None where forward passes could not be counted."""
+        """Images, forward passes and scores together; None if forward passes could not be counted."""
         if self.forward_seconds is None:
             return None
         return self.images_seconds + self.forward_seconds + self.score_seconds
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything, what follows from it included, in types that JSON has."""
+        """All fields and derived values, in JSON types."""
         derived = {"memory_by_phase": self.memory_by_phase, "memory_bytes": self.memory_bytes}
         return {**asdict(self), **derived, "seconds": self.seconds}
 
     def summary(self) -> str:
-        """Peak and time in a few words."""
+        """Peak memory and time in a few words."""
         took = "time unknown" if self.seconds is None else f"about {duration(self.seconds)}"
         return f"{self.num_samples} images: {gigabytes(self.memory_bytes)} at most, {took}"
 
@@ -157,10 +157,10 @@ def estimate(
 
     Args:
         options: Number of samples, memory limit.
-        widths: Pooled width of every call that is scored.
-        weights_bytes: The weights.
-        input_bytes: Inputs of one image.
-        work: Of one image; None where it could not be counted.
+        widths: Pooled width of every scored call.
+        weights_bytes: Size of the weights.
+        input_bytes: Size of the inputs of one image.
+        work: The work of one image; None if it could not be counted.
     """
     import torch
 
@@ -188,19 +188,19 @@ def estimate(
 
 
 def _scoring_seconds(num_samples: int, widths: Sequence[int], speed: Rates) -> float:
-    """Seconds of one thread for all layers."""
+    """Seconds to score all layers in one thread."""
     linear = sum(scoring_operations(num_samples, width) for width in widths) / speed.scoring
     solver = sum(solver_share(num_samples, width) for width in widths)
     return linear + solver * speed.solver_seconds
 
 
 def gigabytes(size: float) -> str:
-    """A size for people."""
+    """A size as readable text."""
     return f"{size / 1e9:.1f} GB" if size < 1e12 else f"{size / 1e12:,.1f} TB"
 
 
 def duration(seconds: float) -> str:
-    """A time for people, rounded as its uncertainty asks for."""
+    """A time as readable text, rounded to its uncertainty."""
     if seconds < 100:
         return f"{max(1, round(seconds))} s"
     minutes = round(seconds / 60)

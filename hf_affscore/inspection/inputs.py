@@ -1,6 +1,6 @@
-"""Images or shapes become the inputs of a network, where its weights are and in their precision.
+"""Inputs of a network from images or shapes, on the device and in the precision of its weights.
 
-Whatever a foreign configuration or model raises here becomes one sentence.
+Any error of a configuration or model here becomes one sentence.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-#: Images of a dry run. On the meta device they cost nothing, and a first axis is seldom as long by chance.
+#: Images of a dry run. On the meta device they cost nothing, and 13 is an unlikely length of another first axis.
 ON_META, ON_CPU = 13, 2
 
 
 @contextmanager
 def told_as(sentence: str) -> Iterator[None]:
-    """Whatever somebody else's code raises, as ``sentence`` with the first line of what it says."""
+    """Turn any error of other code into ``sentence``, with the first line of its message."""
     try:
         yield
     except AffscoreError:
@@ -32,22 +32,22 @@ def told_as(sentence: str) -> Iterator[None]:
 
 
 def said_by(error: BaseException | None) -> str:
-    """The first line of what an error says, with its type."""
+    """The type of an error and the first line of its message."""
     return f"{type(error).__name__}: {error}".splitlines()[0].rstrip(". ")
 
 
 def batch_for(model: nn.Module, inputs: Any) -> dict[str, torch.Tensor]:
-    """The inputs asked for, or zeros of the size that the model says it takes; where its weights are.
+    """The given inputs, or zeros of the size that the model declares, on the device of its weights.
 
     Raises:
-        ModelError: The model does not say a size that images can have.
-        InputError: ``inputs`` are no tensors with one entry for each image.
+        ModelError: The model does not declare a valid image size.
+        InputError: ``inputs`` are not tensors with one entry per image.
     """
     import torch
 
     like = _parameter_like(model)
     if inputs is None:
-        said = f"The size of images that {type(model).__name__} takes cannot be read"
+        said = f"The image size of {type(model).__name__} cannot be read"
         with told_as(f"{said}: {{said}}. Pass inputs=, a batch of pixels of a size that fits."):
             shape = image_shape(model)
             usable = len(shape) == 3 and all(isinstance(n, int) and n > 0 for n in shape)
@@ -65,22 +65,22 @@ def batch_for(model: nn.Module, inputs: Any) -> dict[str, torch.Tensor]:
 
 
 def dry_images(model: nn.Module) -> int:
-    """How many images to run through a model where nothing is said."""
+    """The default number of images to run through a model."""
     return ON_META if _parameter_like(model).is_meta else ON_CPU
 
 
 def num_images(batch: dict[str, torch.Tensor]) -> int:
-    """Images in a batch: entries of its last input, since patches of several images may lie in the first."""
+    """Images in a batch: entries of its last input, since the first may hold patches of several images."""
     return len(list(batch.values())[-1])
 
 
 def runner(model: nn.Module, batch: dict[str, torch.Tensor], *, by_name: bool) -> VisionForward:
-    """What runs on the batch: what ``analyze`` runs, or the model itself where its inputs are no images alone.
+    """What to run on the batch: what ``analyze`` runs, or the whole model if its inputs are not images only.
 
     Args:
         model: The model.
         batch: Its inputs.
-        by_name: Whether the inputs were given by name, and so may be others than images.
+        by_name: Whether the inputs were given by name, and so may include other inputs than images.
     """
     try:
         return vision_forward(model)
@@ -91,7 +91,7 @@ def runner(model: nn.Module, batch: dict[str, torch.Tensor], *, by_name: bool) -
 
 
 def _parameter_like(model: nn.Module) -> torch.Tensor:
-    """A tensor of the device and precision that inputs need: as ``analyze`` chooses them."""
+    """A tensor with the device and precision that inputs need, chosen as in ``analyze``."""
     import torch
 
     parameters = list(model.parameters())
@@ -117,6 +117,6 @@ def _check(named: dict[Any, Any], like: torch.Tensor) -> None:
         return
     wrong = ", ".join(str(name) for name, fits in usable.items() if not fits)
     raise InputError(
-        f"inputs {wrong or '{}'}: expected a batch of pixels, or a dict of tensors by the names that the model "
-        "gives them, with an image at least, and with values where the model has weights."
+        f"inputs {wrong or '{}'}: expected a batch of pixels, or a dict of tensors by the model's input names, "
+        "with at least one image, and with values where the model has weights."
     )

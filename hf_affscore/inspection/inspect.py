@@ -1,7 +1,7 @@
-"""The dry run before the job: which activations a model has, without its weights.
+"""The dry run: list the activations of a model without its weights.
 
-From a Hub id or a folder only the configuration is read. The model is built on the meta device, where tensors
-have shapes and no values, and run once. A model whose path depends on values (detectors that sort their
+For a Hub id or a folder only the configuration is read. The model is built on the meta device, where tensors have
+shapes but no values, and run once. A model whose control flow depends on values (detectors that sort their
 proposals) cannot run there; it is built on the CPU with random weights instead.
 """
 
@@ -50,15 +50,15 @@ def inspect(
     """List the activation calls of a model, scored and skipped, without downloading its weights.
 
     Args:
-        model: Hub id, local folder, configuration of transformers, or a ``torch.nn.Module``, which is run
-            where it is (the meta device will do) and given back unchanged.
-        inputs: A batch of pixels, or of inputs by name, where the size that the configuration names does not
-            fit; the first dimension is the batch. Patches of several images may lie one after the other in the
-            first input, if the last has one entry for each image.
+        model: Hub id, local folder, configuration of transformers, or a ``torch.nn.Module``, which is run on its
+            own device (the meta device also works) and left unchanged.
+        inputs: A batch of pixels or of named inputs, for when the size in the configuration does not fit; the first
+            dimension is the batch. The first input may hold the patches of several images one after the other,
+            if the last has one entry per image.
         pooling: How an activation becomes one row per image; changes ``dim``.
         include: Score these too, as in :func:`hf_affscore.analyze`.
         exclude: Leave these out.
-        num_samples: Images to state the cost for; of ``"all"``, one group.
+        num_samples: Number of images for the cost estimate; for ``"all"``, one group.
         loader: What loads the checkpoint, as in :func:`hf_affscore.analyze`.
         revision: Branch, tag or commit of the model.
         trust_remote_code: Run code that comes with the checkpoint.
@@ -102,7 +102,7 @@ class _NeedsValues(ModelError):
 
 
 def _dry_run(plan: Plan, device: str, inputs: Inputs, options: Options) -> Inspection:
-    """Build on a device, and run there."""
+    """Build the model on a device and run it there."""
     import torch
 
     sentence = f"{plan.name} does not build a model: {{said}}. Check the values of its configuration."
@@ -112,7 +112,7 @@ def _dry_run(plan: Plan, device: str, inputs: Inputs, options: Options) -> Inspe
 
 
 def _run(model: nn.Module, name: str, inputs: Inputs, options: Options) -> Inspection:
-    """One watched forward pass, and what it says about cost."""
+    """One captured forward pass, and the cost that follows from it."""
     with told_as(
         f"{type(model).__name__} cannot be inspected: {{said}}. Expected a model that runs on images."
     ):
@@ -138,7 +138,7 @@ def _run(model: nn.Module, name: str, inputs: Inputs, options: Options) -> Inspe
 def _watched(
     model: nn.Module, batch: dict[str, torch.Tensor], options: Options, *, by_name: bool
 ) -> tuple[Capture[int], Operations | None]:
-    """What was seen of one forward pass, and what was counted: None where the model runs uncounted only."""
+    """The captured calls and the counts of one forward pass; no counts if the model only runs without counting."""
     size = num_images(batch)
 
     def width(tensor: torch.Tensor, site: CallSite) -> int:
@@ -151,7 +151,9 @@ def _watched(
         selection = Selection(options.include, options.exclude)
         try:
             with evaluating(model), operations or nullcontext(), Capture(model, width, selection) as seen:
-                side({name: value.clone() for name, value in batch.items()})  # which the model may overwrite
+                side(
+                    {name: value.clone() for name, value in batch.items()}
+                )  # clones: the model may overwrite its inputs
         except AffscoreError:
             raise
         except Exception as error:  # a model may raise anything
@@ -167,7 +169,7 @@ def _watched(
 
 
 def _records(seen: Capture[int], batch_size: int) -> tuple[tuple[Record, ...], tuple[Record, ...]]:
-    """The calls that have one row per image and as many features before as after, and the others."""
+    """The calls with one row per image and equal widths before and after, and the skipped calls."""
     rows: list[Record] = []
     uneven: list[SkippedCall] = []
     for call in seen.calls:

@@ -1,4 +1,4 @@
-"""What a dry run found: the calls that would be scored, those that would not, and the cost."""
+"""The result of a dry run: calls that would be scored, calls that would be skipped, and the cost."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ class Inspection:
     Attributes:
         name: Hub id, folder or class.
         model_class: The class that was built, as ``analyze`` would build it.
-        pooling: How an activation would become one row per image, which is what ``dim`` is the width of.
+        pooling: How an activation would become one row per image; ``dim`` is the width of that row.
         rows: The calls that would be scored, in execution order: ``index``, ``module``, ``activation``,
             ``call``, ``kind``, ``shape`` (of one image, as text), ``channel_axis`` and ``dim`` (the pooled width).
-        skipped: The calls that would not, with their ``reason``.
+        skipped: The calls that would not be scored, with their ``reason``.
         cost: Expected memory and time.
-        device: ``"meta"``, or where the model had to run.
+        device: ``"meta"``, or the device on which the model had to run.
     """
 
     name: str
@@ -39,19 +39,19 @@ class Inspection:
 
     @property
     def verdict(self) -> tuple[str, ...]:
-        """How many scores would be evidence, from the widths alone, and what to do for the others."""
+        """How many scores would be evidence, judged by the widths alone, and what to do about the others."""
         widths = [row.dim for row in self.rows]
         return verdict_of_widths(widths, self.cost.num_samples, self.pooling) if widths else ()
 
     def to_dataframe(self) -> pd.DataFrame:
-        """Both lists as one table, in the order scored, then skipped; ``reason`` is empty where scored."""
+        """Both lists as one table, scored calls first; ``reason`` is empty for scored calls."""
         import pandas as pd
 
         scored = ({**row, "reason": None} for row in self.rows)
         return pd.DataFrame([*scored, *map(dict, self.skipped)])
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything as one JSON-ready document."""
+        """All results as one JSON-ready document."""
         lists = {"rows": [dict(row) for row in self.rows], "skipped": [dict(row) for row in self.skipped]}
         names = {"name": self.name, "model_class": self.model_class, "pooling": self.pooling}
         return {

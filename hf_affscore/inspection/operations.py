@@ -1,16 +1,16 @@
-"""What the operators of a forward pass compute, move and hold, counted where PyTorch dispatches them.
+"""Count what the operators of a forward pass compute, move and hold, at PyTorch's dispatch.
 
 Counting semantics:
 
 - Floating point operations are those of convolutions, matrix products and attention, by the formulas of
-  ``torch.utils.flop_counter``; a multiply-add counts two. Its context manager is not used: it registers gradient
-  hooks on whatever enters a module, which fail on parameters that do (class tokens) where gradients are off.
-- Bytes moved are those of all inputs and outputs of every operator that is no view.
-- Bytes held are those of the tensors that operators have made and that are still referred to; the weights and
-  the images are not among them, nor is the scratch memory of the operators.
+  ``torch.utils.flop_counter``; a multiply-add counts as two. Its context manager is not used: it registers gradient
+  hooks on the inputs of modules, which fails for parameters (class tokens) when gradients are off.
+- Bytes moved are those of all inputs and outputs of every operator that is not a view.
+- Bytes held are those of tensors that operators created and that are still referenced; weights, images and the
+  scratch memory of operators are not included.
 
-Only shapes are looked at, so all of this works on the meta device. A counting error never reaches the model: what
-could not be counted is unknown (None).
+Only shapes are read, so counting works on the meta device. A counting error never reaches the model: the counts
+are then unknown (None).
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ class Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's
     Attributes:
         flops: Floating point operations by kind.
         moved_bytes: Bytes that operators read and write.
-        num_operators: Operators that are no view.
+        num_operators: Operators that are not views.
         peak_bytes: Most bytes held at one time.
-        problem: Why the counts are incomplete; None where they are not.
+        problem: Why the counts are incomplete; None if they are complete.
 
     Example:
         >>> with torch.no_grad(), Operations() as operations:
@@ -62,7 +62,7 @@ class Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's
         if self.problem is None:
             try:
                 self._count(func, args, kwargs, output)
-            except Exception as error:  # a formula met arguments that it was not made for
+            except Exception as error:  # a formula does not support these arguments
                 self.problem = f"{func}: {type(error).__name__}: {error}".splitlines()[0]
         return output
 
@@ -79,7 +79,7 @@ class Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's
             self.flops[kind] += flops
 
     def _hold(self, inputs: list[Tensor], outputs: list[Tensor]) -> None:
-        """Note the storages that are new, and the most that there were at once."""
+        """Record new storages and update the peak."""
         known = {_address(tensor) for tensor in inputs}
         for tensor in outputs:
             address = _address(tensor)
@@ -98,12 +98,12 @@ class Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's
 
 
 def _address(tensor: Tensor) -> int | None:
-    """What tells a tensor's memory from that of others; None for tensors without one piece of memory."""
+    """The identity of a tensor's storage; None for tensors that do not have a single storage."""
     if tensor.layout is not torch.strided:
         return None
     try:
         return int(tensor.untyped_storage()._cdata)
-    except (NotImplementedError, RuntimeError):  # tensors of functorch, or of a subclass of somebody's
+    except (NotImplementedError, RuntimeError):  # tensors of functorch, or of other subclasses
         return None
 
 
@@ -117,11 +117,9 @@ def _tensors(values: Any) -> Iterator[Tensor]:
 
 
 def _flops(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> tuple[Kind, int] | None:
-    """The kind of an operator and its floating point operations; None where it has none worth counting."""
+    """The kind of an operator and its floating point operations; None for operators that are not counted."""
     packet = getattr(func, "overloadpacket", None)
-    if "scaled_dot_product" in str(
-        packet
-    ):  # also those of the CPU and of meta, which torch has no formula for
+    if "scaled_dot_product" in str(packet):  # torch has no formula for the CPU and meta variants
         query, key, value = args[:3]
         pairs = query.shape[:-1].numel() * key.shape[-2]
         return "product", 2 * pairs * (query.shape[-1] + value.shape[-1])
@@ -131,6 +129,6 @@ def _flops(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any
     if "conv" not in str(packet):
         return "product", flops
     weight = args[1]
-    if weight.shape[2:].numel() == 1:  # at every position a product with one matrix
+    if weight.shape[2:].numel() == 1:  # a matrix product at every position
         return "product", flops
     return ("grouped" if weight.shape[1] < args[0].shape[1] else "convolution"), flops

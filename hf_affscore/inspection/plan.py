@@ -1,4 +1,4 @@
-"""How a network is made without its weights, and what its processor makes of blank images."""
+"""How to build a network without its weights, and the inputs its processor makes from blank images."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Plan:
-    """How a network is made, and what its own processor makes of blank images.
+    """How to build a network, and the inputs its own processor makes from blank images.
 
     Attributes:
-        name: What it is called.
-        build: The network, on torch's current device.
-        blank: A batch of inputs, of a network that was built; None where nothing but the network says their size.
+        name: Name of the network.
+        build: Builds the network on torch's current device.
+        blank: Makes a batch of inputs for the built network; None if only the network declares their size.
     """
 
     name: str
@@ -41,11 +41,11 @@ class Plan:
 
 
 def plan_of(model: Any, options: Options) -> Plan:
-    """How to make a checkpoint, or a configuration of transformers.
+    """How to build the network of a checkpoint, or of a configuration of transformers.
 
     Raises:
-        ModelError: There is no such checkpoint, or nobody knows how to build it.
-        InputError: ``model`` is of the wrong kind.
+        ModelError: The checkpoint does not exist, or no library can build it.
+        InputError: ``model`` has the wrong type.
     """
     import torch
     from transformers import PretrainedConfig
@@ -79,7 +79,7 @@ def plan_of(model: Any, options: Options) -> Plan:
 
 
 def _from_processor(processor: Any, count: int) -> dict[str, torch.Tensor] | None:
-    """What a checkpoint's own processor makes of blank images, if it has one."""
+    """The inputs that a checkpoint's own processor makes from blank images; None without a processor."""
     from PIL import Image
 
     if processor is None:

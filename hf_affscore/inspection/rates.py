@@ -1,7 +1,7 @@
-"""How fast this machine computes, measured once in a process, in less than a second.
+"""The speed of this machine, measured once per process, in less than a second.
 
-Seconds are those of the processor, shared out over the threads that torch uses: other work on the machine does not
-count, neither here nor in what is estimated from it.
+Seconds are processor time divided by the number of threads of torch: other work on the machine does not count,
+neither here nor in the estimates.
 """
 
 from __future__ import annotations
@@ -24,11 +24,10 @@ class Rates:
     """Speeds of this machine.
 
     Attributes:
-        flops: Floating point operations a second, by kind of operator.
-        moved_bytes: Bytes a second that an element-wise operator reads and writes.
+        flops: Floating point operations per second, by kind of operator.
+        moved_bytes: Bytes per second that an element-wise operator reads and writes.
         image_seconds: Seconds to decode a JPEG of 500 x 375 pixels and to resize it to 224 x 224.
-        layer_seconds: Seconds to score a layer of 256 samples and 64 features, none of them in the solver.
-        scoring: Operations of :func:`~hf_affscore.score.cost.scoring_operations` a second, in one thread.
+        scoring: Operations of :func:`~hf_affscore.score.cost.scoring_operations` per second, in one thread.
         solver_seconds: Seconds of the assignment solver for 512 samples, in one thread.
     """
 
@@ -41,7 +40,7 @@ class Rates:
 
 @cache
 def rates() -> Rates:
-    """Measure. Random numbers are not drawn from torch, whose state stays as it is."""
+    """Measure the rates. The state of torch's random numbers is not changed."""
     import torch
 
     def on_images(channels: int, groups: int) -> Callable[[], object]:
@@ -50,7 +49,7 @@ def rates() -> Rates:
         return lambda: torch.conv2d(x, weight, padding=1, groups=groups)
 
     tokens, weights = torch.ones(1576, 768), torch.ones(768, 768)
-    wide, result = torch.ones(2, 1576, 3072)  # memory that is there already, as it is during an analysis
+    wide, result = torch.ones(2, 1576, 3072)  # allocated beforehand, as during an analysis
     with torch.inference_mode():
         flops: dict[Kind, float] = {
             "product": 2 * 1576 * 768 * 768 / _seconds(lambda: tokens @ weights),
@@ -62,7 +61,7 @@ def rates() -> Rates:
 
 
 def _decoding() -> Callable[[], object]:
-    """Decoding and resizing a picture of waves, which is about as large as a photograph's file."""
+    """Decode and resize an image of waves whose file is about as large as that of a photograph."""
     import numpy as np
     from PIL import Image
 
@@ -75,7 +74,7 @@ def _decoding() -> Callable[[], object]:
 
 
 def _scoring() -> tuple[float, float]:
-    """Operations a second of a layer whose pairing is soon shown to be optimal; and seconds of the solver."""
+    """Operations per second for a layer whose pairing is quickly proved optimal, and seconds of the solver."""
     import numpy as np
     from scipy.optimize import linear_sum_assignment
 
@@ -93,7 +92,7 @@ def _scoring() -> tuple[float, float]:
 
 
 def _seconds(run: Callable[[], object], threads: int | None = None) -> float:
-    """Seconds of one run after a first one that warms up: the least of three, as the processor counts."""
+    """Processor seconds of one run: the minimum of three after a warm-up run."""
     import torch
 
     run()

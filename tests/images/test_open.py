@@ -432,7 +432,7 @@ def test_no_right_to_read_a_data_set_on_the_hub(hub, encoded, tmp_path):
     encoded.to_parquet(tmp_path / "test.parquet")
     hub.add("dataset", "ada/images", tmp_path)
     hub.fail("GET", "test.parquet", 403)
-    with pytest.raises(DatasetError, match=r"may not read it \(403\)\. Use one that may"):
+    with pytest.raises(DatasetError, match=r"may not read it \(403\)\. Use one with read access"):
         opened("ada/images")
 
 

@@ -187,8 +187,8 @@ def test_a_conflict_merges_what_the_other_wrote(hub: LocalHub, pauses: list[floa
 @pytest.mark.parametrize(
     ("status", "sentence"),
     [
-        (429, "limits how often it may be asked (429). Try again in 1 seconds"),
-        (500, "a fault of its own (500)"),
+        (429, "too many requests to the Hub (429). Try again in 1 seconds"),
+        (500, "an internal error (500)"),
         (412, "kept changing"),
         (None, "the connection to the Hub broke"),
     ],

@@ -425,9 +425,9 @@ def test_damaged_weights_are_a_sentence(tmp_path):
 
 @pytest.mark.parametrize("name", ["a" * 5000, "~nobody-of-this-name/x"])
 def test_a_path_that_cannot_be_looked_at(name):
-    with pytest.raises(ModelError, match="neither a folder that can be looked at nor a Hub id"):
+    with pytest.raises(ModelError, match="neither a readable folder nor a Hub id"):
         ha.analyze(name, DEMO_DATASET)
-    with pytest.raises(DatasetError, match="neither a folder that can be looked at nor a Hub id"):
+    with pytest.raises(DatasetError, match="neither a readable folder nor a Hub id"):
         ha.analyze(DEMO_MODEL, name)
 
 
