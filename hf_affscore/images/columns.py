@@ -1,8 +1,8 @@
-"""Which column of a data set holds the images, and how one of its values becomes one encoded image.
+"""Find the image column of a data set, and turn its values into encoded images.
 
-Images come as what ``datasets`` declares to be images, as ready tensors or PIL images, as encoded bytes with or
-without a path, as paths and addresses, as arrays of pixels, or in lists, of which the first counts.
-What is declared is taken before what the first examples show.
+Images are columns that ``datasets`` declares as images, ready tensors, PIL images, encoded bytes with or without a
+path, paths, addresses, arrays of pixels, or lists of these, whose first item is used. Declared columns take
+precedence over columns found from the first examples.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ from hf_affscore.options import Options
 if TYPE_CHECKING:
     import datasets
 
-#: Of several columns with images of one kind, the first of these is taken.
+#: Preferred names, in order, if several columns hold images of the same kind.
 PREFERRED = (
     *("pixel_values", "image", "img", "jpg", "jpeg", "png", "webp", "picture", "photo"),
     *("images", "imgs", "pixels", "image_url", "image_path", "file_name"),
 )
 
-#: Examples that are looked at, where columns do not say what they hold, or have nothing in the first.
+#: Examples to inspect if columns are not declared, or are empty in the first examples.
 LOOKED_AT = 16
 
 
 class Examples(Protocol):
-    """What a column is looked for in: a ``datasets`` object, or whatever else gives rows as dictionaries."""
+    """A source of rows as dictionaries, such as a ``datasets`` object."""
 
     @property
     def features(self) -> datasets.Features | None:
-        """The declared columns; None where they are not known before the first example."""
+        """The declared columns; None if they are not known before the first example."""
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         """The examples, from the first."""
@@ -50,11 +50,11 @@ class ImageColumn:
     """The column that holds the images.
 
     Attributes:
-        path: Its name, as in the metadata of a signature; with dots where it lies inside another.
-        keys: The column of the table, and what to go through in it.
-        listed: Whether its values are lists, of which the first is the image.
-        mode: The mode that its images are declared to have.
-        base: The folder or address that relative paths start from; None for the working directory.
+        path: Its name, as in the metadata of a signature; nested columns are joined with dots.
+        keys: The column of the table, followed by the keys of the nested fields.
+        listed: Whether its values are lists, whose first item is the image.
+        mode: The declared mode of its images.
+        base: The base folder or address of relative paths; None for the working directory.
     """
 
     path: str
@@ -65,14 +65,14 @@ class ImageColumn:
 
     @property
     def name(self) -> str:
-        """The column of the table that has to be read for it."""
+        """The column of the table to read."""
         return self.keys[0]
 
     def value_of(self, example: dict[str, Any]) -> Any:
-        """What an example has in this column.
+        """The value of an example in this column.
 
         Raises:
-            KeyError, TypeError: It has no such column.
+            KeyError, TypeError: The example has no such column.
         """
         value: Any = example
         for key in self.keys:
@@ -81,7 +81,7 @@ class ImageColumn:
         return _first(value) if self.listed else value
 
     def item_of(self, example: dict[str, Any]) -> Any:
-        """The encoded image of one example, as :func:`hf_affscore.images.decoding.decode` takes it."""
+        """The encoded image of one example, as input of :func:`hf_affscore.images.decoding.decode`."""
         import torch
 
         value = self.value_of(example)
@@ -96,9 +96,9 @@ class ImageColumn:
         return {**value, "mode": self.mode} if self.mode and isinstance(value, dict) else value
 
     def _located(self, item: dict[str, Any]) -> dict[str, Any] | Undecodable:
-        """An item that names a file, by a path that can be opened from here.
+        """An item that names a file, with its path made absolute.
 
-        A data set from elsewhere names its own files and addresses, and none of this machine.
+        A remote data set may refer to its own files and to addresses, but not to files of this machine.
         """
         path, base = item["path"], self.base
         if base is None or (("://" in path) and not path.startswith("file:")):
@@ -123,14 +123,14 @@ class _Candidate(NamedTuple):
 
 
 def encoded(data: Any, column: str | None = None) -> Any:
-    """A ``datasets`` object that gives images as it holds them, or the ready tensors of its user's transform.
+    """A ``datasets`` object that gives encoded images, or the ready tensors of the user's transform.
 
-    A stream of files on the Hub decodes every one of them by itself, ahead of what is asked for; what was taken or
-    skipped of such a stream goes on to do so, which is why this comes first.
+    A streamed data set decodes every image itself, ahead of use, and so does the result of ``take`` or ``skip``;
+    so decoding is switched off first.
 
     Args:
-        data: A ``datasets`` object, or what is like one and has no formats.
-        column: The column that images are to come from, where somebody says so.
+        data: A ``datasets`` object, or a similar object without formats.
+        column: The requested image column, if any.
     """
     import datasets
 
@@ -149,7 +149,7 @@ def encoded(data: Any, column: str | None = None) -> Any:
 
 
 def _undecoded(feature: Any) -> Any:
-    """A feature whose images stay encoded; the same object where there are none."""
+    """A feature whose images stay encoded; the same object if it has no images."""
     import datasets
 
     if isinstance(feature, datasets.Image):
@@ -164,15 +164,15 @@ def _undecoded(feature: Any) -> Any:
 
 
 def image_column(data: Examples, options: Options, base: str | None = None) -> ImageColumn:
-    """The column asked for, or the one that holds images.
+    """The requested column, or the one that holds images.
 
     Args:
-        data: The examples, their images encoded.
+        data: The examples, with encoded images.
         options: ``image_column``.
-        base: The folder or address that relative paths in the data set start from.
+        base: The base folder or address of relative paths in the data set.
 
     Raises:
-        DatasetError: There is no such column, it holds no images, or several do and none is to be preferred.
+        DatasetError: There is no such column, it holds no images, or several columns do and none is preferred.
     """
     names = None if data.features is None else list(data.features)
     found = list(_declared(data.features or {}))
@@ -192,7 +192,7 @@ def image_column(data: Examples, options: Options, base: str | None = None) -> I
 
 
 def _declared(feature: Any, keys: tuple[str, ...] = (), listed: bool = False) -> Iterator[_Candidate]:
-    """The columns that are declared to hold images, also inside others and in lists."""
+    """The columns declared as images, also nested and in lists."""
     import datasets
 
     if isinstance(feature, datasets.Image):
@@ -205,7 +205,7 @@ def _declared(feature: Any, keys: tuple[str, ...] = (), listed: bool = False) ->
 
 
 def _shown(examples: list[dict[str, Any]]) -> Iterator[_Candidate]:
-    """The columns in which the first of their values that is not missing is an image."""
+    """The columns whose first non-missing value is an image."""
     seen: dict[tuple[str, ...], Any] = {}
     for example in examples:
         for keys, value in _leaves(example):
@@ -218,7 +218,7 @@ def _shown(examples: list[dict[str, Any]]) -> Iterator[_Candidate]:
 
 
 def _leaves(value: Any, keys: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Every value of an example that is no dictionary of others, with the names that lead to it."""
+    """Every value of an example that is not a nested dictionary, with its keys."""
     if isinstance(value, list) and value and isinstance(value[0], dict) and not value[0].keys() <= _FILE:
         value = value[0]
     if isinstance(value, dict) and not (keys and value.keys() <= _FILE):
@@ -233,10 +233,10 @@ _FILE = {"bytes", "path"}
 
 
 def _preferred(found: list[_Candidate], names: list[str]) -> _Candidate:
-    """The candidate of the likeliest kind and name.
+    """The candidate of the most likely kind and name.
 
     Raises:
-        DatasetError: There is none, or several are alike.
+        DatasetError: There are no candidates, or several are equally likely.
     """
     columns = ", ".join(names) or "none"
     if not found:
@@ -265,10 +265,10 @@ def _rank(name: str) -> int:
 
 
 def _asked_for(path: str, data: Examples, names: list[str] | None) -> _Candidate:
-    """A column that does not declare images, whatever else it holds, as long as that is an image.
+    """The requested column, not declared as images, if its values are images.
 
     Raises:
-        DatasetError: There is no such column, or what it holds is none.
+        DatasetError: There is no such column, or its values are not images.
     """
     examples = list(itertools.islice(data, LOOKED_AT))
     names = names if names is not None else list(examples[0] if examples else ())
@@ -294,5 +294,5 @@ def _asked_for(path: str, data: Examples, names: list[str] | None) -> _Candidate
 
 
 def _first(values: Any) -> Any:
-    """The first of a list; None, a missing image, of an empty one."""
+    """The first item of a list; None, a missing image, if the list is empty."""
     return None if values is None or len(values) == 0 else values[0]

@@ -1,7 +1,6 @@
-"""One item of a data set becomes one image: fetched where it lies elsewhere, 8-bit RGB and upright, or a tensor.
+"""Decode one item of a data set to an upright 8-bit RGB image or a tensor; remote files are fetched first.
 
-Whatever is wrong with an image is said of that image alone: parsers of other libraries, on bytes that may be
-anything, raise anything.
+Parsers of other libraries can raise any error on damaged bytes. An error is reported for that image alone.
 """
 
 from __future__ import annotations
@@ -27,13 +26,13 @@ if TYPE_CHECKING:
 
 
 class _Plugin(NamedTuple):
-    """A format that Pillow reads with the help of another package.
+    """A format that Pillow reads with a plug-in.
 
     Attributes:
-        start: How a file of it begins.
-        module: What to import.
-        register: The function of it to call; importing is enough where there is none.
-        package: What to install.
+        start: Pattern of the first bytes of such a file.
+        module: The module to import.
+        register: Its function to call; if empty, the import is enough.
+        package: The package to install.
     """
 
     start: bytes
@@ -42,7 +41,7 @@ class _Plugin(NamedTuple):
     package: str
 
 
-#: Formats that Pillow may not read by itself.
+#: Formats that Pillow may not read without a plug-in.
 PLUGINS = (
     _Plugin(
         rb".{4}ftyp(hei[cmsx]|hev[cmsx]|mif1|msf1)", "pillow_heif", "register_heif_opener", "pillow-heif"
@@ -53,19 +52,19 @@ PLUGINS = (
 
 
 class Undecodable(Exception):
-    """One item of a stream is not an image that can be read."""
+    """One item of a stream is not a readable image."""
 
 
 def decode(item: Any) -> Decoded:
     """An item of an image column as an image.
 
     Args:
-        item: ``{"bytes", "path"}``, with ``"mode"`` where the data set declares one; encoded bytes; an array or
-            nested lists; or what already is an image.
+        item: ``{"bytes", "path"}``, with ``"mode"`` if the data set declares one; encoded bytes; an array or nested
+            lists; a PIL image or a tensor.
 
     Raises:
-        Undecodable: It is no image that can be read.
-        InputError: It is of a kind that images do not come in.
+        Undecodable: It is not a readable image.
+        InputError: It is of a type that cannot be an image.
     """
     if isinstance(item, Undecodable):
         raise item
@@ -82,15 +81,16 @@ def decode(item: Any) -> Decoded:
 
 
 def is_remote(item: Any) -> bool:
-    """Whether an item names a file that is to be read over a connection, or out of an archive."""
+    """Whether an item names a file that is remote or in an archive."""
     return isinstance(item, dict) and item.get("bytes") is None and "://" in (item.get("path") or "")
 
 
 def fetch(item: dict[str, Any], token: str | bool | None) -> dict[str, Any] | Undecodable:
-    """An item that :func:`is_remote` with the bytes of its file, or why it is none that can be read.
+    """A remote item with the bytes of its file, or the reason why it is unreadable.
 
     Raises:
-        DatasetError: No access, or the connection broke and the Hub's client has tried again for long enough.
+        DatasetError: The file is not accessible, or the connection failed and the retries of the Hub's client
+            were used up.
     """
     from datasets import DownloadConfig
     from datasets.download.streaming_download_manager import xopen
@@ -104,19 +104,19 @@ def fetch(item: dict[str, Any], token: str | bool | None) -> dict[str, Any] | Un
         no_access = isinstance(error.__cause__, RepositoryNotFoundError | RevisionNotFoundError)
         if isinstance(error, FileNotFoundError) and not no_access:
             return Undecodable(f"there is no such file ({name})")
-        if item["path"].startswith(("http://", "https://")):  # anybody's server; many of a list are gone
+        if item["path"].startswith(("http://", "https://")):  # lists of addresses often have dead links
             return Undecodable(_reason(error, item["path"]))
         said = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
         raise DatasetError(
             f"Reading {name} of the data set failed: {said}. Check the network and the token, then start again: "
-            "what an analysis has in the cache is not done twice."
+            "cached results of the analysis are reused."
         ) from shown_cause(error)
-    except Exception as error:  # a broken archive, an address that is none
+    except Exception as error:  # a broken archive, an invalid address
         return Undecodable(_reason(error, item["path"]))
 
 
 def _read(source: bytes | str, path: str | None, mode: str | None) -> Image:
-    """An encoded image, from its bytes or from a path that ``datasets`` may have made a URL."""
+    """An encoded image, from its bytes or from a path, which ``datasets`` may have turned into a URL."""
     from datasets.download.streaming_download_manager import xopen
 
     try:
@@ -129,7 +129,7 @@ def _read(source: bytes | str, path: str | None, mode: str | None) -> Image:
 
 
 def _picture(data: bytes, mode: str | None) -> Image:
-    """The image in a file; where it cannot be read, by a plug-in, or without what in it is not pixels."""
+    """The image in a file; if Pillow fails, a plug-in is tried, or the file without its metadata."""
     try:
         return to_rgb(_opened(data), mode)
     except Exception:
@@ -142,7 +142,7 @@ def _picture(data: bytes, mode: str | None) -> Image:
             raise
         try:
             return to_rgb(_opened(bare), mode)
-        except Exception:  # the first reason is the one to tell
+        except Exception:  # report the first error
             pass
         raise
 
@@ -168,7 +168,7 @@ def _register(plugin: _Plugin) -> None:
 
 
 def _reason(error: Exception, path: str | None = None) -> str:
-    """What an error says, fit to be published: with the file's name, without its folder or places in memory.
+    """The message of an error, safe to publish: with the file's name, without its folder or memory addresses.
 
     Example:
         >>> _reason(OSError("image file is truncated"), "/home/me/images/cat.png")
@@ -187,9 +187,9 @@ def _file_name(path: str) -> str:
 
 
 def as_image(item: Any) -> Decoded:
-    """Something that already is an image: a PIL one or an array to RGB, a tensor as it is.
+    """An item that is already decoded: PIL images and arrays are converted to RGB, tensors are returned unchanged.
 
-    A floating-point array ``(C, H, W)`` is a tensor. All else that is an array is pixels.
+    A floating-point array ``(C, H, W)`` is a tensor. Any other array is pixels.
     """
     import torch
     from PIL.Image import Image
@@ -211,7 +211,7 @@ def as_image(item: Any) -> Decoded:
         if item.ndim not in (3, 4):
             shape = tuple(item.shape)
             raise InputError(
-                f"An image tensor has shape {shape}; expected (3, H, W), or (frames, 3, H, W) of a clip."
+                f"An image tensor has shape {shape}; expected (3, H, W), or (frames, 3, H, W) for a clip."
             )
         if item.is_meta:
             raise InputError(

@@ -1,4 +1,4 @@
-"""Files of a data set, here or elsewhere, opened for reading parts of them or from the beginning on."""
+"""Open local and remote files of a data set for random access or for one sequential read."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from typing import BinaryIO
 
 
 def opened(path: str, token: str | bool | None, *, whole: bool = False) -> BinaryIO:
-    """A local file, or one elsewhere.
+    """Open a local or remote file.
 
     Args:
         path: Path or address.
         token: Access token for the Hub.
-        whole: It is to be read from the beginning on, in one request; else nothing is read but what is asked for.
+        whole: Read the file sequentially in one request; else only the requested parts are read.
     """
     if "://" not in path:
         return open(path, "rb")
@@ -30,7 +30,7 @@ def opened(path: str, token: str | bool | None, *, whole: bool = False) -> Binar
 
 
 def size_of_file(path: str, token: str | bool | None) -> float:
-    """The bytes of a file elsewhere; infinite where that is not known."""
+    """The size of a remote file in bytes; infinite if unknown."""
     if not path.startswith("hf://"):
         return float("inf")
     from huggingface_hub import HfFileSystem

@@ -1,4 +1,4 @@
-"""Rows that are read in blocks, each once, and used in another order: until then they lie in a temporary file."""
+"""Rows read in blocks, each block once, and kept in a temporary file until they are used in another order."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from hf_affscore.images.stream import PAUSE, RETRIES
 if TYPE_CHECKING:
     from hf_affscore.images.parquet import ParquetRows
 
-#: Blocks that are read at once.
+#: Blocks that are read in parallel.
 READERS = 8
 
-#: Positions that threads may be behind each other: what is held of these is not yet let go.
+#: Positions that one thread may lag behind another: their rows are kept.
 BEHIND = 1024
 
 
@@ -55,14 +55,14 @@ class _Window:
 
 
 class HeldRows:
-    """The examples of some rows by their position in an order; threads may ask for several at once.
+    """Examples by their position in an order; safe to use from several threads.
 
-    A block is read when the first of its rows is asked for, and with it all others of the order that are likely
-    to be asked for. They are held until another set of blocks is at its turn.
+    A block is read when one of its rows is first needed. Its other rows that are likely to be needed are kept until
+    the next set of blocks begins.
 
     Args:
-        rows: What is read.
-        order: Which row is at which position.
+        rows: The rows to read.
+        order: The row number at each position.
     """
 
     def __init__(self, rows: ParquetRows, order: Order) -> None:
@@ -79,14 +79,14 @@ class HeldRows:
         return len(self._order.numbers)
 
     def __iter__(self) -> Iterator[int]:
-        """The positions, which stand for the examples until they are asked for."""
+        """The positions; examples are read on demand."""
         return iter(range(len(self)))
 
     def example(self, position: int) -> dict[str, Any]:
         """The example at one position of the order.
 
         Raises:
-            DatasetError: It cannot be read.
+            DatasetError: The example cannot be read.
         """
         number = int(self._order.numbers[position])
         block = int(self._ends.searchsorted(number, side="right"))
@@ -107,7 +107,7 @@ class HeldRows:
         return self._rows.example(pyarrow.ipc.read_record_batch(pyarrow.py_buffer(content), schema))
 
     def _entered(self, position: int) -> _Window:
-        """The window of a position; those that lie far behind are let go."""
+        """The window of a position; windows far behind it are closed."""
         starts = self._order.starts
         number = int(starts.searchsorted(position, side="right")) - 1
         with self._lock:
@@ -119,7 +119,7 @@ class HeldRows:
         return window
 
     def _read(self, block: int, window: _Window, position: int) -> None:
-        """Hold the rows of a block that are likely to be asked for, ``position`` among them."""
+        """Read a block and keep the row at ``position`` and the others that are likely to be needed."""
         end = int(self._ends[block])
         start = end - self._rows.blocks[block].rows
         positions = self._positions[start:end]
@@ -146,5 +146,5 @@ def _unreadable(name: str, error: Exception, attempts: int) -> DatasetError:
         return DatasetError(f"The data set holds a damaged file, {name}: {said}. Repair or remove it.")
     return DatasetError(
         f"Reading {name} of the data set failed {attempts} times in a row: {said}. "
-        "Start the same analysis again: what it has in the cache is not done twice."
+        "Start the same analysis again: cached results are reused."
     )

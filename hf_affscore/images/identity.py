@@ -1,4 +1,4 @@
-"""What an encoded image is known by, so that work done on it is recognised: its content, or its file."""
+"""The identity of an encoded image, its content or its file, by which cached results are found."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import numpy as np
 
 
 def identity(item: Any) -> str | None:
-    """What an item of a stream is known by; None for one that says nothing about itself, such as a row number.
+    """The identity of an item of a stream; None for an item without content or path, such as a row number.
 
-    Bytes and pixels are known by their content. A file on disk is known by its path, size and time of change, as
-    in :func:`hf_affscore.sources.dataset_checksum`; a file at an address by the address, which names a commit.
+    Bytes and pixels are identified by their content, local files by path, size and modification time, as in
+    :func:`hf_affscore.sources.dataset_checksum`, and remote files by their address, which includes a commit.
 
     Example:
         >>> identity({"bytes": b"abc", "path": "cat.png"}) == identity({"bytes": b"abc", "path": None})
@@ -36,7 +36,7 @@ def identity(item: Any) -> str | None:
 
 
 def _of_file(path: str) -> str:
-    place = path.split("::")[-1].removeprefix("file://")  # the archive around a file, where there is one
+    place = path.split("::")[-1].removeprefix("file://")  # the archive that contains the file, if any
     if "://" in place:
         return path
     try:

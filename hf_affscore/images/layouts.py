@@ -1,16 +1,17 @@
-"""Which files of a local folder are the images of a data set, and of which split.
+"""Find the images of a local folder and their splits.
 
-- Images are known by their endings, in any case. What is hidden, or lies in a folder that is (``.git``,
-  ``__MACOSX``), does not count. Links to folders are followed, but not in a circle.
-- Other files do not decide: labels of YOLO, COCO and VOC, tables and texts lie beside images. What does is a table
-  or an archive that holds images itself (Parquet, Arrow, tar), the ``metadata`` file of an image folder, and
-  configurations in the folder's card: these are left to others.
-- Beside a folder called ``images``, or what some data sets call it, folders of masks and labels are annotations.
-- Folders are splits by the words that ``datasets`` goes by (``train``, ``val2017``, ``seg_test``), in any case, if
-  all images lie in such folders, or if training and another split are told apart in one way. Otherwise a folder
-  called ``train`` is a class. Names of files count where no folder does, and all of them do.
+- Images are recognised by file extension, case-insensitively. Hidden files and files in hidden folders (``.git``,
+  ``__MACOSX``) are ignored. Links to folders are followed, cycles are not.
+- Other files are ignored, such as labels of YOLO, COCO and VOC, tables and texts. Folders with a table or archive
+  of images (Parquet, Arrow, tar), an image folder's ``metadata`` file, or configurations in the card are not handled
+  here.
+- Beside a folder of images (``images`` or a similar name), folders of masks and labels are annotations.
+- Folders are splits if their names contain a split word of ``datasets`` (``train``, ``val2017``, ``seg_test``), in
+  any case, and if all images are in such folders, or the folders of train and of another split differ only in that
+  word. Otherwise a folder called ``train`` is a class. If no folder is a split, file names define the splits,
+  provided that all of them contain a split word.
 
-Images that are left out are counted in a warning.
+A warning states how many images are left out.
 """
 
 from __future__ import annotations
@@ -26,13 +27,13 @@ from typing import NamedTuple
 from hf_affscore.errors import AffscoreWarning
 from hf_affscore.images.values import IMAGE_ENDINGS, ending
 
-#: Files that hold images themselves, by their endings.
+#: Extensions of files that contain images.
 TABLES = frozenset({"arrow", "parquet", "tar"})
 
-#: What an image folder's own table of file names is called.
+#: Names of an image folder's table of file names.
 METADATA = frozenset({"metadata.csv", "metadata.jsonl", "metadata.parquet"})
 
-#: What folders of images are called beside folders of annotations, in small letters.
+#: Lower-case names of folders of images, and of folders of annotations beside them.
 IMAGES = frozenset({"images", "image", "imgs", "img", "jpegimages", "leftimg8bit", "rgb"})
 ANNOTATIONS = frozenset(
     (
@@ -41,7 +42,7 @@ ANNOTATIONS = frozenset(
     )
 )
 
-#: The words by which ``datasets`` tells splits.
+#: The words by which ``datasets`` recognises splits.
 SPLITS = {
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("validation", "valid", "dev", "val"), "validation"),
@@ -51,14 +52,14 @@ _WORD = re.compile(rf"(?:^|(?<=[-._ 0-9]))({'|'.join(SPLITS)})(?=$|[-._ 0-9])", 
 
 
 class _File(NamedTuple):
-    """An image: the folders that it lies in, below that of the data set, and its path."""
+    """An image: its path, and its folders relative to the data set."""
 
     folders: tuple[str, ...]
     path: str
 
 
 class _Place(NamedTuple):
-    """A folder or file that is called like a split: where it lies, how it is called otherwise, and the split."""
+    """A folder with a split word in its name: its parent, the rest of its name, and the split."""
 
     parent: tuple[str, ...]
     otherwise: str
@@ -66,7 +67,7 @@ class _Place(NamedTuple):
 
 
 def image_files(folder: str | Path) -> dict[str, list[str]] | None:
-    """The images of a folder by split, in the order of their paths; None where other files say what it holds."""
+    """The images of a folder by split, sorted by path; None if other files define its content."""
     files = list(files_below(os.path.abspath(folder)))
     names = {os.path.basename(path).lower() for path in files}
     if names & METADATA or {ending(name) for name in names} & TABLES or _says_configurations(Path(folder)):
@@ -81,7 +82,7 @@ def image_files(folder: str | Path) -> dict[str, list[str]] | None:
 
 
 def warn_of_unread(folder: str, read: Iterable[str]) -> None:
-    """Say which images of a folder are not among the files that ``datasets`` reads, or not in their metadata."""
+    """Warn about images of a folder that ``datasets`` does not read, or that are not in their metadata."""
     used = {os.path.realpath(path) for path in read}
     for table in sorted(path for path in used if os.path.basename(path).lower() in METADATA):
         below = os.path.dirname(table) + os.sep
@@ -91,7 +92,7 @@ def warn_of_unread(folder: str, read: Iterable[str]) -> None:
 
 
 def _named_in(table: str) -> Iterator[str]:
-    """The files that the metadata of an image folder name: ``file_name``, ``..._file_names``."""
+    """The files listed in the metadata of an image folder: ``file_name``, ``..._file_names``."""
     import pyarrow.csv
     import pyarrow.json
     import pyarrow.parquet
@@ -110,21 +111,21 @@ def _named_in(table: str) -> Iterator[str]:
 
 
 def warn_of_unused(folder: str, unused: Iterable[str], found: int) -> None:
-    """Say how many of the images ``found`` in a folder are not used, and where they lie."""
+    """Warn how many of the images ``found`` in a folder are not used, and where they are."""
     places = Counter(os.path.relpath(os.path.dirname(path), folder) for path in unused)
     if places:
         first = ", ".join(f"{number} in {place}" for place, number in places.most_common(5))
         more = ", ..." if len(places) > 5 else ""
         warnings.warn(
             f"{places.total()} of the {found} images in {folder} are not used: {first}{more}. "
-            "Pass a folder that holds the images alone to have all of them.",
+            "To use all of them, pass a folder that holds only images.",
             AffscoreWarning,
             stacklevel=3,
         )
 
 
 def files_below(folder: str, seen: frozenset[tuple[int, int]] = frozenset()) -> Iterator[str]:
-    """Every file below a folder that is not hidden; through links to folders, but not in a circle."""
+    """Every file below a folder that is not hidden; follows links to folders, but no cycles."""
     stat = os.stat(folder)
     here = (stat.st_dev, stat.st_ino)
     if here in seen:
@@ -135,7 +136,7 @@ def files_below(folder: str, seen: frozenset[tuple[int, int]] = frozenset()) -> 
                 continue
             if entry.is_dir():
                 yield from files_below(entry.path, seen | {here})
-            elif entry.is_file() or entry.is_symlink():  # also one to nowhere: an image that cannot be read
+            elif entry.is_file() or entry.is_symlink():  # also a broken link: an unreadable image
                 yield entry.path
 
 
@@ -149,7 +150,7 @@ def _says_configurations(folder: Path) -> bool:
 
 
 def _without_annotations(found: list[_File]) -> tuple[list[_File], list[_File]]:
-    """The images, and those that lie in a folder of annotations beside one of images."""
+    """The images, and the files in a folder of annotations beside a folder of images."""
     folders = {_lower(file.folders[:depth]) for file in found for depth in range(1, len(file.folders) + 1)}
 
     def annotates(file: _File) -> bool:
@@ -163,7 +164,7 @@ def _without_annotations(found: list[_File]) -> tuple[list[_File], list[_File]]:
 
 
 def _by_split(found: list[_File]) -> tuple[dict[str, list[_File]], list[_File]]:
-    """The images by split, and those outside the folders that are splits."""
+    """The images by split, and the images outside the folders of splits."""
     places = {file: _place(file) for file in found}
     told_apart: dict[tuple[tuple[str, ...], str], set[str]] = defaultdict(set)
     for place in places.values():
@@ -184,7 +185,7 @@ def _by_split(found: list[_File]) -> tuple[dict[str, list[_File]], list[_File]]:
 
 
 def _place(file: _File) -> _Place | None:
-    """The first folder on the way to a file that is called like a split."""
+    """The outermost folder of a file that has a split word in its name."""
     for depth, name in enumerate(file.folders):
         word = _WORD.search(name)
         if word is not None:
@@ -194,7 +195,7 @@ def _place(file: _File) -> _Place | None:
 
 
 def _by_name(found: list[_File]) -> dict[str, list[_File]]:
-    """The images by the split in the names of the files, where all have one; else all in one split."""
+    """The images by the split word in their file names if all have one; else one split."""
     words = [_WORD.search(os.path.splitext(os.path.basename(file.path))[0]) for file in found]
     splits: dict[str, list[_File]] = defaultdict(list)
     for file, word in zip(found, words, strict=True):
@@ -207,7 +208,7 @@ def _lower(parts: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _parted(files: list[_File], condition: Callable[[_File], bool]) -> tuple[list[_File], list[_File]]:
-    """Those that do not meet a condition, and those that do."""
+    """Files that do not meet a condition, and files that do."""
     parts: tuple[list[_File], list[_File]] = ([], [])
     for file in files:
         parts[condition(file)].append(file)

@@ -1,6 +1,6 @@
-"""Which way up a picture is, read alone, and what of a file is not pixels.
+"""Read the orientation of an image, and remove all other metadata from a file.
 
-Nothing else of a camera's metadata is looked at: they are wrong in every way, and no picture is worse for it.
+Other metadata is ignored: it is often invalid, and decoding does not need it.
 Formats: EXIF 2.32 (the block is a TIFF 6.0 directory), the JPEG marker segments of ITU-T T.81, the chunks of PNG.
 """
 
@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-#: The tag that says how to turn a picture, and the values it can have; 1 is upright.
+#: The orientation tag and its values; 1 is upright.
 ORIENTATION = 0x0112
 UPRIGHT = 1
 TURNED = range(2, 9)
 
-#: Where Pillow keeps what may hold an orientation besides EXIF.
+#: Keys of Pillow's ``info``, besides EXIF, that may hold an orientation.
 _XMP = frozenset({"xmp", "XML:com.adobe.xmp", "Raw profile type exif"})
 
 _EXIF = b"Exif\0\0"
@@ -30,19 +30,19 @@ _PNG_PIXELS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
 
 
 def orientation(image: Image) -> int:
-    """The EXIF orientation of a loaded image, 1 to 8; 1 where there is none that can be read."""
+    """The EXIF orientation of a loaded image, 1 to 8; 1 if it is missing or unreadable."""
     block = image.info.get("exif")
     found = exif_orientation(block) if isinstance(block, bytes) else None
     if found is None and (block is None or not _XMP.isdisjoint(image.info)):
-        try:  # what lies elsewhere: in XMP, in a text chunk, or set by whoever passed the image
+        try:  # an orientation in XMP, in a text chunk, or set by the caller
             found = image.getexif().get(ORIENTATION)
-        except Exception:  # the parser of another library, on bytes that may be anything
+        except Exception:  # another library's parser, on arbitrary bytes
             found = None
     return found if isinstance(found, int) and found in TURNED else UPRIGHT
 
 
 def exif_orientation(block: bytes) -> int | None:
-    """The orientation in an EXIF block, whatever else in it is damaged; None where there is none.
+    """The orientation in an EXIF block, even if other parts are damaged; None if it has none.
 
     Example:
         >>> exif_orientation(exif_block(6))
@@ -70,9 +70,9 @@ def exif_orientation(block: bytes) -> int | None:
 
 
 def only_orientation(image: Any) -> None:
-    """Leave a TIFF that is not loaded yet its orientation alone.
+    """Remove all metadata except the orientation from a TIFF that is not loaded yet.
 
-    Pillow turns it while it reads its pixels, and reads all other metadata along with it, which may be damaged.
+    Pillow rotates a TIFF while it reads the pixels, and then reads all metadata, which may be damaged.
     """
     exif = image.getexif()
     for tag in [tag for tag in exif if tag != ORIENTATION]:
@@ -86,9 +86,9 @@ def exif_block(turned: int) -> bytes:
 
 
 def without_metadata(data: bytes) -> bytes:
-    """A JPEG or PNG file with its pixels and its orientation alone; anything else as it is.
+    """A JPEG or PNG file with only its pixels and orientation; other files are returned unchanged.
 
-    For what a library refuses to open because of a comment, a profile or an index that it cannot read.
+    For files that a library refuses to open because it cannot read a comment, a profile or an index.
     """
     if data.startswith(_JPEG):
         return _bare_jpeg(data)
@@ -96,7 +96,7 @@ def without_metadata(data: bytes) -> bytes:
 
 
 def _bare_jpeg(data: bytes) -> bytes:
-    """The segments that decoding needs: all but comments and applications' own, of which two say the colours."""
+    """The segments that decoding needs: no comments or application segments, except two that define the colours."""
     kept, turned, place = [], None, len(_JPEG)
     while place + 4 <= len(data) and data[place] == 0xFF:
         marker, length = data[place + 1], int.from_bytes(data[place + 2 : place + 4], "big")
@@ -117,7 +117,7 @@ def _bare_jpeg(data: bytes) -> bytes:
 
 
 def _bare_png(data: bytes) -> bytes:
-    """The chunks that decoding needs, checksums as they are, behind the header the orientation."""
+    """The chunks that decoding needs, with their checksums unchanged; the orientation follows the header."""
     turned, kept, place = None, [], len(_PNG)
     while place < len(data):
         length, name = int.from_bytes(data[place : place + 4], "big"), data[place + 4 : place + 8]

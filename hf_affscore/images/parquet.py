@@ -1,4 +1,4 @@
-"""Parquet files as rows that are read by number: row group by row group, a few rows at a time."""
+"""Rows of Parquet files, read by number: row group by row group, a few rows at a time."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from hf_affscore.sources import POINTER, file_name, refuse_pointer
 if TYPE_CHECKING:
     import datasets
 
-#: Rows that are decoded at once, and the bytes that one request asks for.
+#: Rows that are decoded at once, bytes of one local read, and bytes of one remote request.
 ROWS = 16
 READ_AHEAD = 1 << 20
 REQUEST = 8 << 20
 
-#: Footers that are read at once where each is a request of its own.
+#: Footers that are read in parallel.
 FOOTERS = 32
 
 
@@ -43,9 +43,9 @@ class ParquetRows:
 
     Attributes:
         files: Paths or addresses.
-        features: The columns, with what ``datasets`` knows of them.
+        features: The columns and their ``datasets`` types.
         token: Access token for the Hub.
-        column: The one column that is read.
+        column: The only column to read; None for all.
         split: Name of the split.
     """
 
@@ -65,7 +65,7 @@ class ParquetRows:
 
         Args:
             files: Paths or addresses.
-            declared: The columns, where the data set's card declares them.
+            declared: The columns, if the data set's card declares them.
             token: Access token for the Hub.
             split: Name of the split.
 
@@ -101,7 +101,7 @@ class ParquetRows:
         return replace(self, column=name, features=datasets.Features({name: self.features[name]}))
 
     def cast_column(self, name: str, feature: Any) -> ParquetRows:
-        """The same rows, a column read as another feature."""
+        """The same rows, with one column read as another feature."""
         import datasets
 
         return replace(self, features=datasets.Features({**self.features, name: feature}))
@@ -119,11 +119,11 @@ class ParquetRows:
 
     @functools.cached_property
     def blocks(self) -> list[Block]:
-        """The row groups, with the bytes that the column takes in each."""
+        """The row groups, with the size of the column in each."""
         return [Block(group.rows, self._bytes(group)) for group in self._groups]
 
     def name_of(self, block: int) -> str:
-        """The file that a row group lies in."""
+        """The file that contains a row group."""
         return file_name(self.files[self._groups[block].file])
 
     def _bytes(self, group: _Group) -> int:
@@ -132,7 +132,7 @@ class ParquetRows:
         return sum(c.total_compressed_size for c in chunks if c.path_in_schema.split(".")[0] == self.column)
 
     def read(self, block: int, numbers: Sequence[int]) -> Iterator[tuple[int, pyarrow.RecordBatch]]:
-        """Some rows of a row group, ascending, each as a batch of one; what comes after the last is not read.
+        """Read some rows of a row group, in ascending order, each as a batch of one row; stop after the last.
 
         Raises:
             pyarrow.ArrowException: The file is damaged.
@@ -179,7 +179,7 @@ def _footer(path: str, token: str | bool | None) -> pyarrow.parquet.FileMetaData
 
 @functools.lru_cache(maxsize=4096)
 def _footer_at_commit(path: str, token: str | bool | None) -> pyarrow.parquet.FileMetaData:
-    """Kept for the next analysis: what a commit holds does not change."""
+    """Cached for later analyses: the content of a commit does not change."""
     return _read_footer(path, token)
 
 

@@ -1,16 +1,16 @@
-"""Any picture, or array of one, as 8-bit RGB and upright.
+"""Convert any image or array of pixels to upright 8-bit RGB.
 
-Which value is white
---------------------
-Most pictures have 8 bits a channel, and are taken as they are. Others are scaled by the range that they declare, or
-else by the one that their values show, so that none becomes all black:
+Range of values
+---------------
+Images with 8 bits per channel are used unchanged. Others are scaled by their declared range, or else by the range
+of their values, so that no image becomes all black:
 
-- Whole numbers from 0 to 255, 1,023 or 4,095 are of 8, 10 or 12 bits, others up to 65,535 of 16. A TIFF of 12 bits
-  says so.
-- Floating point: from 0 to 1; or from 0 to 255, where the largest is more than half of that.
-- Anything else (negative values, depths in metres): the least becomes black, the largest white.
+- Integers up to 255, 1,023 or 4,095 are taken as 8, 10 or 12 bits, others up to 65,535 as 16. A 12-bit TIFF
+  declares its range.
+- Floating point: 0 to 1; or 0 to 255 if the largest value is more than half of that.
+- Anything else (negative values, depths in metres): the minimum becomes black, the maximum white.
 
-Infinite values become the nearest finite one, NaN the least. Transparency is dropped, the colours under it stay.
+Infinite values become the nearest finite value, NaN the minimum. Transparency is dropped; the colours are kept.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ if TYPE_CHECKING:
 
     Array = np.ndarray[Any, Any]
 
-#: Numbers of bits that whole numbers are taken to have: the fewest that hold all of a picture's.
+#: Bit depths of integers: the smallest that holds all values of an image is assumed.
 BITS = (8, 10, 12, 16)
 
-#: Numbers of channels that a picture can have: grey, grey with transparency, colour, colour with transparency.
+#: Numbers of channels that an image can have: grey, grey with alpha, RGB, RGB with alpha.
 CHANNELS = (1, 2, 3, 4)
 
-#: The tag of a TIFF that says how many bits a value has.
+#: The TIFF tag for the number of bits per value.
 BITS_PER_SAMPLE = 258
 
-#: What an orientation asks for, by the name of Pillow's transposition.
+#: Pillow's transposition for each orientation.
 TURNS = {
     2: "FLIP_LEFT_RIGHT",
     3: "ROTATE_180",
@@ -51,21 +51,21 @@ def to_rgb(image: Image, mode: str | None = None) -> Image:
     """Any PIL image as 8-bit RGB, upright.
 
     Args:
-        image: In any of Pillow's modes; of several frames the current one.
-        mode: The mode that a data set declares (``datasets.Image(mode="L")``), to which it is converted before.
+        image: An image in any of Pillow's modes; if it has several frames, the current one is used.
+        mode: The mode that a data set declares (``datasets.Image(mode="L")``); the image is converted to it first.
 
     Raises:
         ValueError: Its mode cannot be converted, or it has no finite value.
-        Exception: Whatever Pillow's decoders raise: a file is read when its pixels are first needed.
+        Exception: Any error of Pillow's decoders, since the file is read when its pixels are first needed.
     """
     from PIL.Image import Transpose
 
     image.load()
-    turn = TURNS.get(orientation(image))  # which converting would drop
+    turn = TURNS.get(orientation(image))  # read before conversion, which drops it
     image = _eight_bits(image)
     if turn is not None:
         image = image.transpose(Transpose[turn])
-    if "transparency" in image.info:  # of a palette it may be a table, which Pillow warns about
+    if "transparency" in image.info:  # for a palette it may be a table, about which Pillow warns
         image = image.copy()
         del image.info["transparency"]
     if mode is not None:
@@ -76,12 +76,12 @@ def to_rgb(image: Image, mode: str | None = None) -> Image:
 
 
 def from_array(values: Any) -> Image:
-    """A picture from an array, or from nested lists: ``(H, W)``, ``(H, W, C)`` or ``(C, H, W)``, C from 1 to 4.
+    """An image from an array or nested lists: ``(H, W)``, ``(H, W, C)`` or ``(C, H, W)``, C from 1 to 4.
 
-    Where both could hold the channels, three are more likely than another number, and the last axis than the first.
+    If both the first and the last axis can hold the channels, an axis of length three is preferred, then the last.
 
     Raises:
-        ValueError: It is not of numbers, or not of such a shape.
+        ValueError: The values are not numbers, or the shape is another.
 
     Example:
         >>> from_array(np.zeros((3, 20, 30), np.uint8)).size
@@ -108,7 +108,7 @@ def from_array(values: Any) -> Image:
 
 
 def channel_axis(shape: tuple[int, ...]) -> int | None:
-    """The axis of an array of three that holds the channels, 0 or 2; None where neither can."""
+    """The channel axis of an array with three axes, 0 or 2; None if neither can hold channels."""
     if len(shape) != 3:
         return None
     for counts in ((3,), CHANNELS):
@@ -119,10 +119,10 @@ def channel_axis(shape: tuple[int, ...]) -> int | None:
 
 
 def eight_bits(values: Array, bits: int | None = None) -> Array:
-    """Numbers as uint8, from 0 for black to 255 for white; of how many ``bits`` they are, where that is known.
+    """Numbers as uint8, from 0 for black to 255 for white; ``bits`` is their bit depth, if known.
 
     Raises:
-        ValueError: None is finite.
+        ValueError: No value is finite.
 
     Example:
         >>> eight_bits(np.array([0.0, 0.5, 1.0])).tolist()
@@ -142,7 +142,7 @@ def eight_bits(values: Array, bits: int | None = None) -> Array:
 
 
 def _range(least: float, largest: float, whole: bool, bits: int | None) -> tuple[float, float]:
-    """What is black and what is white, as this module's docstring says."""
+    """The values of black and white, by the rules in the docstring of this module."""
     if least >= 0 and whole:
         for number in (bits,) if bits else BITS:
             if largest < 2**number:
@@ -158,7 +158,7 @@ def _range(least: float, largest: float, whole: bool, bits: int | None) -> tuple
 
 
 def _eight_bits(image: Image) -> Image:
-    """An image of more than 8 bits a value as one of 8; others as they are."""
+    """An image with more than 8 bits per value as 8-bit; other images are returned unchanged."""
     from PIL import Image as Images
 
     if image.mode not in ("I", "F") and not image.mode.startswith("I;16"):

@@ -1,7 +1,7 @@
-"""Encoded images in a fixed order: read again after dropped connections, and ahead of when they are needed.
+"""Encoded images in a fixed order, read ahead of use and reopened after dropped connections.
 
-Nothing is decoded here before it is asked for, and memory does not depend on the length of a data set. An item that
-cannot be decoded raises :class:`~hf_affscore.images.decoding.Undecodable`; the runner counts it and goes on.
+Images are decoded on demand, and memory does not depend on the length of a data set. An item that cannot be decoded
+raises :class:`~hf_affscore.images.decoding.Undecodable`; the runner counts it and continues.
 """
 
 from __future__ import annotations
@@ -29,29 +29,29 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: Files that are read at once where each is a request of its own: it takes a round trip, and no time of the CPU.
+#: Remote files that are read in parallel: each is a request that waits for a round trip and needs no CPU time.
 FETCHERS = 32
 
-#: How often a stream that breaks off is opened again, and the first pause before it, in seconds.
+#: How often a broken stream is reopened, and the first pause before a retry, in seconds.
 RETRIES = 3
 PAUSE = 0.5
 
 
 class _Reading(NamedTuple, Generic[T]):
-    """A batch of items of which some are still being read."""
+    """A batch of items, some of which are still being read."""
 
     what: T
     items: list[Any]
     files: dict[int, AsyncResult[Any]]  # by the place of the item
 
     def done(self) -> tuple[T, list[Any]]:
-        """Wait for the files; the batch as :meth:`ImageStream.fetched` gives it."""
+        """Wait for the files and return the batch, as :meth:`ImageStream.fetched` yields it."""
         read = {place: file.get() for place, file in self.files.items()}
         return self.what, [read.get(place, item) for place, item in enumerate(self.items)]
 
 
 def _enough(waiting: Collection[_Reading[Any]]) -> bool:
-    """Whether so much is being read that the first batch may be waited for."""
+    """Whether enough files are being read, so that the first batch can be awaited."""
     return len(waiting) > 1 and sum(len(batch.files) or 1 for batch in waiting) >= FETCHERS
 
 
@@ -60,11 +60,11 @@ class ImageStream:
     """Encoded items in a fixed order, how to decode one, and where they come from.
 
     Attributes:
-        items: Encoded items. Iterating again gives the same order where the source allows it.
+        items: Encoded items. Iterating again gives the same order if the source allows it.
         decode: Item to an RGB ``PIL.Image`` or a ``(3, H, W)`` tensor; raises :class:`Undecodable`.
-        metadata: What names the source in a signature: id, configuration, split, revision, order.
-        fetch: How an item is read where it has not been yet, by a thread: its file, its row; else None.
-        reopens: It is read over a connection, and can be opened again where that drops.
+        metadata: The source in a signature: id, configuration, split, revision, order.
+        fetch: The function with which a thread reads the file or row of an item; None if there is nothing to read.
+        reopens: Whether the source is read over a connection and can be reopened if it drops.
     """
 
     items: Iterable[Any]
@@ -74,10 +74,10 @@ class ImageStream:
     reopens: bool = False
 
     def resumed(self) -> Generator[Any]:
-        """The items; where a data set's connection drops, it is opened again at the item it had come to.
+        """The items; if the connection drops, the data set is reopened at the current item.
 
         Raises:
-            DatasetError: It dropped :data:`RETRIES` times in a row, or failed in another way.
+            DatasetError: All :data:`RETRIES` retries in a row failed, or reading failed in another way.
         """
         given, failures = 0, 0
         while True:
@@ -93,36 +93,36 @@ class ImageStream:
                     f"Reading the data set failed after {given} images: {said(error)}"
                 ) from shown_cause(error)
             except (OSError, client_error()) as error:
-                failures += 1 if self.reopens else RETRIES + 1  # what is no stream cannot be opened again
+                failures += 1 if self.reopens else RETRIES + 1  # only a stream can be reopened
                 if failures > RETRIES:
                     raise DatasetError(
                         f"Reading the data set failed {failures} times in a row after {given} images: {error}. "
-                        "Start the same analysis again: what it has in the cache is not done twice."
+                        "Start the same analysis again: cached results are reused."
                     ) from shown_cause(error)
                 time.sleep(PAUSE * 2**failures)
             except pyarrow.ArrowException as error:
                 raise DatasetError(
                     f"The data set holds a damaged file, after {given} images: {error}. Repair or remove it."
                 ) from shown_cause(error)
-            except Exception as error:  # an iterable may be anybody's code
+            except Exception as error:  # an iterable may run any code
                 raise DatasetError(
                     f"The data set failed after {given} images: {type(error).__name__}: {error}. "
-                    "Expected one that can be iterated over; repair it, or take fewer images."
+                    "Expected a data set that can be iterated over; repair it, or use fewer images."
                 ) from shown_cause(error)
 
     def fetched(self, batches: Iterable[tuple[T, list[Any]]]) -> Generator[tuple[T, list[Any]]]:
-        """The same batches of items, each with what it came with; remote files are read, by threads.
+        """The same batches with their remote files read by threads; the first element of each pair is unchanged.
 
-        They are read ahead of what is given: about :data:`FETCHERS` files, of one batch at least.
+        Files are read ahead: about :data:`FETCHERS` files, and at least one batch.
 
         Raises:
-            DatasetError: One could not be read.
+            DatasetError: A file could not be read.
         """
         waiting = deque[_Reading[T]]()
         with ExitStack() as stack:
 
             @functools.cache
-            def threads() -> ThreadPool:  # not joined at the end: one may wait for a dead connection
+            def threads() -> ThreadPool:  # not joined at the end: a thread may wait for a dead connection
                 return stack.enter_context(ThreadPool(FETCHERS))
 
             for what, items in batches:
@@ -135,10 +135,10 @@ class ImageStream:
                 yield reading.done()
 
     def leave(self, items: Generator[Any]) -> None:
-        """Stop reading what :meth:`resumed` gave.
+        """Close the generator that :meth:`resumed` returned.
 
-        A Parquet stream that somebody opened with ``datasets`` waits five seconds for Arrow's threads then; it
-        may do so beside the scoring.
+        Closing a Parquet stream that the user opened with ``datasets`` waits five seconds for Arrow's threads;
+        a thread does it in parallel to the scoring.
         """
         if self.reopens:
             threading.Thread(target=items.close).start()
@@ -147,7 +147,7 @@ class ImageStream:
 
 
 def size_of(item: Any) -> int:
-    """About how many bytes of memory an item of a stream takes."""
+    """The approximate memory of an item of a stream, in bytes."""
     if isinstance(item, dict):
         return len(item.get("bytes") or b"") + 1_000
     if isinstance(item, bytes):
@@ -159,7 +159,7 @@ def size_of(item: Any) -> int:
 
 
 def said(error: Exception) -> str:
-    """What ``datasets`` says on one line, and the next step in our words.
+    """The message of a ``datasets`` error on one line, with a next step.
 
     Example:
         >>> said(ValueError("BuilderConfig 'c' not found. Available: ['a', 'b']"))
@@ -167,8 +167,8 @@ def said(error: Exception) -> str:
     """
     if isinstance(error, UnidentifiedImageError):
         return (
-            "it decodes its images itself, of which one is damaged. Pass it as it was before it was mapped, or "
-            "undecoded (data.decode(False)), to have that one passed over."
+            "it decodes its images itself, and one of them is damaged. To skip that image, pass the data set as it "
+            "was before map(), or undecoded (data.decode(False))."
         )
     text = " ".join(str(error).partition("Example of usage")[0].split()).rstrip(".")
     if re.match("Config name is missing|BuilderConfig .* not found", text):

@@ -1,4 +1,4 @@
-"""Data sets of ``datasets`` with a transform of their user's, which gives ready tensors or is left out."""
+"""``datasets`` objects with a user's transform: it is used if it gives ready tensors, else left out."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Transformed:
-    """The examples that a user's transform makes, which needs all columns of the table.
+    """Examples made by a user's transform, which needs all columns of the table.
 
     Attributes:
         data: The data set with its transform.
@@ -26,7 +26,7 @@ class Transformed:
 
     @property
     def features(self) -> None:
-        """What a transform gives is not declared."""
+        """None: the output of a transform is not declared."""
 
     @property
     def split(self) -> Any:
@@ -44,7 +44,7 @@ class Transformed:
         return map(self.__getitem__, range(len(self)))
 
     def select_columns(self, names: list[str]) -> Transformed:
-        """The same: the columns that images are made from have other names."""
+        """The same object: the transform may need columns with other names."""
         return self
 
     def part(self, start: int, stop: int | None) -> Transformed:
@@ -54,11 +54,11 @@ class Transformed:
 
 
 def ready(data: datasets.Dataset, column: str | None) -> Transformed | None:
-    """The data set as its transform gives it, where that is a ready tensor; else None, and a warning.
+    """The data set with its transform if that gives ready tensors; else None, with a warning.
 
     Args:
-        data: A data set with a format: a transform (``set_transform``), or a type of array, which is no matter.
-        column: The column that images are to come from, where somebody says so.
+        data: A data set with a format: a transform (``set_transform``), or an array type, which is ignored.
+        column: The requested image column, if any.
     """
     if data.format["type"] != "custom" or len(data) == 0:
         return None
@@ -67,14 +67,14 @@ def ready(data: datasets.Dataset, column: str | None) -> Transformed | None:
         given = {str(name): value for name, value in example.items()}
         found = [name for name, value in given.items() if _is_ready(value)]
         said = f"gives {', '.join(given) or 'nothing'} and no ready tensor of shape (3, H, W)"
-    except Exception as error:  # anybody's code
+    except Exception as error:  # a transform may run any code
         found, said = [], f"failed on the first example ({type(error).__name__}: {error})"
     if found and column in (None, *found):
         return Transformed(data)
     if found:
         said = f"gives ready tensors as {', '.join(found)}, and {column} is asked for"
     warnings.warn(
-        f"The transform of the data set {said}: it is left out, and images are read as the data set holds them.",
+        f"The transform of the data set {said}: it is left out, and the stored images are used.",
         AffscoreWarning,
         stacklevel=2,
     )

@@ -1,4 +1,4 @@
-"""What a value in a data set is: an image in one of the forms that images come in, or something else."""
+"""Detect whether a value of a data set is an image, and in which form."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from hf_affscore.images.decoding import PLUGINS
 from hf_affscore.images.pixels import channel_axis
 
-#: Endings of names by which files are known to be images: what Pillow reads, by itself or with a plug-in.
+#: File extensions of images: the formats that Pillow reads, alone or with a plug-in.
 IMAGE_ENDINGS = frozenset(
     (
         *("apng", "avif", "avifs", "blp", "bmp", "bw", "cur", "dcx", "dds", "dib", "fit", "fits", "flc"),
@@ -23,12 +23,12 @@ IMAGE_ENDINGS = frozenset(
     )
 )
 
-#: The least height and width of an array that is an image where nobody says so: boxes and points are smaller.
+#: Minimum height and width of an array in a column that is not declared as images: boxes and points are smaller.
 LEAST_SIDE = 8
 
 
 class Kind(IntEnum):
-    """A form that images come in, the likeliest first."""
+    """The forms of images, most likely first."""
 
     READY = 0
     IMAGE = 1
@@ -39,12 +39,12 @@ class Kind(IntEnum):
 
 
 def kind_of(value: Any, name: str, asked: bool = False) -> tuple[Kind, bool]:
-    """In which form a value is an image, and whether it is a list of such.
+    """The form in which a value is an image, and whether it is a list of images.
 
     Args:
-        value: Of an example.
-        name: Of the column, by which a bare address is known to be that of an image.
-        asked: Somebody says that it is an image: what could be one is.
+        value: A value of an example.
+        name: Name of the column; an address without a file extension counts as an image if the name suggests it.
+        asked: Whether the user chose this column: anything that can be an image then counts as one.
 
     Example:
         >>> kind_of("photos/CAT.JPG", "file")
@@ -81,20 +81,20 @@ def _single(value: Any, name: str, asked: bool) -> Kind:
     if isinstance(value, list | np.ndarray):
         try:
             return _array(np.asarray(value), asked)
-        except Exception:  # rows of several lengths, or what is no number
+        except Exception:  # rows of different lengths, or values that are not numbers
             return Kind.NONE
     return Kind.NONE
 
 
 def is_encoded(data: bytes) -> bool:
-    """Whether bytes begin as those of an image do, in a format that Pillow knows by itself or with a plug-in."""
+    """Whether bytes are an image, by their beginning, in a format that Pillow reads alone or with a plug-in."""
     from PIL import Image
 
     if any(re.match(plugin.start, data, re.DOTALL) for plugin in PLUGINS):
         return True
     try:
         Image.open(io.BytesIO(data))
-    except Exception:  # another library's parsers, on bytes that may be anything
+    except Exception:  # another library's parser, on arbitrary bytes
         return False
     return True
 
@@ -123,7 +123,7 @@ def _names_an_image(text: str, name: str, asked: bool) -> bool:
 
 
 def ending(name: str) -> str:
-    """The ending of a file's name in small letters, without its point.
+    """The extension of a file's name in lower case, without the dot.
 
     Example:
         >>> ending("photos.d/CAT.JPG")
@@ -134,7 +134,7 @@ def ending(name: str) -> str:
 
 
 def described(value: Any) -> str:
-    """What a value is, in a few words.
+    """A short description of a value.
 
     Example:
         >>> described("a dog"), described(7), described([[1, 2]])
