@@ -3,8 +3,8 @@
 - Images are recognised by file extension, case-insensitively. Hidden files and files in hidden folders (``.git``,
   ``__MACOSX``) are ignored. Links to folders are followed, cycles are not.
 - Other files are ignored, such as labels of YOLO, COCO and VOC, tables and texts. Folders with a table or archive
-  of images (Parquet, Arrow, tar), an image folder's ``metadata`` file, or configurations in the card are not handled
-  here.
+  of images (Parquet, Arrow, tar), an image folder's ``metadata`` file, or configurations in the card are not
+  handled here.
 - Beside a folder of images (``images`` or a similar name), folders of masks and labels are annotations.
 - Folders are splits if their names contain a split word of ``datasets`` (``train``, ``val2017``, ``seg_test``), in
   any case, and if all images are in such folders, or the folders of train and of another split differ only in that

@@ -121,7 +121,9 @@ def test_a_connection_cut_within_a_large_upload(hub: LocalHub, pauses: list[floa
     assert ha.load_signatures(REPO) == [signature()]
 
 
-@pytest.mark.parametrize(("status", "sentence"), [(None, "connection to the Hub broke"), (502, "own (502)")])
+@pytest.mark.parametrize(
+    ("status", "sentence"), [(None, "connection to the Hub broke"), (502, "internal error (502)")]
+)
 def test_an_upload_that_never_gets_through(
     hub: LocalHub, pauses: list[float], monkeypatch: pytest.MonkeyPatch, status: int | None, sentence: str
 ) -> None:
