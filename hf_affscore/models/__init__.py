@@ -1,1 +1,1 @@
-"""A name or a module becomes a network that runs on a batch of images."""
+"""Load a network by name, or take a module, and run it on batches of images."""

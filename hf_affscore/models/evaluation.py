@@ -1,4 +1,4 @@
-"""How a network is run while it is looked at: in evaluation mode, without gradients, so many images at a time."""
+"""How a network is run during an analysis: in evaluation mode, without gradients, in batches."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ from hf_affscore.torch_settings import full_float32
 if TYPE_CHECKING:
     from torch import nn
 
-#: Images per forward pass where nothing is said. On a CPU more gain little and take memory: MobileNetV2 with two
-#: threads 3.4 ms an image in batches of 8 and 3.3 in batches of 16, at 0.16 GB more; ResNet-50 20.6 and 21.1.
+#: Default images per forward pass. On a CPU larger batches gain little and take memory: MobileNetV2 with two
+#: threads takes 3.4 ms per image in batches of 8 and 3.3 in batches of 16 (0.16 GB more); ResNet-50 20.6 and 21.1.
 DEFAULT_BATCH_SIZE, DEFAULT_BATCH_SIZE_ON_ACCELERATORS = 8, 64
 
 
 def batch_size(options: Options, module: nn.Module) -> int:
-    """Images per forward pass: as asked for, else by the device of the model."""
+    """Images per forward pass: the option, else the default for the device of the model."""
     default = DEFAULT_BATCH_SIZE if on_cpu(module) else DEFAULT_BATCH_SIZE_ON_ACCELERATORS
     return options.batch_size or default
 
 
 def on_cpu(module: nn.Module) -> bool:
-    """Whether a model runs on the CPU; one without parameters does."""
+    """Whether a model runs on the CPU; a model without parameters does."""
     return all(parameter.device.type == "cpu" for parameter in itertools.islice(module.parameters(), 1))
 
 
 @contextmanager
 def evaluating(module: nn.Module) -> Iterator[None]:
-    """Evaluation mode, without gradients or autocast, float32 in full precision; all as before afterwards.
+    """Evaluation mode, without gradients or autocast, float32 in full precision; all is restored afterwards.
 
-    Only the training flags are set, and each module gets its own back: a module's own ``eval()`` may do more, such
-    as adding an adapter into weights. The precision is that of the weights, also inside an autocast region and
-    where TF32 is on. The random numbers of Python, numpy and torch go on as if nothing had run.
+    Only the training flags are changed and restored, module by module: a module's own ``eval()`` may do more, such
+    as merging an adapter into the weights. The precision is that of the weights, even inside an autocast region or
+    with TF32 on. The random states of Python, numpy and torch are restored.
     """
     import torch
 
@@ -49,7 +49,9 @@ def evaluating(module: nn.Module) -> Iterator[None]:
     try:
         with ExitStack() as stack:
             stack.enter_context(random_numbers_kept(module))
-            stack.enter_context(torch.no_grad())  # not inference_mode: what is cached must stay trainable
+            stack.enter_context(
+                torch.no_grad()
+            )  # not inference_mode: tensors that a module caches must stay trainable
             stack.enter_context(full_float32)
             for kind in filter(torch.amp.is_autocast_available, kinds):
                 stack.enter_context(torch.autocast(kind, enabled=False))
@@ -61,7 +63,7 @@ def evaluating(module: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def random_numbers_kept(module: nn.Module) -> Iterator[None]:
-    """The random numbers of Python, numpy and torch, also on the devices of a model, are not used up.
+    """Restore the random states of Python, numpy and torch, also on the devices of a model.
 
     Example:
         >>> import torch

@@ -1,4 +1,4 @@
-"""A Hub id, a local folder or an ``nn.Module`` becomes a network that is ready to run, and described."""
+"""Load a Hub id, a local folder or an ``nn.Module`` as a network that is ready to run, with its metadata."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-#: Options that say how a checkpoint is loaded, and mean nothing to a module.
+#: Options for loading a checkpoint, which do not apply to a module.
 _OF_CHECKPOINTS = (
     *("dtype", "random_weights", "device", "device_map"),
     *("attn_implementation", "revision", "trust_remote_code", "loader"),
@@ -39,14 +39,14 @@ _OF_CHECKPOINTS = (
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A model that is ready to run, and how images become its inputs.
+    """A model that is ready to run, and its preprocessing.
 
     Attributes:
         module: The network, on its device.
         preprocess: RGB images to a batch of model inputs by name.
         metadata: Id, commit, class and sizes of the network.
-        preprocessing: What turned images into inputs: class, backend, settings.
-        repeat_frames: Whether a video model is given each image as a clip in which nothing moves.
+        preprocessing: Description of the preprocessing: class, backend, settings.
+        repeat_frames: Whether a video model gets each image repeated as a static clip.
     """
 
     module: nn.Module
@@ -59,7 +59,7 @@ class Checkpoint:
         """PIL images, or ready ``(3, H, W)`` tensors, as one batch on the model's device and in its precision.
 
         Raises:
-            InputError: The images become tensors of different shapes.
+            InputError: The images result in tensors of different shapes.
         """
         import torch
 
@@ -70,10 +70,10 @@ class Checkpoint:
             )
         batch = {PIXELS: stack(images)} if ready == {True} else self._preprocessed(list(images))
         batch = as_clips(batch, self.module, repeat=self.repeat_frames)
-        # Not the first parameter whatever it is: images must not be rounded to a quantised model's integers.
+        # Not simply the first parameter: images must not be rounded to a quantised model's integers.
         here = [
             p for p in self.module.parameters() if not p.is_meta
-        ]  # offloaded ones come when they are used
+        ]  # offloaded parameters are loaded when they are used
         floating = (p for p in here if p.dtype.is_floating_point and p.dtype.itemsize > 1)
         anywhere = next(iter(here), torch.empty(0))
         parameter = next(floating, torch.empty(0, device=anywhere.device))
@@ -87,7 +87,7 @@ class Checkpoint:
             return self.preprocess(images)
         except AffscoreError:
             raise
-        except Exception as error:  # a processor may be anybody's function
+        except Exception as error:  # a processor may be any function
             sizes = sorted({image.size for image in images})
             raise InputError(
                 f"{self.preprocessing['class']} failed on images of sizes {sizes[:5]}: "
@@ -104,7 +104,7 @@ class Checkpoint:
         self._image_side(inputs)
 
     def input_shape(self) -> tuple[int, ...]:
-        """Shape ``(C, H, W)`` of one input, by what becomes of a blank image; of a clip, with frames."""
+        """Shape ``(C, H, W)`` of one input, found by preprocessing a blank image; with frames for a clip."""
         from PIL import Image
 
         made = self._preprocessed([Image.new("RGB", (256, 256))])
@@ -117,23 +117,23 @@ def locate_model(model: str | Path, options: Options) -> Source:
     """Find a checkpoint by name and pin its state.
 
     Raises:
-        ModelError: There is no such folder or repository, or no access to it.
+        ModelError: The folder or repository does not exist or is not accessible.
     """
     return locate("model", str(model), revision=options.revision, token=options.token)
 
 
 def load_checkpoint(model: Source | nn.Module, processor: Any, options: Options) -> Checkpoint:
-    """Load a checkpoint, or take a module as it is.
+    """Load a checkpoint, or use a module unchanged.
 
     Args:
-        model: What :func:`locate_model` found, or a module, which is neither moved nor converted.
+        model: The result of :func:`locate_model`, or a module, which is neither moved nor converted.
         processor: An image processor of transformers, the Hub id or folder of one, ``"imagenet"``, or a function
             from a PIL image to a ``(3, H, W)`` tensor; None for the checkpoint's own.
         options: Revision, precision, device, token, remote code.
 
     Raises:
         ModelError: Not found, not loadable, or not a vision model.
-        InputError: ``model`` or ``processor`` is of the wrong kind.
+        InputError: ``model`` or ``processor`` has the wrong type.
     """
     from torch import nn
 
@@ -176,19 +176,19 @@ def _from_source(source: Source, processor: Any, options: Options) -> Checkpoint
     if loaded.missing:
         metadata["missing_weights"] = {"number": len(loaded.missing), "first": list(loaded.missing[:20])}
         warn_of_missing_weights(metadata)
-    for part in module.modules():  # not by eval(), which some do not have, and which may do more
+    for part in module.modules():  # not by eval(), which some modules lack, and which may do more
         part.training = False
     return Checkpoint(module, preprocess, metadata, preprocessing, options.repeat_frames)
 
 
 def _published(repository: Repository, options: Options) -> dict[str, Any]:
-    """The accuracy that is published for these weights, and what it was measured on."""
+    """The published accuracy of these weights, and the data it was measured on."""
     found = None if options.random_weights else published_accuracy(repository)
     return {"accuracy": None} if found is None else {"accuracy": found.value, "accuracy_on": found.where}
 
 
 def _drawn(library: Library, repository: Repository, options: Options) -> nn.Module:
-    """A network untrained, its weights drawn by the seed; the random numbers of others are left as they were."""
+    """An untrained network, its weights drawn with the seed; the global random state is restored."""
     import torch
 
     with torch.random.fork_rng():
@@ -198,29 +198,29 @@ def _drawn(library: Library, repository: Repository, options: Options) -> nn.Mod
 
 @contextmanager
 def explained(source: Source, options: Options) -> Iterator[None]:
-    """Turn whatever a library raises about a checkpoint into one sentence with a next step.
+    """Turn any error of a library about a checkpoint into one sentence with a next step.
 
-    What it prints goes to stderr, since stdout is for results.
+    Output of the library goes to stderr, since stdout is for results.
     """
     try:
         with failures_named("model", source.name, options.revision), redirect_stdout(sys.stderr):
             yield
     except AffscoreError:
         raise
-    except Exception as error:  # damaged files raise anything, SafetensorError for one
+    except Exception as error:  # damaged files raise any error, such as SafetensorError
         raise ModelError(
             f"Model {source.location!r} could not be loaded: {_reason(error)}. "
-            "Check its files; or name what loads it, loader= (--loader), or load it and pass the torch.nn.Module."
+            "Check its files; or name its loader, loader= (--loader), or load it and pass the torch.nn.Module."
         ) from shown_cause(error)
 
 
 def warn_of_missing_weights(metadata: dict[str, Any]) -> None:
-    """Say which weights a checkpoint lacks, where it lacks any; ``metadata`` is the model's in a signature."""
+    """Warn about weights that a checkpoint lacks; ``metadata`` is the model's part of a signature."""
     lacks = metadata.get("missing_weights")
     if lacks:
         warnings.warn(
             f"{metadata['id']} lacks {lacks['number']} weights, which were drawn at random: "
-            f"{', '.join(lacks['first'][:5])}. Scores of what comes after them are not the checkpoint's.",
+            f"{', '.join(lacks['first'][:5])}. Scores after these layers are not those of the checkpoint.",
             AffscoreWarning,
             stacklevel=2,
         )
@@ -247,7 +247,7 @@ def _from_module(module: nn.Module, processor: Any, options: Options) -> Checkpo
 
 
 def device_of(options: Options) -> torch.device:
-    """Where the model goes as long as it is not spread over several devices.
+    """The device of the model, unless it is spread over several devices.
 
     Raises:
         InputError: This machine has no such device.
@@ -268,10 +268,10 @@ def device_of(options: Options) -> torch.device:
 
 
 def describe(module: nn.Module) -> dict[str, Any]:
-    """Class and sizes of a network, as the paper tabulates them, and which part of it is run.
+    """Class and sizes of a network, as tabulated in the paper, and the part of it that is run.
 
     Raises:
-        ModelError: It cannot run on images alone.
+        ModelError: The network cannot run on images alone.
     """
     from torch.nn.parameter import is_lazy
 
@@ -287,6 +287,6 @@ def describe(module: nn.Module) -> dict[str, Any]:
 
 
 def _reason(error: Exception) -> str:
-    """What an error says, in one line; a bare key says that it is one that nobody knows."""
+    """The message of an error on one line; a KeyError, whose message is only the key, is explained."""
     said = " ".join(str(error).split()).rstrip(". ")
     return f"{said} is not known to it ({type(error).__name__})" if isinstance(error, KeyError) else said

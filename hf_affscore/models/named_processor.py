@@ -23,8 +23,8 @@ def named_processor(name: str, module: nn.Module, options: Options) -> Any:
     """The image processor of another checkpoint by its Hub id or folder, or ImageNet's for ``"imagenet"``.
 
     Raises:
-        ModelError: There is no such checkpoint.
-        InputError: It has no image processor.
+        ModelError: The checkpoint does not exist.
+        InputError: The checkpoint has no image processor.
     """
     if name == IMAGENET:
         return ImageNetTransform(max(image_shape(module)[1:]), asked_for=True)
@@ -35,6 +35,6 @@ def named_processor(name: str, module: nn.Module, options: Options) -> Any:
     if processor is None:
         raise InputError(
             f"processor is {name!r}, which has no preprocessor_config.json; expected a Hub id or a folder that "
-            'has, or "imagenet".'
+            'has one, or "imagenet".'
         )
     return processor

@@ -1,4 +1,4 @@
-"""What turns RGB images into a model's inputs: the checkpoint's processor, timm's transform, or a function."""
+"""Preprocessing of RGB images to model inputs: the checkpoint's processor, timm's transform, or a function."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-#: What Pillow calls images with so many channels; a fourth one of a photograph is opaque everywhere.
+#: Pillow's mode for a number of channels; a fourth channel added to an RGB image is opaque.
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
-#: How many times longer than wide an image may be before only its middle is used.
+#: Largest aspect ratio of an image; of a longer image only the middle is used.
 EXTREME = 16
 
-#: The least width and height that processors of transformers are given: 1 or 3 rows would pass for channels.
+#: Minimum width and height for processors of transformers: they would take 1 or 3 rows for channels.
 LEAST_SIDE = 4
 
 
 def default_processor(module: nn.Module) -> Callable[[Image], torch.Tensor]:
-    """timm's own transform where the module carries its settings, else the usual ImageNet evaluation one."""
+    """timm's own transform if the module has its settings, else the standard ImageNet evaluation transform."""
     if hasattr(module, "pretrained_cfg"):
         return timm_transform(module)
     return ImageNetTransform(max(image_shape(module)[1:]))
 
 
 def timm_transform(module: nn.Module) -> Callable[[Image], torch.Tensor]:
-    """The transform that timm evaluates a network with; images are made grey where it takes one channel."""
+    """timm's evaluation transform for a network; images are converted to grey if it takes one channel."""
     require("timm")
     from timm.data import create_transform, resolve_model_data_config
 
@@ -46,13 +46,13 @@ def timm_transform(module: nn.Module) -> Callable[[Image], torch.Tensor]:
 
 
 class Converted:
-    """A transform of images in another mode than RGB."""
+    """A transform that first converts images to another mode than RGB."""
 
     def __init__(self, mode: str, transform: Callable[[Image], torch.Tensor]) -> None:
         self.mode, self.transform = mode, transform
 
     def __call__(self, image: Image) -> torch.Tensor:
-        """One RGB image as a tensor with as many channels as the mode has."""
+        """One RGB image as a tensor with the channels of the mode."""
         return self.transform(image.convert(self.mode))
 
     def __repr__(self) -> str:
@@ -60,9 +60,9 @@ class Converted:
 
 
 class ImageNetTransform:
-    """Resize the shorter side, crop the centre, normalise: what ImageNet models are evaluated with.
+    """The standard ImageNet evaluation transform: resize the shorter side, crop the centre, normalise.
 
-    Says so once, when the first image comes, unless it was asked for: ready tensors need none of it.
+    Warns at the first image, unless it was requested; ready tensors do not pass through it.
     """
 
     def __init__(self, size: int, *, asked_for: bool = False) -> None:
@@ -97,10 +97,10 @@ class ImageNetTransform:
 
 
 def _middle(image: Image) -> Image:
-    """The middle of an image of extreme shape, of any other all of it.
+    """The middle of an image with an extreme aspect ratio; other images are returned unchanged.
 
     Most processors resize the shorter side and crop afterwards: a strip of 1 x 12,000 pixels would take 2.4 GB, of
-    which they keep a 12,000th.
+    which they keep one 12,000th.
     """
     width, height = image.size
     longest = EXTREME * min(width, height)
@@ -111,7 +111,7 @@ def _middle(image: Image) -> Image:
 
 
 def _enlarged(image: Image) -> Image:
-    """An image of fewer than :data:`LEAST_SIDE` rows or columns with every pixel repeated as often in both."""
+    """An image, enlarged by repeating its pixels if it has fewer than :data:`LEAST_SIDE` rows or columns."""
     from PIL.Image import Resampling
 
     if min(image.size) >= LEAST_SIDE:
@@ -127,9 +127,9 @@ def _to_unit_range(pixels: torch.Tensor) -> torch.Tensor:
 def preprocessing_of(
     processor: Any,
 ) -> tuple[Callable[[list[Image]], dict[str, torch.Tensor]], dict[str, Any]]:
-    """A function from a list of images to model inputs, and the description of what it does.
+    """A function from a list of images to model inputs, and its description.
 
-    Whatever the processor, of an image more than :data:`EXTREME` times longer than wide it is given the middle.
+    Any processor gets only the middle of images with an aspect ratio above :data:`EXTREME`.
     """
     import torch
     from transformers.image_processing_base import ImageProcessingMixin
@@ -142,14 +142,14 @@ def preprocessing_of(
             made = dict(call(images=sized, return_tensors="pt"))
             if (
                 len(next(iter(made.values()))) == 1 < len(images)
-            ):  # which were taken for frames, or a conversation
+            ):  # the images were taken for frames, or a conversation
                 made = dict(call(images=[[image] for image in sized], return_tensors="pt"))
             if isinstance(made.get(PIXELS), list):
                 made[PIXELS] = stack(made[PIXELS])
             _check_rows(made, len(images), type(processor).__name__)
             return {name: value for name, value in made.items() if isinstance(value, torch.Tensor)}
 
-        settings = json.loads(json.dumps(processor.to_dict(), default=str))  # as it will be read back
+        settings = json.loads(json.dumps(processor.to_dict(), default=str))  # as JSON will return it
         backend = getattr(processor, "backend", None) or type(processor).__module__.rpartition("_")[2]
         return process, {"class": type(processor).__name__, "backend": str(backend), "settings": settings}
     if callable(processor):
@@ -169,16 +169,16 @@ def preprocessing_of(
 
 
 def _check_rows(made: dict[str, Any], number: int, processor: str) -> None:
-    """Refuse what is no longer one entry for each image.
+    """Check that there is one entry per image.
 
     Raises:
-        ModelError: Patches or tiles of all images lie one after the other.
+        ModelError: The patches or tiles of all images are concatenated.
     """
     pixels = next((made[name] for name in IMAGES if name in made), None)
     if pixels is not None and len(pixels) != number:
         raise ModelError(
             f"{processor} makes {len(pixels)} patches or tiles of {number} image(s), one after the other, so that "
-            "no row belongs to one image; expected an entry for each image. Pass another processor=, or the part "
+            "no row belongs to one image; expected one entry per image. Pass another processor=, or the part "
             "of the model that takes whole images."
         )
 
@@ -187,7 +187,7 @@ def stack(images: Sequence[Any]) -> torch.Tensor:
     """Ready ``(C, H, W)`` tensors, or clips of shape ``(frames, C, H, W)``, as one batch.
 
     Raises:
-        InputError: They are not all tensors of one such shape.
+        InputError: They are not tensors, or not all of one such shape.
     """
     import torch
 

@@ -1,8 +1,8 @@
-"""The accuracy that a checkpoint's authors publish, with what it was measured on.
+"""The accuracy that a checkpoint's authors publish, and the data it was measured on.
 
 The Hub keeps results in ``.eval_results/*.yaml`` (https://huggingface.co/docs/hub/eval-results); older checkpoints
-have them in the ``model-index`` of their card. Both are read at the commit that is analysed, and neither is needed:
-what cannot be read is passed over.
+have them in the ``model-index`` of their card. Both are read at the analysed commit, and both are optional:
+unreadable results are skipped.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import yaml
 from hf_affscore.models.repository import Repository
 
 _FOLDER = ".eval_results/"
-#: A result in ``.eval_results`` names its benchmark and no measure. These benchmarks measure the accuracy of
-#: classifiers of images.
+#: A result in ``.eval_results`` names its benchmark but no metric. These benchmarks measure the accuracy of image
+#: classifiers.
 _BENCHMARKS = ("imagenet", "cifar", "image-classification", "image_classification", "food101", "mnist")
 
 
@@ -27,9 +27,9 @@ class Published:
     """One published accuracy.
 
     Attributes:
-        value: The number as it is published: a share or per cent.
-        where: ``dataset``, ``config``, ``split``, ``revision`` and ``task``, as far as they are known, and the file
-            (``source``) that says so.
+        value: The number as published: a fraction or per cent.
+        where: ``dataset``, ``config``, ``split``, ``revision`` and ``task``, if known, and the file that holds the
+            result (``source``).
     """
 
     value: float
@@ -37,7 +37,7 @@ class Published:
 
 
 def published_accuracy(repository: Repository) -> Published | None:
-    """The first accuracy that a checkpoint publishes: in ``.eval_results``, else in its card; None without one."""
+    """The first published accuracy of a checkpoint: in ``.eval_results``, else in its card; None without one."""
     return next(_of_results(repository), None) or next(_of_card(repository), None)
 
 
@@ -60,10 +60,10 @@ def _of_results(repository: Repository) -> Iterator[Published]:
 
 
 def _entries(repository: Repository, name: str) -> list[dict[str, Any]]:
-    """The results in one file; none where it cannot be read."""
+    """The results in one file; none if it is unreadable."""
     try:
         content = yaml.safe_load(repository.path(name).read_bytes())
-    except Exception:  # as with a card: a result is welcome, never needed
+    except Exception:  # results are optional, and their parser may raise anything
         return []
     return [entry for entry in content if isinstance(entry, dict)] if isinstance(content, list) else []
 

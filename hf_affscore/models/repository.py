@@ -1,4 +1,4 @@
-"""The files of a checkpoint: their names first, their contents when somebody asks."""
+"""The files of a checkpoint: names are listed first, contents are read on demand."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Repository:
     """A checkpoint in a folder, or on the Hub at one commit.
 
     Attributes:
-        source: Where it is, and which state of it.
+        source: Its location and state.
         token: Access token for the Hub.
     """
 
@@ -34,7 +34,7 @@ class Repository:
 
     @cached_property
     def files(self) -> frozenset[str]:
-        """Names of its files relative to its top; of a folder, down to one folder below."""
+        """Names of its files relative to its root; for a folder, down to one folder below."""
         if self.source.commit is None:
             return _names(Path(self.source.location))
         from huggingface_hub import constants, snapshot_download
@@ -46,7 +46,7 @@ class Repository:
         return frozenset(sibling.rfilename for sibling in siblings)
 
     def path(self, name: str) -> Path:
-        """One file on this machine; one on the Hub is downloaded."""
+        """The local path of one file; a file on the Hub is downloaded."""
         if self.source.commit is None:
             return Path(self.source.location) / name
         from huggingface_hub import hf_hub_download
@@ -55,7 +55,7 @@ class Repository:
         return Path(hf_hub_download(self.source.location, name, revision=commit, token=self.token))
 
     def folder(self, names: Iterable[str]) -> Path:
-        """A folder on this machine in which these files lie under their names.
+        """A local folder that contains these files under their names.
 
         Args:
             names: At least one file.
@@ -65,7 +65,7 @@ class Repository:
         return path.parents[name.count("/")]
 
     def part(self, name: str) -> Repository:
-        """A folder of it as a checkpoint of its own; of two formats of weights only the safe one is downloaded."""
+        """A folder as a separate checkpoint; if it has safetensors, other formats of weights are not downloaded."""
         files = [each for each in self.files if each.startswith(f"{name}/")]
         if any(each.endswith(".safetensors") for each in files):
             files = [each for each in files if not each.endswith((".bin", ".h5", ".onnx"))]
@@ -73,10 +73,10 @@ class Repository:
         return Repository(replace(self.source, location=location, commit=None), self.token)
 
     def json(self, name: str) -> dict[str, Any]:
-        """The object in a JSON file; empty where there is no such file.
+        """The object in a JSON file; empty if there is no such file.
 
         Raises:
-            ModelError: It holds something else.
+            ModelError: The file does not contain a JSON object.
         """
         if name not in self.files:
             return {}
@@ -93,19 +93,19 @@ class Repository:
 
     @cached_property
     def config(self) -> dict[str, Any]:
-        """Its ``config.json``; empty without one."""
+        """Its ``config.json``; empty if there is none."""
         return self.json(CONFIG)
 
     @cached_property
     def card(self) -> ModelCardData | None:
-        """The metadata of its card; None where there is none that can be read."""
+        """The metadata of its card; None if it has no readable card."""
         from huggingface_hub import ModelCard
 
         if CARD not in self.files:
             return None
         try:
             card: Any = ModelCard(self.path(CARD).read_text(encoding="utf-8"), ignore_metadata_errors=True)
-        except Exception:  # a card is welcome, never needed, and its parser may raise anything
+        except Exception:  # a card is optional, and its parser may raise anything
             return None
         data: ModelCardData = card.data
         return data

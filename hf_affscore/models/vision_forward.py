@@ -1,10 +1,9 @@
-"""The part of a model that images alone can run.
+"""Find the part of a model that runs on images alone.
 
-An image classifier, a detector or a depth model runs as it is. A model of images and text (CLIP, BLIP,
-Grounding DINO) is run on its image side: ``get_image_features`` where the model or a part of it has that,
-else its first part, outermost first, that takes images alone. One that writes text about images (captions, OCR,
-answers) is never run whole, since its decoder needs text, whatever its signature says. A model of video is run on
-clips, where it is given some.
+An image classifier, a detector or a depth model is run whole. For a model of images and text (CLIP, BLIP,
+Grounding DINO) only the image side is run: ``get_image_features`` if the model or a part of it has that method,
+else the outermost part that takes images alone. A model that generates text (captions, OCR, answers) is never run
+whole, since its decoder needs text even if its signature does not require it. A video model is run on clips.
 """
 
 from __future__ import annotations
@@ -23,10 +22,10 @@ if TYPE_CHECKING:
 
 PIXELS = "pixel_values"
 
-#: Names under which models take images; pixels are given under the one that a model has.
+#: Input names under which models take images.
 IMAGES = (PIXELS, "pixel_values_videos", "flattened_patches")
 
-#: What image processors return, masks and sizes included.
+#: Inputs that image processors return, including masks and sizes.
 FROM_PROCESSOR = {*IMAGES, "pixel_mask", "pixel_attention_mask", "spatial_shapes"}
 
 
@@ -35,11 +34,11 @@ class VisionForward:
     """How to run the image side of a model.
 
     Attributes:
-        name: What runs: ``"forward"``, or the path of the method or module that takes images alone.
+        name: ``"forward"``, or the path of the method or module that takes images alone.
         run: The method or module.
         by_name: Whether it takes its inputs by name, as models of transformers do.
-        takes: Under which name it takes images.
-        one_tile: Whether it takes one image where a processor cuts several tiles: the first is the whole one.
+        takes: The input name of images.
+        one_tile: Whether to use only the first of several tiles of an image, which is the whole image.
     """
 
     name: str
@@ -49,7 +48,7 @@ class VisionForward:
     one_tile: bool = False
 
     def __call__(self, inputs: dict[str, torch.Tensor]) -> Any:
-        """Run on a batch of inputs by name, of which those that it does not take are left out."""
+        """Run on a batch of inputs by name; inputs that it does not accept are left out."""
         accepted = _parameters(getattr(self.run, "forward", self.run))
         if self.takes not in inputs and PIXELS in inputs:
             inputs = {self.takes: inputs[PIXELS], **inputs}
@@ -59,16 +58,16 @@ class VisionForward:
         if not self.by_name and PIXELS in inputs:
             named.pop(PIXELS, None)
             return self.run(inputs[PIXELS], **named)
-        return self.run(**(named or inputs))  # one that names none of them passes on them all, as PEFT's does
+        return self.run(**(named or inputs))  # PEFT's forward names no inputs and passes all of them on
 
 
 def vision_forward(model: nn.Module) -> VisionForward:
-    """Find what images alone can run.
+    """Find the part of a model that runs on images alone.
 
     Raises:
         ModelError: The model needs other inputs; the message names them.
     """
-    if not hasattr(model, "main_input_name"):  # not of transformers: takes pixels
+    if not hasattr(model, "main_input_name"):  # not a transformers model: takes pixels
         encode = getattr(model, "encode_image", None)
         if encode is None:
             return VisionForward("forward", model, by_name=False)
@@ -89,7 +88,7 @@ def vision_forward(model: nn.Module) -> VisionForward:
             takes = _image_input(part)
             tiles = takes == PIXELS and frames is None
             return VisionForward(path, part, by_name=True, takes=takes, one_tile=tiles)
-    main: Any = model.main_input_name  # which some vision towers inherit from a language model
+    main: Any = model.main_input_name  # some vision towers inherit it from a language model
     declared = {main} if isinstance(main, str) else set(main)
     needs = sorted((declared & _parameters(model.forward).keys() | _needed(model.forward)) - FROM_PROCESSOR)
     raise ModelError(
@@ -100,13 +99,13 @@ def vision_forward(model: nn.Module) -> VisionForward:
 
 
 def writes_text(model: nn.Module) -> bool:
-    """Whether a model of transformers generates: a captioner, OCR, or a language model that sees."""
+    """Whether a transformers model generates text: captioning, OCR, or a vision-language model."""
     can_generate = getattr(model, "can_generate", None)
     return bool(can_generate is not None and can_generate())
 
 
 def num_frames(model: nn.Module) -> int | None:
-    """Frames of a clip that a model of video takes; None for a model of images."""
+    """Frames per clip of a video model; None for an image model."""
     takes_video = getattr(model, "main_input_name", None) in IMAGES or hasattr(model, "get_video_features")
     config = getattr(model, "config", None)
     frames = _setting(config, "num_frames") or _setting(config, "frames_per_clip")
@@ -114,7 +113,7 @@ def num_frames(model: nn.Module) -> int | None:
 
 
 def image_shape(model: nn.Module) -> tuple[int, int, int]:
-    """Channels, height and width of the images that a model says it takes; 3 x 224 x 224 where it is silent."""
+    """The channels, height and width of images that a model declares; 3 x 224 x 224 by default."""
     config = getattr(model, "config", None)
     for owner in (model, config):  # of timm, or timm's wrapper in transformers
         settings = getattr(owner, "pretrained_cfg", None)
@@ -129,7 +128,7 @@ def image_shape(model: nn.Module) -> tuple[int, int, int]:
 
 
 def _setting(config: Any, name: str) -> Any:
-    """A setting of a configuration, or of its part for vision."""
+    """A setting of a configuration, or of its vision part."""
     parts = (getattr(config, part, None) for part in ("vision_config", "backbone_config"))
     return getattr(config, name, None) or next((_setting(part, name) for part in parts if part), None)
 
@@ -139,27 +138,27 @@ def _takes_images_alone(part: nn.Module) -> bool:
     needed = _needed(part.forward)
     if main is None or not needed <= FROM_PROCESSOR:
         return False
-    # Some vision towers do not declare their main input; Perceiver takes pixels under two names, and no text.
+    # Some vision towers do not declare their main input; Perceiver takes pixels under two names, but no text.
     if PIXELS in needed or main in IMAGES:
         return _image_input(part) in _parameters(part.forward) or not _has_names(part)
     return main == "inputs" and PIXELS in _parameters(part.forward)
 
 
 def _image_input(part: nn.Module) -> str:
-    """The name under which a part takes images; they go under the usual one where it names none."""
+    """The input name of images of a part; ``pixel_values`` if its signature has none of the names."""
     accepted = _parameters(part.forward)
     return next((name for name in IMAGES if name in accepted), PIXELS)
 
 
 def _has_names(part: nn.Module) -> bool:
-    """Whether a part says at all which inputs it takes."""
+    """Whether a part declares its inputs, beyond ``*args`` and ``**kwargs``."""
     kinds = {parameter.kind for parameter in _parameters(part.forward).values()}
     return not kinds <= {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}
 
 
 def _takes_one_input(model: nn.Module) -> bool:
-    """Whether code that came with a checkpoint has one input that must be given, whatever it is called."""
-    if type(model).__module__.startswith("transformers."):  # whose inputs have agreed names
+    """Whether a model with custom code has one required input, of any name."""
+    if type(model).__module__.startswith("transformers."):  # its inputs have standard names
         return False
     first = next(iter(_parameters(model.forward)), "")
     needed = _needed(model.forward) - FROM_PROCESSOR
@@ -171,7 +170,7 @@ def _parameters(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
 
 
 def _needed(function: Callable[..., Any]) -> set[str]:
-    """Names of the inputs that have no default."""
+    """Names of the inputs without a default."""
     variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     return {
         name
@@ -181,7 +180,7 @@ def _needed(function: Callable[..., Any]) -> set[str]:
 
 
 def _outermost_first(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """The model and its parts with their paths, breadth first."""
+    """The model and its submodules with their paths, breadth first."""
     waiting = deque([("", model)])
     while waiting:
         path, part = waiting.popleft()
