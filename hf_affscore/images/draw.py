@@ -1,18 +1,17 @@
-"""Which images of a split are used, and in which order: row numbers that follow from the seed alone.
+"""Draw the images of a split: row numbers in an order that depends only on the seed.
 
-Three draws, and what each is (``draw["method"]`` in the metadata of a signature):
+The methods (``draw["method"]`` in the metadata of a signature):
 
-- ``"uniform"``: a random permutation of all rows of the split, cut after as many as are needed. Every set of rows
-  is as likely as any other of its size: the number of images of a class is hypergeometric, however rows are sorted.
-- ``"row groups"``: row groups of Parquet files in random order, taken together until they have :data:`READ_LIMIT`
-  bytes, and a uniform draw from their rows. Every image is as likely as any other where row groups are of one size,
-  but images of one row group come together more often than by chance: where rows are sorted, the sample varies as
-  much as a smaller one.
-- ``"beginning"``: a uniform draw from as much of a stream as was read. It says nothing about the rest.
+- ``"uniform"``: the first rows of a random permutation of the split. Every set of rows of one size is equally
+  likely: the number of images of a class is hypergeometric, however the rows are sorted.
+- ``"row groups"``: row groups of Parquet files in random order, up to :data:`READ_LIMIT` bytes, and a uniform draw
+  from their rows. If row groups have one size, every image is equally likely, but images of one row group are drawn
+  together more often than by chance: if rows are sorted, the variance is that of a smaller sample.
+- ``"beginning"``: a uniform draw from the part of a stream that was read. It says nothing about the rest.
 
-The first is what is done wherever the number of rows is known and reading them costs at most :data:`READ_LIMIT`
-bytes. ``"in order"`` is no draw: the first images are used. Nothing here depends on processes, batch sizes or
-shards, and a uniform draw gives the same row numbers for every format of the same images.
+The uniform draw is used whenever the number of rows is known and reading them costs at most :data:`READ_LIMIT`
+bytes. ``"in order"`` is not a draw: the first images are used. The draw does not depend on processes, batch sizes
+or shards, and a uniform draw gives the same row numbers for every format of the same images.
 """
 
 from __future__ import annotations
@@ -29,18 +28,18 @@ from hf_affscore.options import Options
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
-#: Bytes that may be read for a draw, and that may lie in a temporary file for it.
+#: Maximum bytes to read for a draw, and to keep in a temporary file.
 READ_LIMIT = 2_500_000_000
 
-#: Bytes of encoded images that are held of a stream.
+#: Maximum bytes of encoded images of a stream to keep in memory.
 STREAM_LIMIT = 10**9
 
-#: Images beyond those asked for that are kept when they are read anyway: they replace damaged ones.
+#: Further images that are kept when they are read anyway, to replace damaged ones.
 SPARE = 64
 
 
 class Indexed(Protocol[T_co]):
-    """What gives items by their number."""
+    """A source of items by number."""
 
     def __getitem__(self, number: int, /) -> T_co: ...
 
@@ -50,8 +49,8 @@ class Block:
     """Rows that can only be read together.
 
     Attributes:
-        rows: How many there are.
-        size: Bytes that are read for them.
+        rows: Number of rows.
+        size: Bytes to read for them.
     """
 
     rows: int
@@ -64,9 +63,9 @@ class Order:
 
     Attributes:
         numbers: All rows of the split, shape ``(rows,)``.
-        starts: Positions where another set of blocks begins: what lies before has no block in common with it.
-        wanted: Positions from the first that are likely to be used.
-        record: What was drawn from what, for the metadata of a signature.
+        starts: Positions at which a new set of blocks begins; two sets have no block in common.
+        wanted: Number of positions, from the first, that are likely to be used.
+        record: Description of the draw, for the metadata of a signature.
     """
 
     numbers: NDArray[np.int64]
@@ -76,7 +75,7 @@ class Order:
 
 
 def images_wanted(options: Options) -> int | None:
-    """Images that an analysis looks at, damaged ones not counted; None: all there are."""
+    """Number of images that an analysis uses, without damaged ones; None for all."""
     limits = [options.max_images, None if options.num_samples == "all" else options.num_samples]
     return min((limit for limit in limits if limit is not None), default=None)
 
@@ -97,7 +96,7 @@ def draw_rows(rows: int, options: Options) -> Order:
 
 
 def draw_from_blocks(blocks: Sequence[Block], options: Options) -> Order:
-    """The order of rows that lie in blocks, which is uniform where that costs no more than :data:`READ_LIMIT`."""
+    """The order of rows in blocks; uniform if that reads at most :data:`READ_LIMIT` bytes."""
     lengths = np.array([block.rows for block in blocks], dtype=np.int64)
     sizes = np.array([block.size for block in blocks], dtype=np.int64)
     rows, asked = int(lengths.sum()), images_wanted(options)
@@ -142,7 +141,7 @@ def _by_row_groups(
 def _windows(
     sizes: NDArray[np.int64], lengths: NDArray[np.int64], limit: int
 ) -> tuple[list[slice], NDArray[np.int64]]:
-    """Consecutive blocks in sets of at most ``limit`` bytes, one at least, and the row at which each set begins."""
+    """Consecutive blocks in sets of at most ``limit`` bytes or one block, and the first row of each set."""
     cuts, held = [0], 0
     for number, size in enumerate(sizes):
         if held and held + size > limit:
@@ -155,7 +154,7 @@ def _windows(
 
 
 def reach_of(record: Mapping[str, Any]) -> str | None:
-    """A sentence about a draw that did not reach all of a stream; None of any other.
+    """A sentence about a draw that did not reach the end of a stream; None for any other draw.
 
     Args:
         record: The ``draw`` of the metadata.
@@ -168,13 +167,13 @@ def reach_of(record: Mapping[str, Any]) -> str | None:
         return None
     of = f"of its {record['rows']} images" if record.get("rows") else "of a stream whose length is not known"
     return (
-        f"The images were drawn from the first {record['reached']} {of}, which can only be read from its beginning "
-        "on: what comes later had no chance. To draw from all, pass Parquet files, a folder, or local archives."
+        f"The images were drawn from the first {record['reached']} {of}, which can only be read from its "
+        "beginning: later images had no chance. To draw from all, pass Parquet files, a folder, or local archives."
     )
 
 
 def dependence_of(record: Mapping[str, Any]) -> str | None:
-    """Why images of a draw are not independent of each other; None where they are.
+    """The reason why images of a draw are not independent of each other; None if they are.
 
     Args:
         record: The ``draw`` of the metadata.
@@ -193,12 +192,12 @@ def dependence_of(record: Mapping[str, Any]) -> str | None:
 
 @dataclass(frozen=True)
 class Permuted:
-    """Items of a sequence in the order of row numbers, each looked up when it is its turn.
+    """Items of a sequence in the order of row numbers, looked up on demand.
 
     Attributes:
         items: The sequence.
         numbers: The order.
-        function: What is made of an item.
+        function: Function applied to each item.
     """
 
     items: Indexed[Any]
@@ -214,7 +213,7 @@ class Permuted:
 
 @dataclass(frozen=True)
 class Ordered(Generic[T]):
-    """Positions in an order of row numbers, which stand for the examples until they are asked for."""
+    """Positions in an order of row numbers; examples are read on demand."""
 
     items: Indexed[T]
     numbers: NDArray[np.int64]
@@ -232,7 +231,7 @@ class Ordered(Generic[T]):
 
 @dataclass(frozen=True)
 class Mapped:
-    """What a function makes of the items of something that can be iterated over again."""
+    """A function applied to the items of a re-iterable source."""
 
     function: Callable[[Any], Any]
     items: Iterable[Any]
@@ -242,17 +241,17 @@ class Mapped:
 
 
 class Beginning:
-    """A random order of what can only be read from its beginning on.
+    """A random order of a stream that can only be read from its beginning.
 
-    Up to ``limit`` bytes are held. A stream that ends before is drawn from uniformly, as if its length had been
-    known; of a longer one each further item takes the place of a random one, which is used.
+    Up to ``limit`` bytes are kept. A shorter stream is drawn from uniformly, as if its length had been known. In a
+    longer stream each further item replaces a random kept item, which is then used.
 
     Args:
-        items: The stream; it can be iterated over again, and gives the same order.
-        seed: Of the order.
-        size: Bytes that an item takes.
-        metadata: Is told how far the stream was read, as ``draw``, and whether that was all, as ``shuffled``.
-        limit: Bytes to hold.
+        items: The stream; it can be iterated over again in the same order.
+        seed: Seed of the order.
+        size: Gives the bytes of an item.
+        metadata: Receives the draw, as ``draw``, and whether it covers the whole stream, as ``shuffled``.
+        limit: Bytes to keep.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Images from anywhere as one stream: Hub data set, folder, files, ``datasets`` object, iterable, or noise."""
+"""Open a source of images as a stream: Hub data set, folder, files, ``datasets`` object, iterable, or noise."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ if TYPE_CHECKING:
     from hf_affscore.images.decoding import Decoded
     from hf_affscore.images.splits import Data
 
-#: Where a data set has several splits and none is asked for, the first of these.
+#: Preferred splits, in order, if none is requested.
 PREFERRED_SPLITS = ("test", "validation", "val", "valid", "train")
 
 
 def is_name(dataset: Any) -> TypeIs[str | Path | Sequence[str | Path]]:
-    """Whether a data set is given by its name: a Hub id, a path, or a list of paths."""
+    """Whether a data set is given by name: a Hub id, a path, or a list of paths."""
     if isinstance(dataset, list | tuple) and dataset:
         return all(isinstance(name, str | Path) for name in dataset)
     return isinstance(dataset, str | Path)
@@ -54,7 +54,7 @@ def locate_images(dataset: str | Path | Sequence[str | Path], options: Options) 
     """Find a data set by name and pin its state.
 
     Raises:
-        DatasetError: There is no such folder or repository, or no access to it.
+        DatasetError: The folder or repository does not exist or is not accessible.
     """
     if dataset == "noise":
         return Source("noise", "noise", None, "noise")
@@ -70,14 +70,14 @@ def open_images(
     """The images of ``dataset`` as a stream.
 
     Args:
-        dataset: What :func:`locate_images` found, a ``datasets`` object, or an iterable of PIL images or ready
+        dataset: The result of :func:`locate_images`, a ``datasets`` object, or an iterable of PIL images or ready
             ``(3, H, W)`` tensors.
         options: Split, column, order and revision.
-        noise_shape: Shape of one model input ``(C, H, W)``, asked for only when ``dataset`` is ``"noise"``.
+        noise_shape: Shape of one model input ``(C, H, W)``, called only if ``dataset`` is ``"noise"``.
 
     Raises:
-        DatasetError: Not found, no images in it, or no single column of images.
-        InputError: ``dataset`` is nothing that images come from.
+        DatasetError: Not found, without images, or without a unique image column.
+        InputError: ``dataset`` has an unsupported type.
     """
     import datasets
 
@@ -112,7 +112,7 @@ def open_images(
 
 
 def _noise(shape: tuple[int, ...], options: Options) -> ImageStream:
-    """Standard normal pixels after normalisation; image ``i`` depends on the seed and ``i`` alone."""
+    """Standard normal pixels, taken as normalised; image ``i`` depends only on the seed and ``i``."""
     import torch
 
     def draw(index: int) -> torch.Tensor:
@@ -121,12 +121,14 @@ def _noise(shape: tuple[int, ...], options: Options) -> ImageStream:
 
     count = options.max_images if options.num_samples == "all" else options.num_samples
     if count is None:
-        raise InputError("Noise has no end: with num_samples='all', say how much of it by max_images.")
+        raise InputError(
+            "Noise has no end: with num_samples='all', set the number of images with max_images."
+        )
     return ImageStream(range(count), draw, {"id": "noise", "shape": list(shape)})
 
 
 def _from_iterable(images: Iterable[Any], options: Options) -> ImageStream:
-    """Images as they are: a sequence by its numbers, anything else from its beginning on."""
+    """Images as given: a sequence is read by index, any other iterable from its beginning."""
     metadata: dict[str, Any] = {"id": None, "type": type(images).__name__}
     if isinstance(images, Sequence):
         order = draw_rows(len(images), options)
@@ -135,7 +137,7 @@ def _from_iterable(images: Iterable[Any], options: Options) -> ImageStream:
 
 
 def _from_the_beginning(items: Iterable[Any], metadata: dict[str, Any], options: Options) -> Iterable[Any]:
-    """A stream in random order, as far as that goes, which the metadata is told."""
+    """A stream in random order, as far as memory allows; the draw is recorded in ``metadata``."""
     metadata |= {"shuffled": False, "draw": {"method": "in order"}}
     return Beginning(items, options.seed, size_of, metadata) if options.shuffle else items
 
@@ -158,7 +160,7 @@ def _on_the_hub(source: Source, options: Options) -> ImageStream:
 
 
 def _local(source: Source, options: Options) -> ImageStream:
-    """A folder of images, Parquet files or archives, one that ``Dataset.save_to_disk`` wrote, or some files."""
+    """A folder of images, Parquet files or archives, a folder of ``Dataset.save_to_disk``, or single files."""
     where = {"id": source.name, "config": options.dataset_config, "revision": None}
     what = f"the files {source.name}" if source.files else f"the folder {source.location}"
     with _explained(f"No images could be read from {what}", _pattern_hint(Path(source.location))):
@@ -169,7 +171,7 @@ def _local(source: Source, options: Options) -> ImageStream:
 
 @contextmanager
 def _explained(failure: str, advice: str = "") -> Iterator[None]:
-    """Turn whatever the files of a data set make a library raise into one sentence."""
+    """Turn any error of a library about the files of a data set into one sentence."""
     try:
         yield
     except AffscoreError:
@@ -184,11 +186,10 @@ def _pattern_hint(folder: Path) -> str:
 
 
 def _choose_split(splits: Mapping[str, Callable[[], Data]], options: Options, what: str) -> Data:
-    """One split, whole or the part of it that ``name[from:to]`` asks for.
+    """One split, or the part of it selected by ``name[from:to]``.
 
     Raises:
-        DatasetError: There is no such split, or nothing in it.
-        InputError: The option is of another form.
+        DatasetError: The split does not exist or is empty, or the option is malformed.
     """
     names = [str(name) for name in splits]
     if not names:
@@ -211,7 +212,7 @@ def _choose_split(splits: Mapping[str, Callable[[], Data]], options: Options, wh
 
 
 def _is_empty(data: Data) -> bool:
-    """Whether there is nothing in a split, as far as that costs nothing to know."""
+    """Whether a split is known to be empty, without reading it."""
     return hasattr(data, "__len__") and len(data) == 0
 
 
@@ -226,7 +227,7 @@ def _part(data: Data, start: int, stop: int | None) -> Data:
 
 
 def _from_data(data: Data, where: dict[str, Any], options: Options, base: str | None = None) -> ImageStream:
-    """One column of a split, its images encoded, in the order of the draw; relative paths start from ``base``."""
+    """The encoded images of one column of a split in the order of the draw; relative paths start from ``base``."""
     import datasets
 
     column = image_column(data, options, base)
@@ -258,7 +259,7 @@ def _read_by_position(
     fetch_item: Callable[[Any], Callable[[], Any] | None],
     metadata: dict[str, Any],
 ) -> ImageStream:
-    """A stream of positions: an example is read when it is asked for, by a thread."""
+    """A stream of positions: a thread reads an example when it is needed."""
 
     def read(position: int) -> Any:
         item = column.item_of(rows.example(position))
@@ -274,9 +275,9 @@ def _read_by_position(
 def _file_of(
     tokens: Mapping[str, str | bool | None], token: str | bool | None, item: Any
 ) -> Callable[[], Any] | None:
-    """How to fetch the file that an item names, where it lies elsewhere.
+    """The function that fetches the file of a remote item; None for other items.
 
-    What somebody opened with ``datasets`` brings the ``tokens`` of its repositories.
+    A data set that the user opened with ``datasets`` has the ``tokens`` of its repositories.
     """
     if not is_remote(item):
         return None

@@ -1,4 +1,4 @@
-"""The splits of a named data set, each opened when it is chosen."""
+"""The splits of a named data set; a split is opened when it is chosen."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ImageFiles:
-    """Local files of which each is an image.
+    """Local image files.
 
     Attributes:
         paths: The files, in order.
@@ -64,11 +64,11 @@ class ImageFiles:
         return map(self.__getitem__, range(len(self)))
 
     def select_columns(self, names: list[str]) -> ImageFiles:
-        """The same, since there is one column."""
+        """The same object, since there is only one column."""
         return self
 
     def cast_column(self, name: str, feature: Any) -> ImageFiles:
-        """The same, since images are encoded here."""
+        """The same object, since its images are encoded."""
         return self
 
     def part(self, start: int, stop: int | None) -> ImageFiles:
@@ -100,7 +100,7 @@ def local_splits(source: Source, options: Options) -> Splits:
 
 
 def _saved(folder: Path) -> datasets.Dataset:
-    """What ``Dataset.save_to_disk`` wrote, also where that was without rows, which ``datasets`` cannot load."""
+    """A data set of ``Dataset.save_to_disk``; also one without rows, which ``datasets`` cannot load."""
     import datasets
 
     state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
@@ -136,10 +136,10 @@ def _image_files(paths: Sequence[str], split: str = "train") -> ImageFiles:
 
 
 def _built(path: str, options: Options, where: dict[str, Any]) -> Splits:
-    """The splits as ``datasets`` finds them, which knows configurations, patterns and formats.
+    """The splits that ``datasets`` finds by configurations, patterns and formats.
 
-    Parquet files and archives are read here, where rows can be drawn by number and memory has a bound. A
-    configuration that filters rows, in the data set's own card, is left to ``datasets``.
+    Parquet files and archives are read by this package, which draws rows by number in bounded memory. A
+    configuration in the card that filters rows is left to ``datasets``.
     """
     import datasets
     from datasets.packaged_modules.imagefolder.imagefolder import ImageFolder

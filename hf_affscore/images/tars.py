@@ -1,8 +1,8 @@
 """WebDataset: tar archives in which the files of one example share their name up to its first dot.
 
-The headers of a local archive are read once and say where every file lies; one elsewhere is read from its
-beginning on. What is no file, or has no ending, belongs to no example. Where an archive is damaged, the stretch
-counts as one image that cannot be decoded, and reading goes on at the next file that can be made out.
+The headers of a local archive are read once and give the position of every file; a remote archive is read
+sequentially. Entries that are not files, and files without an extension, are ignored. A damaged part of an archive
+counts as one image that cannot be decoded, and reading continues at the next readable file.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from hf_affscore.sources import POINTER, file_name, refuse_pointer
 if TYPE_CHECKING:
     import datasets
 
-#: Examples whose fields are looked at.
+#: Examples whose fields are inspected.
 LOOKED_AT = 5
 
-#: Bytes that are read at once of an archive elsewhere.
+#: Bytes per read of a remote archive.
 CHUNK = 1 << 20
 
 
 class _Place(NamedTuple):
-    """A file: where it lies, what is in it if it has been read, or the sentence that says what is wrong with it."""
+    """A file in an archive: its position, its content if it has been read, or a description of the damage."""
 
     archive: str
     name: str
@@ -47,17 +47,17 @@ _Group = dict[str, _Place]
 
 
 def is_image(name: str) -> bool:
-    """Whether a field of an example, the rest of a file's name after its first dot, is an image's."""
+    """Whether a field of an example, the part of a file's name after its first dot, is an image."""
     return name.rpartition(".")[2].lower() in IMAGE_ENDINGS
 
 
 def _places(raw: BinaryIO, path: str, *, read: bool) -> Iterator[_Place]:
-    """The files of an archive, images with their content where it is read; a damaged stretch has no name."""
+    """The files of an archive, with the content of images if ``read``; a damaged part has no name."""
     end, name, damaged = 0, "", [False]
     mode: Any = "r|*" if read else "r:"
 
     class Header(tarfile.TarInfo):
-        """Tells damage from the zeros that end an archive; tarfile passes over both."""
+        """Distinguishes damage from the zeros that end an archive; tarfile skips both."""
 
         @classmethod
         def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
@@ -82,7 +82,7 @@ def _places(raw: BinaryIO, path: str, *, read: bool) -> Iterator[_Place]:
         if damaged[0]:
             yield _damage(path, f"is damaged at byte {end}")
     except (tarfile.TarError, EOFError) as error:
-        if read or end <= os.path.getsize(path):  # else the last file is cut off, and cannot be decoded
+        if read or end <= os.path.getsize(path):  # else the last file is truncated and will fail to decode
             yield _damage(path, f"ends early: {error}", name if read else "")
 
 
@@ -91,7 +91,7 @@ def _damage(path: str, what: str, name: str = "") -> _Place:
 
 
 def _groups(places: Iterable[_Place]) -> Iterator[_Group]:
-    """The files of each example by field; a field that comes twice begins another example."""
+    """The files of each example by field; a repeated field begins another example."""
     group: _Group = {}
     last = None
     for place in places:
@@ -109,10 +109,12 @@ def _groups(places: Iterable[_Place]) -> Iterator[_Group]:
 
 
 def _image_fields(groups: Sequence[_Group], path: str) -> tuple[tuple[str, ...], bool]:
-    """The fields that are images, of some examples; one, called as the first, where no example has two of them.
+    """The image fields of some examples, and whether every example has at most one image.
+
+    If so, only the first name is returned, and it stands for any image field.
 
     Raises:
-        ValueError: There is none.
+        ValueError: There is no image field.
     """
     found = [[name for name in group if is_image(name)] for group in groups]
     names = tuple(dict.fromkeys(itertools.chain.from_iterable(found)))
@@ -126,14 +128,14 @@ def _image_fields(groups: Sequence[_Group], path: str) -> tuple[tuple[str, ...],
 
 @dataclass(frozen=True)
 class Tars:
-    """The examples of some archives, in their order.
+    """The examples of some archives, in order.
 
     Attributes:
         archives: Paths or addresses.
         split: Name of the split.
         token: Access token for the Hub.
-        fields: Those that are images, or the one that is asked for.
-        alone: Whether no example has two images, so that it does not matter what the field is called.
+        fields: The image fields, or the requested one.
+        alone: Whether no example has two images, so that the name of the field does not matter.
     """
 
     archives: tuple[str, ...]
@@ -144,7 +146,7 @@ class Tars:
 
     @property
     def features(self) -> datasets.Features:
-        """The fields that are images."""
+        """The image fields."""
         import datasets
 
         return datasets.Features({name: datasets.Image(decode=False) for name in self.fields})
@@ -154,11 +156,11 @@ class Tars:
         return replace(self, fields=tuple(names))
 
     def cast_column(self, name: str, feature: Any) -> Self:
-        """The same, since images are encoded here."""
+        """The same object, since its images are encoded."""
         return self
 
     def _chosen(self, group: _Group) -> dict[str, _Place | None]:
-        """The places of an example's images; a damaged stretch stands for whatever is asked for."""
+        """The positions of an example's images; a damaged part is returned for every field."""
         damaged = next((place for place in group.values() if place.damage), None)
         anyone = next((group[name] for name in group if is_image(name)), None) if self.alone else None
         return {name: damaged or group.get(name, anyone) for name in self.fields}
@@ -166,7 +168,7 @@ class Tars:
 
 @dataclass(frozen=True)
 class TarRows(Tars):
-    """Local archives: every example by its number."""
+    """Local archives; examples are read by number."""
 
     groups: Sequence[_Group] = ()
 
@@ -214,14 +216,14 @@ def _read(place: _Place | None) -> Any:
 
 @dataclass(frozen=True)
 class TarStream(Tars):
-    """Archives elsewhere, read from the beginning on, as often as somebody iterates."""
+    """Remote archives, read from the beginning at each iteration."""
 
     start: int = 0
     stop: int | None = None
 
     @classmethod
     def open(cls, archives: Sequence[str], split: str, token: str | bool | None) -> TarStream:
-        """Look at the first examples.
+        """Inspect the first examples.
 
         Raises:
             ValueError: There is no image in them.
@@ -244,7 +246,7 @@ class TarStream(Tars):
         return replace(self, start=start, stop=stop)
 
     def shuffled(self, seed: int, limit: int) -> TarStream:
-        """The same with the archives in random order, unless all of them have no more than ``limit`` bytes."""
+        """The same archives in random order, unless their total size is at most ``limit`` bytes."""
         if sum(size_of_file(path, self.token) for path in self.archives) <= limit:
             return self
         order = np.random.default_rng(seed).permutation(len(self.archives))

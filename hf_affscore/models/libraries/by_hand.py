@@ -1,7 +1,7 @@
-"""Libraries whose checkpoints are recognised and not loaded: the line of Python that loads one is said instead.
+"""Libraries whose checkpoints are recognised but not loaded; the message has the line of Python that loads them.
 
-keras-hub wants its backend chosen before it is imported, and images with their channels last; docTR and RF-DETR
-build their networks inside objects of their own.
+keras-hub needs its backend to be chosen before import, and images with channels last; docTR and RF-DETR build their
+networks inside objects of their own.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ class Hand:
     """How a checkpoint is loaded by hand.
 
     Attributes:
-        line: A line of Python whose value is a ``torch.nn.Module``; ``place`` is the folder, or the Hub id.
-        advice: What else has to be known.
-        install: What pip installs.
+        line: A Python expression for a ``torch.nn.Module``; ``place`` is the folder, or the Hub id.
+        advice: Further requirements.
+        install: The distribution to install with pip.
     """
 
     line: str
@@ -42,7 +42,7 @@ HANDS: dict[str, Hand] = {
 
 
 def known_by_hand(repository: Repository) -> str | None:
-    """The name in :data:`HANDS` of the library that wrote a checkpoint; None where it is none of them."""
+    """The name in :data:`HANDS` of the library that wrote a checkpoint; None for any other library."""
     config = repository.config
     if str(config.get("module", "")).startswith("keras"):
         return "keras-hub"

@@ -1,4 +1,4 @@
-"""What somebody names, ``package.module:attribute``, or passes as a function: anything that loads a checkpoint."""
+"""Load a checkpoint with the user's own loader: ``package.module:attribute``, or a function."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class ByPath:
         loader: A function, a class with ``from_pretrained``, or the path of one.
 
     Raises:
-        InputError: The path leads to nothing that can be called.
+        InputError: The path does not name a callable.
     """
 
     def __init__(self, loader: str | Callable[..., Any]) -> None:
@@ -34,17 +34,17 @@ class ByPath:
 
     @property
     def version(self) -> str | None:
-        """Version of the distribution that the loader comes from; None where no distribution brought it."""
+        """Version of the loader's distribution; None if it belongs to none."""
         package = self.name.partition(":")[0].partition(".")[0]
         owners = importlib.metadata.packages_distributions().get(package, ())
         return next((importlib.metadata.version(owner) for owner in owners), None)
 
     def recognises(self, repository: Repository) -> bool:
-        """Whatever it is told to load."""
+        """Always: the user chose this loader."""
         return True
 
     def load(self, repository: Repository, options: Options) -> Loaded:
-        """What the loader returns for the folder, or for the id and the commit."""
+        """The network that the loader returns for the folder, or for the id and the commit."""
         source = repository.source
         named: dict[str, Any] = {} if source.commit is None else {"revision": source.commit}
         if options.token is not None and "token" in inspect.signature(self._call).parameters:
@@ -57,11 +57,11 @@ class ByPath:
         return Loaded(as_asked(_checked(module, self.name), options), processor=processor)
 
     def build(self, repository: Repository, options: Options) -> nn.Module:
-        """Not possible: a loader gives structure and weights together."""
-        raise NeedsWeights(f"{self.name} gives a network with its weights; it cannot be had without them.")
+        """Not possible: a loader returns the network with its weights."""
+        raise NeedsWeights(f"{self.name} gives a network with its weights; it cannot be built without them.")
 
     def processor(self, repository: Repository, module: nn.Module, options: Options) -> Any:
-        """None, where the loader returned none."""
+        """None: this is called only if the loader returned no processor."""
         return None
 
 
@@ -74,8 +74,8 @@ def _resolved(path: str) -> Callable[..., Any]:
             found = getattr(found, attribute)
     except (ImportError, AttributeError, ValueError) as error:
         raise InputError(
-            f"loader is {path!r}, which could not be imported: {error}. Expected package.module:attribute of what "
-            "is installed here, or lies in a folder of PYTHONPATH."
+            f"loader is {path!r}, which could not be imported: {error}. Expected package.module:attribute of an "
+            "installed package, or of a module in a folder of PYTHONPATH."
         ) from error
     if not callable(found):
         raise InputError(f"loader is {path!r}, a {type(found).__name__}; expected a function or a class.")
@@ -96,6 +96,6 @@ def _checked(module: Any, name: str) -> nn.Module:
     if not isinstance(module, nn.Module):
         raise ModelError(
             f"loader {name} returned a {type(module).__name__}; expected a torch.nn.Module, or a pair of a module "
-            "and what turns images into its inputs."
+            "and its image processor."
         )
     return module

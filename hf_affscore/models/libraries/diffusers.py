@@ -1,7 +1,7 @@
 """diffusers: autoencoders, alone or in a pipeline, and denoisers that work on pixels.
 
-Of a pipeline the part that takes images is run: its autoencoder, else its denoiser. A denoiser is run at one step
-of the noise, which is recorded as ``timestep``. One that takes latents and a text has no place for an image.
+Only the part of a pipeline that takes images is run: its autoencoder, else its denoiser. A denoiser is run at one
+noise step, which is recorded as ``timestep``. A denoiser of latents that needs a text cannot be run on images.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 PIPELINE, CLASS = "model_index.json", "_class_name"
 
-#: Parts of a pipeline that can take images, in the order in which they are asked.
+#: Parts of a pipeline that can take images, in order of preference.
 PARTS = ("vae", "vqvae", "movq", "unet", "transformer")
 WEIGHTS = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin")
 
@@ -33,7 +33,7 @@ class Diffusers:
     """See :class:`~hf_affscore.models.libraries.library.Library`."""
 
     def recognises(self, repository: Repository) -> bool:
-        """By the list of a pipeline's parts, or the class that a part's ``config.json`` names."""
+        """By a pipeline's list of parts, or the class in a part's ``config.json``."""
         return PIPELINE in repository.files or (
             CLASS in repository.config and "_diffusers_version" in repository.config
         )
@@ -56,7 +56,7 @@ class Diffusers:
         return module
 
     def processor(self, repository: Repository, module: nn.Module, options: Options) -> Any:
-        """Images at the size that the network was made for, between -1 and 1, as its pipelines prepare them."""
+        """The preprocessing of its pipelines: images at the network's size, scaled to between -1 and 1."""
         from diffusers.image_processor import VaeImageProcessor
 
         config: Any = module.config
@@ -73,7 +73,7 @@ class Diffusers:
 
 
 class Prepared:
-    """What a pipeline makes of an image before its first network."""
+    """A pipeline's preprocessing of an image."""
 
     def __init__(self, mode: str, height: int, width: int, preprocess: Callable[..., torch.Tensor]) -> None:
         self.mode, self.height, self.width, self.preprocess = mode, height, width, preprocess
@@ -87,7 +87,7 @@ class Prepared:
 
 
 def _part(repository: Repository) -> str:
-    """Folder of the part that runs, with its slash; empty where the checkpoint is one part."""
+    """Folder of the part to run, with a trailing slash; empty if the checkpoint is a single part."""
     if PIPELINE not in repository.files:
         return ""
     for part in PARTS:
@@ -109,10 +109,10 @@ def _class(repository: Repository, folder: str) -> Any:
 
 
 def _at_one_step(module: nn.Module, options: Options) -> int | None:
-    """Give a denoiser its step of the noise; which it is, or None where the network takes none.
+    """Fix the noise step of a denoiser, and return it; None if the network takes no step.
 
     Raises:
-        ModelError: It needs more than pixels and a step.
+        ModelError: The network needs other inputs than pixels and a step.
     """
     parameters = list(inspect.signature(module.forward).parameters.values())
     needed = [

@@ -1,4 +1,4 @@
-"""What this package asks of a library that writes checkpoints."""
+"""The interface of a library that writes checkpoints."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Loaded:
     Attributes:
         module: The network.
         missing: Names of the weights that the checkpoint lacks, which were drawn at random.
-        processor: What prepares images, where it came with the network; None: the library is asked.
+        processor: The image processor, if it came with the network; if None, the library is asked.
         notes: Further facts that belong in the signature, such as how weights are quantised.
     """
 
@@ -35,7 +35,7 @@ class Library(Protocol):
     """How the checkpoints of one library become networks.
 
     Example:
-        A library of one's own, named in ``pyproject.toml`` under ``[project.entry-points."hf_affscore.libraries"]``
+        A custom library, declared in ``pyproject.toml`` under ``[project.entry-points."hf_affscore.libraries"]``
         as ``ours = "our_package.affscore:Ours"``::
 
             class Ours:
@@ -63,15 +63,15 @@ class Library(Protocol):
     def build(self, repository: Repository, options: Options) -> nn.Module:
         """The network without the checkpoint's weights, on torch's current device.
 
-        On a device with values they are drawn as the library itself draws them.
+        Unless it is the meta device, the weights are drawn with the library's own initialisation.
 
         Raises:
-            NeedsWeights: Structure and weights of this library's checkpoints are one.
+            NeedsWeights: This library's checkpoints do not separate the architecture from the weights.
         """
         ...
 
     def processor(self, repository: Repository, module: nn.Module, options: Options) -> Any:
-        """What turns its images into inputs; None where the checkpoint does not say."""
+        """The image processor; None if the checkpoint does not define one."""
         ...
 
 
@@ -80,14 +80,14 @@ class NeedsWeights(ModelError):
 
 
 def trusted(why: str, options: Options) -> None:
-    """Refuse to run what a checkpoint brings, unless that was asked for.
+    """Refuse to run a checkpoint's code, unless the user allowed it.
 
     Args:
         why: What would run, as the beginning of a sentence.
         options: Whether remote code may run.
 
     Raises:
-        ModelError: It may not.
+        ModelError: Remote code may not run.
     """
     if not options.trust_remote_code:
         raise ModelError(
@@ -96,14 +96,14 @@ def trusted(why: str, options: Options) -> None:
 
 
 def as_asked(module: nn.Module, options: Options) -> nn.Module:
-    """A network in the number format that was asked for, where its library knows of no such option.
+    """Convert a network to the requested number format, for libraries without such an option.
 
     Raises:
-        InputError: An option is given that only transformers knows.
+        InputError: An option is given that only transformers supports.
     """
     import torch
 
-    options.refuse(("device_map", "attn_implementation"), "only checkpoints of transformers know it")
+    options.refuse(("device_map", "attn_implementation"), "only checkpoints of transformers support it")
     if options.dtype == "auto":
         return module
     wanted = getattr(torch, options.dtype)

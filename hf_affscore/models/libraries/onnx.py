@@ -1,4 +1,4 @@
-"""ONNX graphs, converted by onnx2torch where it knows their operators."""
+"""ONNX graphs, converted by onnx2torch if it supports their operators."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ class Onnx:
     """See :class:`~hf_affscore.models.libraries.library.Library`."""
 
     def recognises(self, repository: Repository) -> bool:
-        """By a file that ends so."""
+        """By a file with the extension ``.onnx``."""
         return any(name.endswith(ENDING) for name in repository.files)
 
     def load(self, repository: Repository, options: Options) -> Loaded:
-        """The graph as a module of torch."""
+        """The graph as a ``torch.nn.Module``."""
         import onnx
         from onnx2torch import convert
 
         name = only_file(repository, ENDING)
         beside = [other for other in repository.files if other.startswith(name) and other != name]
-        graph = onnx.load(repository.folder([name, *beside]) / name)  # large weights lie in a file beside it
+        graph = onnx.load(repository.folder([name, *beside]) / name)  # large weights are in a file beside it
         try:
             module: Any = convert(graph)
         except NotImplementedError as error:
@@ -49,9 +49,9 @@ class Onnx:
         return Loaded(as_asked(module, options))
 
     def build(self, repository: Repository, options: Options) -> nn.Module:
-        """Not possible: a graph has its weights inside."""
-        raise NeedsWeights("An ONNX graph has its weights inside; it cannot be had without them.")
+        """Not possible: a graph contains its weights."""
+        raise NeedsWeights("An ONNX graph contains its weights; it cannot be built without them.")
 
     def processor(self, repository: Repository, module: nn.Module, options: Options) -> Any:
-        """None: a graph does not say."""
+        """None: a graph does not define its preprocessing."""
         return None

@@ -1,4 +1,4 @@
-"""open_clip: the image side of whatever ``open_clip.push_to_hf_hub`` writes."""
+"""open_clip: the image side of checkpoints that ``open_clip.push_to_hf_hub`` writes."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class OpenClip:
     """See :class:`~hf_affscore.models.libraries.library.Library`."""
 
     def recognises(self, repository: Repository) -> bool:
-        """By its settings and weights, which have names of their own."""
+        """By the names of its settings and weights, which are specific to open_clip."""
         return SETTINGS in repository.files and not set(WEIGHTS).isdisjoint(repository.files)
 
     def load(self, repository: Repository, options: Options) -> Loaded:
-        """From a folder with its settings and one file of weights."""
+        """From a folder with its settings and one weights file."""
         weights = next(name for name in WEIGHTS if name in repository.files)
         module = self._create(repository, [SETTINGS, weights], load_weights=True)
         return Loaded(as_asked(module, options))
@@ -33,7 +33,7 @@ class OpenClip:
         return self._create(repository, [SETTINGS], load_weights=False)
 
     def processor(self, repository: Repository, module: nn.Module, options: Options) -> Any:
-        """The transform that open_clip evaluates the network with."""
+        """open_clip's evaluation transform for the network."""
         from open_clip.transform import PreprocessCfg, image_transform_v2
 
         clip: Any = module

@@ -1,4 +1,4 @@
-"""PEFT: an adapter, applied to the base model that it names."""
+"""PEFT: an adapter, applied to the base model that its configuration names."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Peft:
         return ADAPTER in repository.files and "model.safetensors" not in repository.files
 
     def load(self, repository: Repository, options: Options) -> Loaded:
-        """The base model with the adapter in its place, not merged."""
+        """The base model with the adapter applied, not merged."""
         from peft import PeftModel
 
         base = _base(repository, options)
@@ -58,7 +58,7 @@ def _base(repository: Repository, options: Options) -> Repository:
     """The checkpoint that an adapter was trained on, pinned.
 
     Raises:
-        ModelError: The adapter names none, or it cannot be found.
+        ModelError: The adapter names no base model, or the base model cannot be found.
     """
     settings = repository.json(ADAPTER)
     name = settings.get("base_model_name_or_path")

@@ -1,4 +1,4 @@
-"""Whole modules in pickles: Ultralytics, and what ``torch.save(module)`` wrote. Reading one runs what it holds."""
+"""Pickled modules: Ultralytics, and files of ``torch.save(module)``. Unpickling can run any code."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ class Pickled:
     """See :class:`~hf_affscore.models.libraries.library.Library`."""
 
     def recognises(self, repository: Repository) -> bool:
-        """By one file of weights that no ``config.json`` explains."""
+        """By a single weights file without a ``config.json``."""
         return CONFIG not in repository.files and len(_files(repository)) == 1
 
     def load(self, repository: Repository, options: Options) -> Loaded:
-        """The module, or the one that Ultralytics keeps under ``ema`` or ``model``, in the precision asked for.
+        """The module, or the one that Ultralytics stores under ``ema`` or ``model``, in the requested precision.
 
         Raises:
-            ModelError: Code may not run, a package is missing, or there is no module inside.
+            ModelError: Code may not run, a package is missing, or the file has no module.
         """
         import torch
 
@@ -50,11 +50,11 @@ class Pickled:
         return Loaded(as_asked(module, options))
 
     def build(self, repository: Repository, options: Options) -> nn.Module:
-        """Not possible: a pickle has its weights inside."""
-        raise NeedsWeights("A pickled module has its weights inside; it cannot be had without them.")
+        """Not possible: a pickle contains its weights."""
+        raise NeedsWeights("A pickled module contains its weights; it cannot be built without them.")
 
     def processor(self, repository: Repository, module: nn.Module, options: Options) -> Any:
-        """None: a pickle does not say."""
+        """None: a pickle does not define its preprocessing."""
         return None
 
 

@@ -1,4 +1,4 @@
-"""Which library wrote a checkpoint: a table of names, asked in order; nothing in it is imported before its turn."""
+"""Find the library that wrote a checkpoint: a table, tried in order; entries are imported when they are tried."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from hf_affscore.options import Options
 if TYPE_CHECKING:
     from torch import nn
 
-#: Entry points of other packages in this group are libraries too, and are asked first.
+#: Entry points of other packages in this group are libraries too, and are tried first.
 GROUP = "hf_affscore.libraries"
 
 
@@ -28,9 +28,9 @@ class Entry:
     """One library in the table.
 
     Attributes:
-        path: ``module:Class`` of what implements :class:`~hf_affscore.models.libraries.library.Library`.
-        package: What is imported when one of its checkpoints is loaded; empty where that is unknown.
-        distribution: What pip calls it.
+        path: ``module:Class`` of an implementation of :class:`~hf_affscore.models.libraries.library.Library`.
+        package: The package that loading a checkpoint imports; empty if unknown.
+        distribution: Its name for pip.
     """
 
     path: str
@@ -38,7 +38,7 @@ class Entry:
     distribution: str = ""
 
 
-#: Those with files of their own come before those that only write a ``config.json``.
+#: Libraries with files of their own come before those that only write a ``config.json``.
 LIBRARIES: dict[str, Entry] = {
     "peft": Entry(f"{__package__}.peft:Peft", "peft", "peft"),
     "sentence-transformers": Entry(
@@ -65,8 +65,8 @@ class Found:
 
     Attributes:
         name: Its name in the table.
-        version: Its installed version, where it is known.
-        library: What loads.
+        version: Its installed version, if known.
+        library: The loader.
     """
 
     name: str
@@ -74,14 +74,14 @@ class Found:
     library: Library
 
     def initialisation(self, module: nn.Module) -> str:
-        """Who drew the weights of an untrained network: the library, and timm those of its parts."""
+        """What initialised the weights of an untrained network: the library, and timm for parts of timm."""
         parts = any(type(part).__module__.startswith("timm.") for part in module.modules())
         drawn = f"{self.name} {self.version}" if self.version else self.name
         return f"{drawn}, parts of timm {version_of('timm')}" if parts and self.name != "timm" else drawn
 
 
 def installed_libraries() -> dict[str, str | None]:
-    """The version of every library in the table that is installed, by name; None where it does not say."""
+    """The version of every installed library in the table, by name; None if unknown."""
     return {
         name: version_of(entry.distribution)
         for name, entry in _entries()
@@ -90,13 +90,14 @@ def installed_libraries() -> dict[str, str | None]:
 
 
 def library_of(repository: Repository, options: Options) -> Found:
-    """The library that loads a checkpoint: the one asked for, else the one that recognises its files.
+    """The library that loads a checkpoint: the requested one, else the one that recognises its files.
 
-    Of several, those that are installed go first, then the one that its card names, then the order of the table.
+    If several recognise it, installed libraries are preferred, then the one that its card names, then the order of
+    the table.
 
     Raises:
         InputError: There is no library of that name.
-        ModelError: Nobody recognises the files, or the library is not installed.
+        ModelError: No library recognises the files, or the library is not installed.
     """
     entries = dict(_entries())
     if options.loader is not None:
@@ -125,7 +126,7 @@ def library_of(repository: Repository, options: Options) -> Found:
 
 
 def _entries() -> Iterator[tuple[str, Entry]]:
-    """Names and entries, those of other packages first."""
+    """Names and entries; entries of other packages come first."""
     for point in importlib.metadata.entry_points(group=GROUP):
         if point.name not in LIBRARIES:
             yield point.name, Entry(point.value, distribution=point.dist.name if point.dist else "")
@@ -152,7 +153,7 @@ def _found(name: str, entries: dict[str, Entry], repository: Repository) -> Foun
 
 
 def version_of(distribution: str) -> str | None:
-    """The installed version of what pip calls so; None where it does not say."""
+    """The installed version of a distribution; None if unknown."""
     try:
         return importlib.metadata.version(distribution) if distribution else None
     except importlib.metadata.PackageNotFoundError:
@@ -160,16 +161,16 @@ def version_of(distribution: str) -> str | None:
 
 
 def _unknown(repository: Repository, names: list[str]) -> str:
-    """What is known of a checkpoint that nobody recognises, and the next step."""
+    """The message for a checkpoint that no library recognises: what is known of it, and the next step."""
     if "pytorch_model_hub_mixin" in (getattr(repository.card, "tags", None) or ()):
         return (
-            f"Model {repository.source.name!r} was saved by PyTorchModelHubMixin, which needs the class that its "
-            "author wrote. Install that, and name it: loader='package.module:Class' (--loader)."
+            f"Model {repository.source.name!r} was saved by PyTorchModelHubMixin, which needs the class of its "
+            "author. Install that class, and name it: loader='package.module:Class' (--loader)."
         )
     named = repository.library_name
     said = f"its card names {named}" if named else f"its files are {', '.join(sorted(repository.files)[:8])}"
     return (
         f"Model {repository.source.name!r} is of no library that is known here ({said}); expected a checkpoint of "
-        f"{', '.join(names)}. Name what loads it, loader='package.module:Class' (--loader), or load it and pass "
+        f"{', '.join(names)}. Name its loader, loader='package.module:Class' (--loader), or load it and pass "
         "the torch.nn.Module."
     )

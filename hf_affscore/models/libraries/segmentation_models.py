@@ -1,4 +1,4 @@
-"""segmentation-models-pytorch: whatever its ``save_pretrained`` writes."""
+"""segmentation-models-pytorch: checkpoints of its ``save_pretrained``."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class SegmentationModels:
     """See :class:`~hf_affscore.models.libraries.library.Library`."""
 
     def recognises(self, repository: Repository) -> bool:
-        """By the class and the encoder that ``config.json`` names."""
+        """By the class and the encoder in ``config.json``."""
         return CLASS in repository.config and "encoder_name" in repository.config
 
     def load(self, repository: Repository, options: Options) -> Loaded:
-        """By ``from_pretrained`` of its class; its encoder's ImageNet weights are not fetched first."""
+        """With ``from_pretrained`` of its class; the encoder's ImageNet weights are not downloaded."""
         folder = repository.folder([CONFIG, "model.safetensors"])
         module = self._class(repository).from_pretrained(str(folder), encoder_weights=None)
         return Loaded(as_asked(module, options))
@@ -34,7 +34,7 @@ class SegmentationModels:
         return module
 
     def processor(self, repository: Repository, module: nn.Module, options: Options) -> Any:
-        """None: its checkpoints say nothing of the images that they were trained on."""
+        """None: its checkpoints do not define their preprocessing."""
         return None
 
     def _class(self, repository: Repository) -> Any:

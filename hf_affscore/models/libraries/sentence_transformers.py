@@ -1,4 +1,4 @@
-"""sentence-transformers: models of images and text (CLIP), which transformers loads from a folder below."""
+"""sentence-transformers: models of images and text (CLIP), which transformers loads from a subfolder."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ class SentenceTransformers:
     """See :class:`~hf_affscore.models.libraries.library.Library`."""
 
     def recognises(self, repository: Repository) -> bool:
-        """By its list of modules, where the network is not beside it."""
+        """By its list of modules, if there is no ``config.json`` beside it."""
         return MODULES in repository.files and CONFIG not in repository.files
 
     def load(self, repository: Repository, options: Options) -> Loaded:
-        """The first module, by transformers."""
+        """The first module, loaded by transformers."""
         return Transformers().load(_network(repository), options)
 
     def build(self, repository: Repository, options: Options) -> nn.Module:
@@ -33,7 +33,7 @@ class SentenceTransformers:
         return Transformers().build(_network(repository), options)
 
     def processor(self, repository: Repository, module: nn.Module, options: Options) -> Any:
-        """The image processor that lies beside the first module."""
+        """The image processor in the folder of the first module."""
         return Transformers().processor(_network(repository), module, options)
 
 

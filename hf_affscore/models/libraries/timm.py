@@ -1,7 +1,7 @@
-"""timm: whatever ``timm.models.save_for_hf`` and ``push_to_hf_hub`` have ever written.
+"""timm: checkpoints of ``timm.models.save_for_hf`` and ``push_to_hf_hub``, of all versions.
 
-Loaded as timm loads it: classifiers, networks without a head, lists of features, any number of channels, the flat
-configurations of before 0.8. What transformers saved of a timm network is transformers' to load.
+Loaded by timm itself: classifiers, networks without a head, lists of features, any number of channels, and the flat
+configurations from before 0.8. timm networks saved by transformers are loaded by transformers.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from hf_affscore.options import Options
 if TYPE_CHECKING:
     from torch import nn
 
-#: Endings of files with weights, in timm's own order of preference.
+#: Extensions of weights files, in timm's own order of preference.
 WEIGHTS = (".safetensors", ".pth", ".pth.tar", ".bin")
 USUAL_NAMES = ("model.safetensors", "pytorch_model.bin", "pytorch_model.pth", "model.pth")
 
@@ -26,11 +26,11 @@ class Timm:
     """See :class:`~hf_affscore.models.libraries.library.Library`."""
 
     def recognises(self, repository: Repository) -> bool:
-        """By the architecture that ``config.json`` names, in timm's words."""
+        """By timm's key ``architecture`` in ``config.json``."""
         return "architecture" in repository.config and "architectures" not in repository.config
 
     def load(self, repository: Repository, options: Options) -> Loaded:
-        """From a folder with the configuration and the one file of weights that timm would choose."""
+        """From a folder with the configuration and the weights file that timm would choose."""
         module = self._create(repository, [CONFIG, _weights(repository)], pretrained=True)
         return Loaded(as_asked(module, options))
 
@@ -39,7 +39,7 @@ class Timm:
         return self._create(repository, [CONFIG], pretrained=False)
 
     def processor(self, repository: Repository, module: nn.Module, options: Options) -> Any:
-        """The transform that timm evaluates the network with."""
+        """timm's evaluation transform for the network."""
         return timm_transform(module)
 
     def _create(self, repository: Repository, names: list[str], *, pretrained: bool) -> nn.Module:
@@ -51,7 +51,7 @@ class Timm:
 
 
 def _weights(repository: Repository) -> str:
-    """The file of weights that timm takes from a folder."""
+    """The weights file that timm chooses in a folder."""
     there = sorted(name for name in repository.files if "/" not in name and name.endswith(WEIGHTS))
     usual = (name for name in USUAL_NAMES if name in there)
     others = (name for ending in WEIGHTS for name in there if name.endswith(ending))

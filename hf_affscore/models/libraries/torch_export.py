@@ -1,4 +1,4 @@
-"""torch.export: programs in ``.pt2`` files. Reading one can run code, as reading a pickle can."""
+"""torch.export: programs in ``.pt2`` files. Loading one can run code, like loading a pickle."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ class TorchExport:
     """See :class:`~hf_affscore.models.libraries.library.Library`."""
 
     def recognises(self, repository: Repository) -> bool:
-        """By a file that ends so."""
+        """By a file with the extension ``.pt2``."""
         return any(name.endswith(ENDING) for name in repository.files)
 
     def load(self, repository: Repository, options: Options) -> Loaded:
         """The program as a module; it runs on the device that it was exported on.
 
         Raises:
-            ModelError: It takes other inputs than one batch of any size, or code may not run.
+            ModelError: Its input is not one batch of any size, or code may not run.
         """
         import torch
 
@@ -50,24 +50,24 @@ class TorchExport:
         return Loaded(as_asked(module, options))
 
     def build(self, repository: Repository, options: Options) -> nn.Module:
-        """Not possible: a program has its weights inside."""
-        raise NeedsWeights("A program of torch.export has its weights inside; it cannot be had without them.")
+        """Not possible: a program contains its weights."""
+        raise NeedsWeights("A program of torch.export contains its weights; it cannot be built without them.")
 
     def processor(self, repository: Repository, module: nn.Module, options: Options) -> Any:
-        """None: a program does not say."""
+        """None: a program does not define its preprocessing."""
         return None
 
 
 def only_file(repository: Repository, ending: str) -> str:
-    """The one file that ends so.
+    """The only file with this extension.
 
     Raises:
-        ModelError: There are several.
+        ModelError: There are several such files.
     """
     found = sorted(name for name in repository.files if name.endswith(ending))
     if len(found) > 1:
         raise ModelError(
-            f"{repository.source.name} has {', '.join(found[:5])}; expected one such file. Put the one you mean "
-            "into a folder of its own, and name that."
+            f"{repository.source.name} has {', '.join(found[:5])}; expected one such file. Put the one to analyse "
+            "into a folder of its own, and name that folder."
         )
     return found[0]

@@ -1,4 +1,4 @@
-"""transformers: its own models, and those whose code comes with the checkpoint."""
+"""transformers: its own models, and models whose code comes with the checkpoint."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ class Transformers:
     """See :class:`~hf_affscore.models.libraries.library.Library`."""
 
     def recognises(self, repository: Repository) -> bool:
-        """By what every configuration of transformers says of itself."""
+        """By the keys that every configuration of transformers has."""
         return any(key in repository.config for key in ("model_type", "architectures", "auto_map"))
 
     def load(self, repository: Repository, options: Options) -> Loaded:
-        """By ``from_pretrained`` of the class that the checkpoint was saved from, at the pinned commit."""
+        """With ``from_pretrained`` of the class that the checkpoint was saved from, at the pinned commit."""
         import torch
 
         config = configuration(repository, options)
@@ -50,7 +50,7 @@ class Transformers:
         return Loaded(module, sorted(report["missing_keys"]), notes={**notes, **_quantization(config)})
 
     def build(self, repository: Repository, options: Options) -> nn.Module:
-        """From the configuration alone; parts of timm keep what timm drew."""
+        """From the configuration alone; parts of timm keep timm's initialisation."""
         import torch
 
         options.refuse(("device_map",), "random weights are drawn on one device")
@@ -60,16 +60,16 @@ class Transformers:
         return module if options.dtype == "auto" else module.to(getattr(torch, options.dtype))
 
     def processor(self, repository: Repository, module: nn.Module, options: Options) -> Any:
-        """The checkpoint's own, else the one that belongs to its configuration's class."""
+        """The checkpoint's own processor, else the one that belongs to its configuration's class."""
         own = own_processor(repository, _at(repository, options))
         return processor_of(module) if own is None else own
 
 
 def configuration(repository: Repository, options: Options) -> Any:
-    """The configuration of a checkpoint, whose parts are not to be fetched from elsewhere.
+    """The configuration of a checkpoint, changed so that no pretrained parts are downloaded.
 
     Raises:
-        ModelError: It comes with code of its own, which was not allowed to run.
+        ModelError: The checkpoint has code of its own, which is not allowed to run.
     """
     from transformers import AutoConfig
 
@@ -85,7 +85,7 @@ def configuration(repository: Repository, options: Options) -> Any:
 
 
 def from_configuration(network: Any, config: Any) -> nn.Module:
-    """A network of transformers with weights as it draws them, and its parts of timm as timm draws them."""
+    """A network of transformers with its own initialisation; its parts of timm with timm's initialisation."""
     with _timm_keeps_its_own(), _unknown_words_named(config):
         module: nn.Module = network(config)
     return module
@@ -105,7 +105,7 @@ def _at(repository: Repository, options: Options) -> dict[str, Any]:
 
 
 def _all_from_the_checkpoint(config: Any) -> None:
-    """Keep backbones from being fetched before the checkpoint's own weights replace theirs."""
+    """Switch off the download of pretrained backbones, whose weights the checkpoint would replace."""
     for name in ("backbone_config", "vision_config"):
         part = getattr(config, name, None)
         if part is not None:
@@ -113,23 +113,23 @@ def _all_from_the_checkpoint(config: Any) -> None:
     if getattr(config, "use_pretrained_backbone", False):
         config.use_pretrained_backbone = False
     arguments = getattr(config, "model_args", None)
-    if isinstance(arguments, dict):  # of timm, beside the number of classes that transformers passes itself
+    if isinstance(arguments, dict):  # for timm; transformers passes the number of classes itself
         arguments.pop("num_classes", None)
 
 
 @contextmanager
 def _timm_keeps_its_own() -> Iterator[None]:
-    """Keep transformers from drawing the weights of a timm network again.
+    """Keep transformers from initialising the weights of a timm network again.
 
-    It would draw every convolution and linear layer with deviation 0.02, where timm has 0.08 to 0.48: after a few
-    layers no signal would be left.
+    It would draw every convolution and linear layer with standard deviation 0.02, where timm has 0.08 to 0.48:
+    after a few layers the signal would vanish.
     """
     from torch.nn.modules.module import register_module_module_registration_hook
 
     def mark(_: nn.Module, __: str, part: nn.Module | None) -> None:
         if type(part).__module__.startswith("timm."):
             for each in part.modules() if part is not None else ():
-                each._is_hf_initialized = True  # type: ignore[assignment]  # what transformers asks before it draws
+                each._is_hf_initialized = True  # type: ignore[assignment]  # transformers then skips it
 
     handle = register_module_module_registration_hook(mark)
     try:
@@ -140,7 +140,7 @@ def _timm_keeps_its_own() -> Iterator[None]:
 
 @contextmanager
 def _unknown_words_named(config: Any) -> Iterator[None]:
-    """Say which setting it is that holds a word nobody knows, such as an activation of a newer version."""
+    """Name the setting with an unknown value, such as an activation of a newer version."""
     import transformers
 
     try:
@@ -154,7 +154,7 @@ def _unknown_words_named(config: Any) -> Iterator[None]:
             raise
         raise ModelError(
             f"{type(config).__name__} has {found[0]} = {word!r}, which transformers {transformers.__version__} "
-            "does not know. Check the spelling, or use the version that the checkpoint was written with."
+            "does not know. Check the spelling, or use the version that wrote the checkpoint."
         ) from error
 
 
@@ -167,7 +167,7 @@ def _settings(document: dict[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def _quantization(config: Any) -> dict[str, Any]:
-    """How the checkpoint's weights are quantised, where they are."""
+    """The quantisation settings of the checkpoint, if any."""
     settings = getattr(config, "quantization_config", None)
     if settings is None:
         return {}

@@ -1,4 +1,4 @@
-"""Which class of transformers, or of the code that comes with a checkpoint, a configuration is built with."""
+"""Find the class of a configuration: in transformers, or in the code that comes with a checkpoint."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hf_affscore.options import Options
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-#: Where to look for the class of a configuration that does not name one.
+#: Auto classes to search for the class of a configuration that does not name one.
 AUTO_CLASSES = (
     "AutoModelForImageClassification",
     "AutoModel",
@@ -28,7 +28,7 @@ AUTO_CLASSES = (
     ),
 )
 
-#: Keys of an ``auto_map`` under which something else than a model lies; whatever other key there is names one.
+#: Keys of an ``auto_map`` that do not name a model; all other keys do.
 NO_MODELS = {
     *("AutoConfig", "AutoTokenizer", "AutoProcessor"),
     *("AutoImageProcessor", "AutoFeatureExtractor", "AutoVideoProcessor"),
@@ -36,12 +36,12 @@ NO_MODELS = {
 
 
 def class_of(config: Any) -> type[PreTrainedModel]:
-    """The class of transformers that a configuration was saved from, else the first that takes it.
+    """The transformers class that a configuration was saved from, else the first that accepts it.
 
     A checkpoint that declares a bare backbone is loaded as one, without a random classification head.
 
     Raises:
-        ModelError: There is none.
+        ModelError: There is no such class.
     """
     import transformers
     from transformers import PreTrainedModel
@@ -62,9 +62,9 @@ def class_of(config: Any) -> type[PreTrainedModel]:
 
 
 def class_in_checkpoint(repository: Repository) -> str | None:
-    """What the ``auto_map`` of a checkpoint names as its model, ``module.Class``; None where it names none.
+    """The model class in the ``auto_map`` of a checkpoint, ``module.Class``; None if it has none.
 
-    The class that the checkpoint was saved from goes first, whatever its key is.
+    The class that the checkpoint was saved from is preferred, under any key.
     """
     named = repository.config.get("auto_map") or {}
     models = {key: name for key, name in named.items() if key not in NO_MODELS and isinstance(name, str)}
@@ -75,7 +75,7 @@ def class_in_checkpoint(repository: Repository) -> str | None:
 
 
 def needs_code(repository: Repository) -> bool:
-    """Whether neither configuration nor model is one of transformers itself."""
+    """Whether a checkpoint has its own code, and transformers does not have its configuration."""
     from transformers import CONFIG_MAPPING
 
     return (
@@ -84,7 +84,7 @@ def needs_code(repository: Repository) -> bool:
 
 
 def remote_class(name: str, repository: Repository, options: Options) -> tuple[Any, dict[str, str]]:
-    """The class in the code of a checkpoint, and the commit of that code where it lies in another repository."""
+    """The class in the code of a checkpoint, and the commit of that code if it is in another repository."""
     from transformers.dynamic_module_utils import get_class_from_dynamic_module
 
     source = repository.source

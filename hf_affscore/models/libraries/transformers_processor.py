@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 #: Files that hold the settings of an image processor.
 FILES = {"preprocessor_config.json", "processor_config.json"}
 
-#: Settings of processors that cut an image into several.
+#: Settings of processors that cut an image into tiles.
 CUTS_TILES = ("do_image_splitting", "crop_to_patches", "do_pan_and_scan", "split_image")
 
 
@@ -29,7 +29,7 @@ def own_processor(repository: Repository, at: dict[str, Any]) -> Any:
 
 
 def of_whole_images(processor: Any) -> Any:
-    """A processor that cuts no tiles out of an image, so that an image stays one row."""
+    """Switch off the tiling of a processor, so that each image stays one row."""
     for setting in CUTS_TILES:
         if getattr(processor, setting, False):
             setattr(processor, setting, False)
@@ -39,7 +39,7 @@ def of_whole_images(processor: Any) -> Any:
 def processor_of(module: nn.Module) -> Any:
     """The image processor that belongs to the class of a network's configuration, at the network's image size.
 
-    Warns, since nobody knows whether the checkpoint was trained so; None where there is none.
+    Warns, since the checkpoint may have been trained with another; None if there is none.
     """
     from transformers import CONFIG_MAPPING
     from transformers.models.auto.image_processing_auto import IMAGE_PROCESSOR_MAPPING
@@ -47,7 +47,7 @@ def processor_of(module: nn.Module) -> Any:
     config: Any = getattr(module, "config", None)
     whole = str(getattr(config, "model_type", "")).removesuffix(
         "_vision_model"
-    )  # a tower has that of its model
+    )  # a vision tower uses the processor of its model
     kinds = [type(config), *([CONFIG_MAPPING[whole]] if whole in CONFIG_MAPPING else [])]
     found: Any = next(
         (IMAGE_PROCESSOR_MAPPING[kind] for kind in kinds if kind in IMAGE_PROCESSOR_MAPPING), None
@@ -67,7 +67,7 @@ def processor_of(module: nn.Module) -> Any:
 
 
 def _sizes(settings: dict[str, Any], height: int, width: int) -> dict[str, Any]:
-    """Sizes like a processor's default ones that give images of this height and width."""
+    """Size settings in the format of a processor's defaults that give images of this height and width."""
     whole = {"height": height, "width": width}
     size, crop = (
         settings.get("size") or {},
