@@ -1,8 +1,8 @@
-"""Whether a score is evidence about a network, in one word, and the rules that decide it.
+"""Rules that decide whether a score is evidence about a network; the result is one word.
 
-A score can be exact and still say nothing: of a constant output, of variances that are mostly the ridge, or of
-fewer images than features, where the fitted map explains the images one by one and every score is high. Such
-scores are kept in their rows, and left out of what sums a signature up.
+A score can be exact and still be uninformative: for a constant output, for variances that are mostly the ridge, or
+for fewer images than features, where the affine map fits every image and every score is high. Such scores stay in
+their rows, but are left out of the summary of a signature.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from typing import Any, Literal, get_args
 
 Evidence = Literal["ok", "few_samples", "constant_output", "ridge_dominates", "undefined"]
 
-#: Every word, the one for evidence first.
+#: All words; the one for evidence is first.
 WORDS: tuple[Evidence, ...] = get_args(Evidence)
 
-#: What a person reads for a word that stands for no evidence.
+#: The text that is shown for each word other than ``ok``.
 MEANING: dict[Evidence, str] = {
     "few_samples": "has no more images than features",
     "constant_output": "is of a constant output",
@@ -24,14 +24,14 @@ MEANING: dict[Evidence, str] = {
     "undefined": "is undefined",
 }
 
-#: From this share of the total variance on the ridge decides the score, before the activation or after it.
+#: The ridge dominates a score from this share of the total variance on, before or after the activation.
 RIDGE_SHARE = 0.1
 
 
 def few_samples(num_samples: int, width: int) -> bool:
-    """Whether a score of ``num_samples`` rows of ``width`` features rests on too few rows to be evidence.
+    """Whether ``num_samples`` rows are too few for a score of ``width`` features to be evidence.
 
-    One row more than features is needed for covariances of full rank.
+    Covariances of full rank need at least one row more than features.
 
     Example:
         >>> few_samples(512, 1280), few_samples(2048, 1280)
@@ -41,7 +41,7 @@ def few_samples(num_samples: int, width: int) -> bool:
 
 
 def evidence_of(row: Mapping[str, Any]) -> Evidence:
-    """The word of a row; rows of numbers version 1 do not carry it, and get it by the same rules.
+    """The word of a row. Rows of numbers version 1 have none; it is derived by the same rules.
 
     Example:
         >>> evidence_of({"affinity_score": 1.0, "reason": "constant output"})

@@ -1,11 +1,11 @@
-"""The two files of a signature as bytes, and the checks a stored pair passes before it is believed.
+"""The two files of a signature as bytes, and the checks of a stored pair before it is used.
 
 - ``signature.json``: schema version, metadata, summary, skipped calls, and the checksum of the table;
 - ``signature.parquet``: one line per row, after the columns that name the network and the images
   (:data:`SOURCE`), so that the tables of many signatures are one table.
 
-Nothing here opens a file or follows a path from one: what comes from elsewhere is only bytes until it has
-been checked. There is no pickle, and sizes are limited before anything is decoded.
+This module opens no file and follows no path from one: content from elsewhere is only bytes until it has been
+checked. There is no pickle, and sizes are checked before anything is decoded.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ IDENTITY: dict[str, type] = {
     "call": int,  # number of the call when the same site runs more than once in a forward pass, from 0
     "kind": str,  # "module" or "function"
     "dim": int,  # features after pooling
-    "num_samples": int,  # rows the numbers rest on
+    "num_samples": int,  # rows from which the numbers are computed
 }
 
-#: The columns that say where a row comes from, the same in all rows of a signature, and where metadata has
-#: them. Together they are a signature's key: two signatures that agree in all of them are runs of the same.
+#: The columns that identify the source of a row, equal in all rows of a signature, and their places in the
+#: metadata. Together they are the key of a signature: signatures with equal keys are repeated runs of one analysis.
 SOURCE: dict[str, tuple[str, str]] = {
     "model": ("model", "id"),
     "model_revision": ("model", "revision"),
@@ -52,7 +52,7 @@ SOURCE: dict[str, tuple[str, str]] = {
     "training_step": ("training", "step"),  # None: not measured while the network trained
 }
 
-# Far above any network: the largest signature seen has some thousand rows in 300 kB.
+# Far above any real network: the largest signature so far has some thousand rows in 300 kB.
 MAX_DOCUMENT = 16 * 2**20
 MAX_TABLE = 64 * 2**20
 MAX_ROWS = 100_000
@@ -70,7 +70,7 @@ def source_of(metadata: Mapping[str, Any]) -> dict[str, str | None]:
 
 
 def plain(value: Any) -> Any:
-    """``value`` with builtin types only; nan and infinities, which JSON does not have, become ``None``."""
+    """``value`` with builtin types only; nan and infinities, which JSON lacks, become ``None``."""
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -98,17 +98,17 @@ def encode(document: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> di
 
 
 def header() -> dict[str, Any]:
-    """How a document says what it is."""
+    """The fields that identify a document and its version."""
     return {"format": "hf_affscore.signature", "schema_version": SCHEMA_VERSION}
 
 
 def decode(document: bytes, table: bytes, where: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """The document and the rows, checked: sizes, schema, types, and that the two belong together.
+    """The document and the rows, after checks of sizes, schema, types and the checksum.
 
     Args:
         document: Content of ``signature.json``.
         table: Content of ``signature.parquet``.
-        where: What to call the place in messages: a folder, or a repository.
+        where: Name of the place in messages: a folder, or a repository.
 
     Raises:
         SignatureError: The files are damaged, too large, do not belong together, or were written by a newer
@@ -118,12 +118,12 @@ def decode(document: bytes, table: bytes, where: str) -> tuple[dict[str, Any], l
     for name, content, limit in ((JSON_FILE, document, MAX_DOCUMENT), (TABLE_FILE, table, MAX_TABLE)):
         if len(content) > limit:
             raise SignatureError(
-                f"{name} in {where} has {len(content)} bytes; a signature's has at most {limit}. "
+                f"{name} in {where} has {len(content)} bytes; expected at most {limit} in a signature. "
                 "It is not used: ask its author."
             )
     try:
         loaded = json.loads(document, parse_constant=_refuse_constant)
-        json.dumps(loaded, ensure_ascii=False).encode()  # half a surrogate pair could not be written again
+        json.dumps(loaded, ensure_ascii=False).encode()  # fails for a lone surrogate, which cannot be written
     except (ValueError, RecursionError) as error:
         raise SignatureError(f"{what} is not a JSON document: {error}") from error
     _check_document(loaded, what)
@@ -171,7 +171,7 @@ def _is_record(value: Any) -> bool:
 
 
 def _to_parquet(source: Mapping[str, str | None], rows: Sequence[Mapping[str, Any]]) -> bytes:
-    """Arrow types: identity as declared, statistics by value, also when there is no row."""
+    """Rows as Parquet: identity columns have declared types, statistics the types of their values."""
     import pyarrow as pa
 
     arrow = {int: pa.int64(), str: pa.string(), bool: pa.bool_(), float: pa.float64()}
@@ -192,10 +192,10 @@ def write_parquet(table: pa.Table) -> bytes:
 
 
 def read_parquet(content: bytes, what: str) -> pa.Table:
-    """The table in a Parquet file, its announced size checked before it is decoded.
+    """The table in a Parquet file; its declared size is checked before it is decoded.
 
     Raises:
-        SignatureError: Not a Parquet file, damaged, or far too large to be ours.
+        SignatureError: The content is not a Parquet file, damaged, or too large for a signature.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -208,7 +208,7 @@ def read_parquet(content: bytes, what: str) -> pa.Table:
             or sum(group.total_byte_size for group in groups) > 4 * MAX_TABLE
         ):
             raise SignatureError(
-                f"{what} announces {file.metadata.num_rows} rows; a signature's has at most {MAX_ROWS}. "
+                f"{what} declares {file.metadata.num_rows} rows; expected at most {MAX_ROWS} in a signature. "
                 "It is not used: ask its author."
             )
         table = file.read()
@@ -221,7 +221,7 @@ def read_parquet(content: bytes, what: str) -> pa.Table:
 
 
 def _check_columns(table: pa.Table, what: str) -> None:
-    """Refuse columns of other types than a row has, rows without identity, and scores that are none."""
+    """Refuse columns of wrong types, rows without identity, and scores that are missing or out of range."""
     import pyarrow as pa
     import pyarrow.compute as pc
 

@@ -1,9 +1,9 @@
-"""Where this package reaches into other libraries, each place with the fact that makes it necessary.
+"""Patches of other libraries, each with the reason why it is necessary.
 
-A library that gains a supported way makes its piece here superfluous: the version that was looked at stands in
-each docstring. Nothing here imports a library before it is used.
+A patch can go when its library gains a supported way; each docstring names the version for which it was written.
+Nothing here imports a library before it is used.
 
-One more stands beside its subject: :mod:`hf_affscore.images.parquet` gives a reader of ``datasets`` another class.
+One more patch is elsewhere: :mod:`hf_affscore.images.parquet` gives a reader of ``datasets`` another class.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ def evaluate_finds(name: str, folder: Path) -> None:
     """Let ``evaluate.load(name)`` find the metric in ``folder``, now or when evaluate is imported.
 
     evaluate 0.4.6 has no plugins: its look-up function takes a bare name as a folder in the working directory, then
-    as a Space of the organisation ``evaluate-metric``, then as a file in a cache. The function that is put in its
-    place changes this one name alone; a folder of that name in the working directory still comes first.
+    as a Space of the organisation ``evaluate-metric``, then as a file in a cache. Its replacement differs for this
+    name only; a folder of that name in the working directory still comes first.
     """
     when_imported("evaluate.loading", functools.partial(_find_metric, name=name, folder=folder))
 
@@ -49,9 +49,10 @@ def _find_metric(loading: ModuleType, *, name: str, folder: Path) -> None:
 
 
 def when_imported(name: str, act: Callable[[ModuleType], None]) -> None:
-    """Call ``act`` with the module ``name``: at once where it is imported already, else as soon as it has run.
+    """Call ``act`` with the module ``name``: at once if it is already imported, else right after its import.
 
-    Python 3.11 to 3.14 have no event for this. A finder waits on ``sys.meta_path`` and removes itself.
+    Python 3.11 to 3.14 have no event for this. A finder on ``sys.meta_path`` waits for the import, then removes
+    itself.
     """
     module = sys.modules.get(name)
     if module is None:
@@ -61,7 +62,7 @@ def when_imported(name: str, act: Callable[[ModuleType], None]) -> None:
 
 
 class _UntilImported:
-    """A finder for one module: the module is found as always, and handed on as soon as it has run."""
+    """A finder for one module, which is found as usual; ``act`` is called right after it has run."""
 
     def __init__(self, awaited: str, act: Callable[[ModuleType], None]) -> None:
         self._awaited = awaited
@@ -83,11 +84,11 @@ class _UntilImported:
 
 @contextmanager
 def original_forward(module: nn.Module) -> Iterator[None]:
-    """The network with its own ``forward``, so that it runs in the precision of its weights.
+    """Restore the network's own ``forward`` for a while, so that it runs in the precision of its weights.
 
-    Where mixed precision is asked for, ``Accelerator.prepare`` of accelerate 1.15 puts a function on the instance
-    that opens an autocast region, and keeps the original as ``_original_forward``. An autocast region that is
-    switched off outside has no effect inside it; ``extract_model_from_parallel`` takes it off for good.
+    With mixed precision, ``Accelerator.prepare`` of accelerate 1.15 replaces ``forward`` on the instance by a
+    function that opens an autocast region, and keeps the original as ``_original_forward``. Disabling autocast
+    outside has no effect inside that region, and ``extract_model_from_parallel`` removes the function permanently.
     """
     attributes: dict[str, Any] = vars(module)
     forward, original = attributes.get("forward"), attributes.get("_original_forward")
@@ -102,10 +103,10 @@ def original_forward(module: nn.Module) -> Iterator[None]:
 
 
 def calling_trainer() -> Trainer | None:
-    """The Trainer that is calling one of its callbacks; None where there is none.
+    """The Trainer that is calling one of its callbacks, or None.
 
-    ``CallbackHandler`` of transformers 5.23 hands callbacks the model, the optimizer and more, but not the Trainer,
-    and only the Trainer can log. It is the ``self`` of a function further up the stack.
+    ``CallbackHandler`` of transformers 5.23 passes callbacks the model, the optimizer and more, but not the
+    Trainer, and only the Trainer can log. It is found as the ``self`` of a function further up the stack.
     """
     from transformers import Trainer
 

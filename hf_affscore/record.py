@@ -1,4 +1,4 @@
-"""One row of a signature: fields that are read by attribute or by key and cannot be changed."""
+"""One row of a signature: immutable fields, read by attribute or by key."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def _record(fields: Mapping[str, Any]) -> Record:
 
 
 def call_name(row: Record) -> str:
-    """A call as a person names it: the module's path, and the number of the call where it is reused.
+    """A readable name of a call: the module's path, and the number of the call if the module is reused.
 
     Example:
         >>> call_name(Record(module="relu", call=1))

@@ -1,16 +1,16 @@
-"""The data model: what an analysis found, how it was made, and the two files it is kept in.
+"""The data model: the result of an analysis, its metadata, and the two files that store it.
 
-A signature is a list of rows, one per activation call in execution order; a list of what was seen and not
-scored; and metadata that names everything which changes a number. On disk it is one folder:
+A signature has rows, one per activation call in execution order; a list of skipped calls; and metadata that names
+everything that changes a number. On disk it is one folder:
 
 - ``signature.json``: schema version, metadata, summary, skipped calls, and the checksum of the table;
 - ``signature.parquet``: the rows.
 
-Both are written beside their destination and renamed into place, the JSON document last, so that a reader
-finds either the old signature, the new one, or a checksum that says the pair does not belong together. What
-is in them stands in :mod:`hf_affscore.fileformat`; a Hub repository keeps the same two files.
+Both are written under temporary names and renamed, the JSON document last. So a reader finds the old signature,
+the new one, or a checksum that does not match. :mod:`hf_affscore.fileformat` defines their content; a Hub
+repository has the same two files.
 
-One file, since a person who looks up what a signature can do reads it here, and most of its lines say so.
+One file, so that all methods of a signature can be looked up in one place; most of its lines document them.
 """
 
 from __future__ import annotations
@@ -59,13 +59,13 @@ __all__ = [
     "images",
 ]
 
-#: Raised whenever the same images through the same network give other numbers than before.
+#: Increased whenever the same images and the same network give other numbers than before.
 NUMBERS_VERSION = 2
 
 
-# Doors upwards. The data model stands below pictures and the Hub; these methods reach up to them, each from inside
-# its body, because a person looks for them on the object: ``plot`` (hf_affscore.plots), ``from_pretrained`` of a
-# collection (hf_affscore.publish.fetch) and ``push_to_hub`` (hf_affscore.publish.push). A test holds the list.
+# Imports against the layering. The data model is below plots and publish, but users look for these methods on the
+# object: ``plot`` (hf_affscore.plots), ``from_pretrained`` of a collection (hf_affscore.publish.fetch) and
+# ``push_to_hub`` (hf_affscore.publish.push). Each imports inside its body. A test holds the list.
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,10 +74,10 @@ class Signature:
 
     Attributes:
         rows: One record per activation call, in execution order. ``affinity_score`` is rho of the paper
-            (equation 6): 1 where the activation acts as a positive semi-definite affine map on the data,
-            nan (with a ``reason``) where it is undefined.
-        skipped: One record per call that was seen and not scored: ``module``, ``activation``, ``call``,
-            ``kind`` and ``reason``.
+            (equation 6): 1 if the activation acts as a positive semi-definite affine map on the data, nan (with
+            a ``reason``) if it is undefined.
+        skipped: One record per call that was not scored: ``module``, ``activation``, ``call``, ``kind`` and
+            ``reason``.
         metadata: ``model``, ``dataset``, ``preprocessing``, ``options`` (everything that changes a number)
             and ``environment`` (versions and devices).
 
@@ -101,42 +101,42 @@ class Signature:
 
     @property
     def name(self) -> str:
-        """What the network is called: the Hub id, folder or class it came from, and if it is untrained."""
+        """The name of the network: its Hub id, folder or class, and a note if its weights are random."""
         model = self.metadata.get("model", {})
         return str(model.get("id", "unknown")) + (" (random weights)" if model.get("weights") else "")
 
     def summary(self) -> dict[str, float | int]:
-        """What the scores that are evidence sum up to; the others are counted by kind.
+        """Summarise the scores that are evidence, and count the others by kind.
 
         Returns:
             ``min``, ``max``, ``mean``, ``median`` and ``std`` (divisor ``count``); ``mean_stderr`` and
-            ``median_stderr``, which take into account that all layers see the same images; ``count``, the number
-            of scores that are evidence; ``few_samples``, ``constant_output``, ``ridge_dominates`` and
-            ``undefined``, the numbers of those that are not, by :mod:`hf_affscore.evidence`.
+            ``median_stderr``, which account for the fact that all layers see the same images; ``count``, the number
+            of scores that are evidence; and ``few_samples``, ``constant_output``, ``ridge_dominates`` and
+            ``undefined``, the numbers of the other scores (:mod:`hf_affscore.evidence`).
         """
         return summarize(self.rows)
 
     @property
     def verdict(self) -> tuple[str, ...]:
-        """What can be done with these scores, in one to three lines; see :mod:`hf_affscore.verdict`."""
+        """How the scores can be used, in one to three lines; see :mod:`hf_affscore.verdict`."""
         return verdict(self.rows, self.metadata)
 
     @property
     def interval(self) -> Interval:
-        """What ``affinity_score_low`` and ``_high`` are an interval for; files of numbers version 1 differ."""
+        """The quantity whose interval is ``affinity_score_low`` to ``_high``; numbers version 1 differs."""
         return interval_of(self.metadata)
 
     def near_linear(self, threshold: float = 0.99) -> tuple[Record, ...]:
-        """The activations that act as affine maps on these images: those that score at least ``threshold``.
+        """The activations that act as affine maps on these images: those with a score of at least ``threshold``.
 
-        Left out are scores that are no evidence: a dead activation scores 1 because there is nothing to explain,
-        and with few images for its width every layer scores near 1.
+        Scores that are not evidence are left out: a dead activation scores 1 because its output is constant, and
+        with too few images for its width every layer scores near 1.
 
         Args:
             threshold: Smallest score, from 0 to 1.
 
         Raises:
-            InputError: The threshold is no number from 0 to 1.
+            InputError: The threshold is not a number from 0 to 1.
 
         Example:
             >>> rows = tuple(Record(module=name, affinity_score=s) for name, s in (("a", 0.7), ("b", 0.995)))
@@ -157,14 +157,14 @@ class Signature:
         return pd.DataFrame([dict(row) for row in self.rows])
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything as one JSON-ready document; undefined numbers are ``None``."""
+        """The whole signature as one JSON-ready document; undefined numbers are ``None``."""
         return {**header(), **plain(self._content()), "rows": plain(self.rows)}
 
     def plot(self, path: str | os.PathLike[str] | None = None) -> Figure:
-        """The signature as a picture: score against execution order.
+        """Plot the scores against execution order.
 
         Args:
-            path: Where to save it as well; the suffix (``.png``, ``.svg``, ``.pdf``) chooses the format.
+            path: File to save the picture to; the suffix (``.png``, ``.svg``, ``.pdf``) selects the format.
         """
         from hf_affscore.plots import plot_signature
 
@@ -205,29 +205,29 @@ class Signature:
         revision: str | None = None,
         token: str | bool | None = None,
     ) -> Self:
-        """Read back what :meth:`save_pretrained` or :meth:`push_to_hub` wrote.
+        """Load a signature that :meth:`save_pretrained` or :meth:`push_to_hub` wrote.
 
         Args:
             source: The folder of one signature, or a collection of many: a data set repository on the Hub
                 (``"user/signatures"``), or a local copy of one.
-            model: Which network of a collection, by the id it was analysed under. This and the next seven
-                may be left out as long as one signature remains.
+            model: The network in a collection, by the id under which it was analysed. This and the next seven
+                arguments are needed only as far as several signatures match.
             model_revision: Its commit, or the beginning of it.
-            weights: ``"random"`` for one that was analysed untrained; default: the checkpoint's own weights
-                where both are there.
-            dataset: The data set it was analysed on.
+            weights: ``"random"`` for a network with random weights; default: the checkpoint's own weights if the
+                collection has both.
+            dataset: The data set of the analysis.
             dataset_config: The configuration of that data set.
             dataset_split: Its split.
             dataset_revision: Its commit, or the beginning of it.
-            training_step: The step of the training that it was measured at.
+            training_step: The training step of the measurement.
             revision: Branch, tag or commit of the collection on the Hub.
             token: Access token for the Hub.
 
         Raises:
-            SignatureError: Nothing is stored there, none or several of a collection's signatures are meant,
-                the files are damaged or do not belong together, or a newer version of this package wrote
-                them.
-            HubError: The repository is missing, closed to you, or cannot be reached and is not in the cache.
+            SignatureError: The source has no signature, none or several signatures of a collection match, the
+                files are damaged or do not belong together, or a newer version of this package wrote them.
+            HubError: The repository does not exist, you have no access to it, or it cannot be reached and is not
+                in the cache.
         """
         choice = {
             "model": model,
@@ -275,23 +275,23 @@ class Signature:
     ) -> CommitInfo:
         """Add the signature to a data set repository on the Hub, in one commit.
 
-        The repository, made if missing, may hold signatures of many networks on many data sets; one that
-        differs from this in none of them is replaced. Pushing the same again changes nothing, and any number
-        of processes may push at once.
+        The repository is made if it does not exist. It may hold signatures of many networks on many data sets; a
+        signature of the same network on the same images is replaced. Pushing the same signature again changes
+        nothing, and any number of processes may push at once.
 
         Args:
             repo_id: ``"user/signatures"``.
-            private: Whether a repository made here is private; default: as the account is set up.
+            private: Whether a new repository is private; default: the setting of the account.
             token: Access token for the Hub; default: the one you logged in with.
             revision: Branch to commit to; default: ``main``.
             create_pr: Open a pull request instead of committing.
             commit_message: First line of the commit.
 
         Returns:
-            The commit, with its ``commit_url`` and, where there is one, its ``pr_url``.
+            The commit, with its ``commit_url`` and, for a pull request, its ``pr_url``.
 
         Raises:
-            HubError: The Hub refused or could not be reached; the signature is as it was.
+            HubError: The Hub refused or could not be reached; the signature is unchanged.
         """
         from hf_affscore.publish.push import push_signature
 
@@ -335,7 +335,7 @@ def _read_files(folder: Path) -> dict[str, bytes]:
 
 
 def images(signature: Signature) -> str:
-    """What the network looked at, in words.
+    """A description of the images, in words.
 
     Example:
         >>> images(Signature((), (), {"dataset": {"id": "cifar10", "split": "test", "num_samples": 512}}))

@@ -1,12 +1,12 @@
-"""What the scores of one network sum up to, with standard errors.
+"""Summary figures of one network's scores, with standard errors.
 
-Only scores that are evidence (:mod:`hf_affscore.evidence`) take part; the others are counted by kind.
+Only scores that are evidence (:mod:`hf_affscore.evidence`) are included; the others are counted by kind.
 
-The layers of a network see the same images, so that the errors of their scores go together and do not average
-out. Each row says how its error correlates with that of the mean over the network. The standard error of the
-mean then is exactly the mean of the rows' standard errors, each times its correlation. For the median the errors
-are taken as one common part with these correlations, and a part of its own for each layer; the standard error is
-the spread of the medians of scores drawn so.
+The layers of a network see the same images, so the errors of their scores are correlated and do not average out.
+Each row has the correlation of its error with the error of the mean over the network. The standard error of the
+mean is exactly the mean of the rows' standard errors, each multiplied by its correlation. For the median, the
+errors are modelled as a common part with these correlations and an independent part for each layer; its standard
+error is the standard deviation of the medians of scores drawn from this model.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from hf_affscore.evidence import WORDS, evidence_of
 
-#: Draws of the scores that the standard error of the median rests on; it is then known to 2 %.
+#: Draws of the scores for the standard error of the median, which gives it to 2 %.
 DRAWS = 1000
 
 Array = npt.NDArray[np.float64]
@@ -38,7 +38,7 @@ def summarize(rows: Sequence[Mapping[str, Any]]) -> dict[str, float | int]:
     }
     errors = _column(evidence, "affinity_score_stderr")
     correlations = _column(evidence, "affinity_score_error_correlation")
-    correlations = np.where(np.isnan(correlations), 1.0, correlations)  # at worst all errors are one
+    correlations = np.where(np.isnan(correlations), 1.0, correlations)  # the worst case
     counts = Counter(words)
     return {
         **values,
@@ -56,7 +56,7 @@ def _column(rows: Sequence[Mapping[str, Any]], name: str) -> Array:
 
 
 def _median_error(scores: Array, errors: Array, correlations: Array) -> float:
-    """Standard deviation of the median of scores with these errors."""
+    """Standard error of the median of scores with these errors and correlations."""
     if np.isnan(errors).any():
         return math.nan
     rng = np.random.default_rng(0)

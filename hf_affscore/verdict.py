@@ -1,8 +1,9 @@
-"""What can be done with the scores of a signature, in one to three lines: the same in every place that shows them.
+"""How the scores of a signature can be used, in one to three lines, the same wherever a signature is shown.
 
-1. how many scores are evidence, and what the others are;
-2. what the numbers can be compared with, how large a difference has to be, and how far more images may move them;
-3. the one next step, where something stands in the way.
+1. how many scores are evidence, and why the others are not;
+2. which scores they can be compared with, how large a difference has to be, and how much more images may change
+   them;
+3. the next step, if many scores are not evidence.
 """
 
 from __future__ import annotations
@@ -14,14 +15,14 @@ from typing import Any, Literal
 
 from hf_affscore.evidence import MEANING, WORDS, Evidence, evidence_of, few_samples
 
-#: What ``affinity_score_low`` and ``_high`` of a signature are an interval for.
+#: The quantity whose interval is ``affinity_score_low`` to ``affinity_score_high``.
 Interval = Literal["score at this number of images", "limit of infinitely many images"]
 
 Rows = Sequence[Mapping[str, Any]]
 
 
 def verdict(rows: Rows, metadata: Mapping[str, Any]) -> tuple[str, ...]:
-    """The lines under a table of these rows.
+    """The verdict on these rows, line by line.
 
     Example:
         >>> rows = [{"affinity_score": 0.5, "evidence": "ok"}, {"affinity_score": 1.0, "evidence": "few_samples"}]
@@ -37,7 +38,7 @@ def verdict(rows: Rows, metadata: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def verdict_of_widths(widths: Sequence[int], num_samples: int, pooling: str) -> tuple[str, ...]:
-    """The same before anything is computed, from the widths of the activations alone.
+    """The verdict before the analysis, from the widths of the activations alone.
 
     Example:
         >>> verdict_of_widths([64, 3072], 2048, "channels")[0]
@@ -51,14 +52,14 @@ def verdict_of_widths(widths: Sequence[int], num_samples: int, pooling: str) -> 
 
 
 def interval_of(metadata: Mapping[str, Any]) -> Interval:
-    """What the interval in the rows is for: numbers version 1 gave one for the limit."""
+    """The quantity of the interval in the rows; in numbers version 1 it was the limit."""
     version = metadata.get("numbers_version")
     old = isinstance(version, int) and version < 2
     return "limit of infinitely many images" if old else "score at this number of images"
 
 
 def _counted(words: Sequence[Evidence], are: str | None = None) -> str:
-    """How many scores are evidence, and how many are not for which reason."""
+    """How many scores are evidence, and how many are not, by reason."""
     counts, total = Counter(words), len(words)
     are = are or ("is" if counts["ok"] == 1 else "are")
     if counts["ok"] == total:
@@ -68,13 +69,13 @@ def _counted(words: Sequence[Evidence], are: str | None = None) -> str:
 
 
 def _meaning(word: Evidence, count: int) -> str:
-    """The meaning of a word, said of one score or of several."""
+    """The meaning of a word, with its verb in the singular or plural."""
     verb, _, rest = MEANING[word].partition(" ")
     return f"{verb if count == 1 else {'has': 'have', 'is': 'are'}[verb]} {rest}"
 
 
 def _comparable(evidence: Rows, metadata: Mapping[str, Any]) -> str:
-    """What the scores can be compared with, and how far they can be trusted."""
+    """Which scores these can be compared with, and how large chance differences can be."""
     if not evidence:
         return ""
     count, options = metadata.get("dataset", {}).get("num_samples"), metadata.get("options", {})
@@ -95,12 +96,12 @@ def _comparable(evidence: Rows, metadata: Mapping[str, Any]) -> str:
 
 
 def _least_difference(errors: Sequence[float]) -> float:
-    """What two scores with the median of these standard errors have to differ by, at a level of 5 %."""
+    """Smallest significant difference (level 5 %) of two scores with the median of these standard errors."""
     return 1.96 * math.sqrt(2) * sorted(errors)[len(errors) // 2]
 
 
 def _next_step(rows: Rows, words: Sequence[Evidence], metadata: Mapping[str, Any]) -> str:
-    """The one thing to do where scores are no evidence."""
+    """The next step if scores are not evidence."""
     options = metadata.get("options", {})
     counts = Counter(words)
     absolute = options.get("regularization") != "relative"
@@ -117,7 +118,7 @@ def _next_step(rows: Rows, words: Sequence[Evidence], metadata: Mapping[str, Any
 
 
 def _more_images(widths: Iterable[int], pooling: str | None) -> str:
-    """What makes the scores of layers of these widths evidence."""
+    """The change that makes scores of layers with these widths evidence."""
     widest = max(widths, default=0)
     if pooling == "none":
         return 'Next: pooling="channels", one feature for each channel.'
@@ -131,7 +132,7 @@ def _known(rows: Rows, name: str) -> list[float]:
 
 
 def _pairs(rows: Rows, name: str) -> list[tuple[float, float]]:
-    """The score and another number of each row that has it."""
+    """Pairs of the score and the number ``name``, for each row that has it."""
     return [(row["affinity_score"], row[name]) for row in rows if _is_known(row.get(name))]
 
 

@@ -1,4 +1,4 @@
-"""Signatures against each other: distances, families, statistics and correlations."""
+"""Compares signatures: distances, families, statistics and correlations."""
 
 from hf_affscore.comparison.comparison import Comparison, compare
 

@@ -1,8 +1,8 @@
-"""Whether signatures may be compared: what has to be made alike, and how a difference is said.
+"""Checks whether signatures are comparable, and describes their differences.
 
-A distance between two networks means something only when everything but the network is the same. What is
-checked is whatever the metadata records, minus what belongs to the network or cannot move a score beyond
-rounding, so an option that is added to the package is checked without a word here.
+A distance between two networks is meaningful only if everything but the network is the same. The data set and all
+options in the metadata are checked, except those that belong to the network or change a score only by rounding. So
+a new option of the package is checked without a change here.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ _FREE = frozenset(
     {
         "revision",  # of the model
         "trust_remote_code",  # a property of the checkpoint
-        # What moves a score by rounding only.
+        # These change a score only by rounding.
         "device",
         "device_map",
         "attn_implementation",
         "batch_size",
         "shrinkage",  # adds a column
-        # What these asked for stands, resolved, in the data set's own record.
+        # The data set's own metadata has the resolved values of these.
         "split",
         "dataset_config",
         "dataset_revision",
@@ -35,7 +35,7 @@ _DATASET = ("id", "config", "split", "revision", "image_column", "num_samples")
 
 
 def differences(signatures: Sequence[Signature], names: Sequence[str]) -> tuple[str, ...]:
-    """One sentence for everything in which the making of ``signatures`` differs; empty when they agree."""
+    """One sentence for each setting in which ``signatures`` differ; empty if they agree."""
     made = [_making(signature) for signature in signatures]
     keys = dict.fromkeys(key for one in made for key in one)
     found = []
@@ -53,7 +53,7 @@ def _making(signature: Signature) -> dict[str, Any]:
     """How a signature was made, as flat names and values."""
     metadata = signature.metadata
     dataset, options = metadata.get("dataset", {}), metadata.get("options", {})
-    grouped = options.get("num_samples") == "all"  # means over groups are no score of all images at once
+    grouped = options.get("num_samples") == "all"  # means over groups are not scores of all images together
     return {
         "options.num_samples": "all" if grouped else "a number",
         **{f"dataset.{key}": dataset.get(key) for key in _DATASET},

@@ -1,4 +1,4 @@
-"""Networks side by side: one object with the distances, families, statistics and correlations."""
+"""The comparison of networks: one object with distances, families, statistics and correlations."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ Published = Mapping[str, Mapping[str, Any]]
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """Signatures against each other, as :func:`compare` makes it.
+    """A comparison of signatures, made by :func:`compare`.
 
     Attributes:
-        signatures: What is compared, in the order given.
-        names: One unique name for each: the network's, with its revision where two share a name.
+        signatures: The compared signatures, in the given order.
+        names: A unique name for each: the network's name, with its revision if two share a name.
         distances: Dynamic time warping distances, shape ``(k, k)``, read-only. Undefined scores are left out.
         linkage: Average-linkage clustering of the distances, in scipy's format.
-        differences: In what the signatures were made differently, where that was allowed.
-        published: Figures given for the networks, by name.
+        differences: Settings in which the signatures differ, if that was allowed.
+        published: Published figures of the networks, by name.
     """
 
     signatures: tuple[Signature, ...]
@@ -44,13 +44,13 @@ class Comparison:
 
     @property
     def leaf_order(self) -> list[int]:
-        """Positions of the networks along the foot of the dendrogram, so that neighbours are close."""
+        """Positions of the networks in the order of the dendrogram's leaves; similar networks are neighbours."""
         return leaves(self.linkage)
 
     def clusters(self, count: int) -> dict[str, int]:
-        """A family number from 1 for every network, where the dendrogram falls into ``count`` branches.
+        """A family number from 1 for every network, from cutting the dendrogram into ``count`` branches.
 
-        Ties can leave fewer families than asked for.
+        With ties there can be fewer families.
 
         Raises:
             InputError: ``count`` is not between 1 and the number of networks.
@@ -68,7 +68,7 @@ class Comparison:
         return [(self.names[i], float(self.distances[me, i])) for i in order if i != me][:count]
 
     def align(self, first: str, second: str) -> list[tuple[int, int]]:
-        """Pairs of rows that the warping path matches, as positions in each signature's ``rows``."""
+        """Pairs of rows matched by the warping path, as positions in each signature's ``rows``."""
         one, two = self.signatures[self._position(first)], self.signatures[self._position(second)]
         (rows_one,), (rows_two,) = (np.nonzero(np.isfinite(each.scores)) for each in (one, two))
         path = warping_path(statistics.defined(one), statistics.defined(two))
@@ -76,11 +76,11 @@ class Comparison:
 
     @cached_property
     def networks(self) -> pd.DataFrame:
-        """One line per network: its scores in figures, beside what is published about it.
+        """One line per network: a summary of its scores, and its published figures.
 
-        Columns are ``activations`` (rows with a score), ``evidence`` (those that say something) and
-        ``undefined``; over what is evidence ``median``, ``min``, ``max``, ``mean``, ``std`` (population);
-        ``modes``; then ``accuracy``, ``num_parameters`` and whatever else ``published`` brings; nan where unknown.
+        Columns are ``activations`` (rows with a score), ``evidence`` (scores that are evidence) and ``undefined``;
+        ``median``, ``min``, ``max``, ``mean`` and ``std`` (population) over the scores that are evidence;
+        ``modes``; then ``accuracy``, ``num_parameters`` and the further columns of ``published``; nan where unknown.
         """
         lines = []
         for name, signature in zip(self.names, self.signatures, strict=True):
@@ -102,7 +102,7 @@ class Comparison:
     def correlations(self) -> pd.DataFrame:
         """Pearson correlation of the score with every companion statistic: networks by statistics.
 
-        Within each network, over its activations; nan where fewer than three have both numbers.
+        It is taken over the activations of each network; nan if fewer than three have both numbers.
         """
         lines = [statistics.correlations(signature) for signature in self.signatures]
         return pd.DataFrame(lines, index=pd.Index(self.names, name="network"), dtype=np.float64)
@@ -121,7 +121,7 @@ class Comparison:
         return "\n".join(export.latex(table) for table in self._tables())
 
     def to_dict(self) -> dict[str, Any]:
-        """Every figure as one JSON-ready document; undefined numbers are ``None``."""
+        """All figures as one JSON-ready document; undefined numbers are ``None``."""
         return {
             "networks": _plain(self.networks.reset_index().to_dict(orient="records")),
             "distances": self.distances.tolist(),
@@ -150,18 +150,18 @@ def compare(
     """Compare networks by their signatures (section 5 of the paper).
 
     Args:
-        sources: Signatures, folders that hold them, or collections on the Hub (``"user/signatures"``).
-        published: What is known about the networks, by name: any of ``accuracy``, ``num_parameters``,
-            ``year``, ``depth`` and further columns; a frame is read by its index. It goes before what the
-            signatures themselves record.
-        allow_differences: Compare although the signatures were made differently; what differs is then
-            listed in :attr:`Comparison.differences`.
+        sources: Signatures, folders with signatures, or collections on the Hub (``"user/signatures"``).
+        published: Published figures of the networks, by name: any of ``accuracy``, ``num_parameters``, ``year``,
+            ``depth`` and further columns; the index of a frame holds the names. They override the figures that
+            the signatures record.
+        allow_differences: Compare signatures that were made differently; the differences are then listed in
+            :attr:`Comparison.differences`.
 
     Raises:
         InputError: There is nothing to compare, a signature has no defined score, ``published`` names an
-            unknown network, or signatures were made differently: the message says in what.
-        SignatureError: A source holds no signature, or a damaged one.
-        HubError: A collection is missing, closed to you, or cannot be reached.
+            unknown network, or signatures were made differently: the message lists the differences.
+        SignatureError: A source has no signature, or a damaged one.
+        HubError: A collection does not exist, you have no access to it, or it cannot be reached.
 
     Example:
         >>> from hf_affscore.signature import Record, Signature
@@ -191,7 +191,7 @@ def compare(
     if found and not allow_differences:
         raise InputError(
             f"The signatures were made differently: {'; '.join(found)}. Analyse the networks in one way, "
-            "or compare them all the same with allow_differences=True (--allow-differences)."
+            "or compare them anyway with allow_differences=True (--allow-differences)."
         )
     distances = dtw_distances(series)
     distances.flags.writeable = False
@@ -199,12 +199,12 @@ def compare(
 
 
 def _names(signatures: Iterable[Signature]) -> tuple[str, ...]:
-    """A unique name for each: the network's, its revision where names clash, a number where both do."""
+    """A unique name for each: the network's name, then its revision if names clash, then a number if both do."""
     plain = [_with_step(signature) for signature in signatures]
     full = []
     for name, signature in zip(plain, signatures, strict=True):
         revision = signature.metadata.get("model", {}).get("revision")
-        short = str(revision).rpartition(":")[2][:7]  # a local folder's is "sha256:..."
+        short = str(revision).rpartition(":")[2][:7]  # that of a local folder is "sha256:..."
         full.append(f"{name}@{short}" if plain.count(name) > 1 and revision else name)
     seen: Counter[str] = Counter()
     unique = []
@@ -241,7 +241,7 @@ def _number(value: Any) -> float:
 
 
 def _plain(value: Any) -> Any:
-    """The same without numpy's types, and with ``None`` for numbers that JSON cannot hold."""
+    """``value`` without numpy types, and with ``None`` for numbers that JSON cannot represent."""
     if isinstance(value, dict):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list):

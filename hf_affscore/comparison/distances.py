@@ -1,10 +1,10 @@
-"""How far apart signatures are, and what families the distances make.
+"""Distances between signatures, and families from these distances.
 
-The distance is dynamic time warping, as in the paper: two signatures of any lengths are laid side by side,
-each step of one matched with one or more neighbouring steps of the other so that the sum of squared
-differences of matched scores is smallest; the distance is the root of that sum. It is 0 for equal
-signatures, symmetric, and no metric: the triangle inequality can fail. It grows with the number of
-activations, so a deep network is far from a shallow one even when their scores are alike.
+The distance is dynamic time warping, as in the paper: each step of one signature is matched with one or more
+neighbouring steps of the other so that the sum of squared differences of matched scores is smallest; the distance
+is the root of that sum. Signatures may have different lengths. The distance is 0 for equal signatures and
+symmetric, but not a metric: the triangle inequality can fail. It grows with the number of activations, so a deep
+network is far from a shallow one even if their scores are similar.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def dtw_distances(series: Sequence[Array]) -> Array:
 
 
 def warping_path(first: Array, second: Array) -> list[tuple[int, int]]:
-    """Which step of ``first`` is matched with which step of ``second``, from the first pair to the last.
+    """The matched pairs of steps of ``first`` and ``second``, in order.
 
     Example:
         >>> warping_path(np.array([0.0, 1.0]), np.array([0.0, 0.0, 1.0]))
@@ -67,8 +67,8 @@ def warping_path(first: Array, second: Array) -> list[tuple[int, int]]:
 def link(distances: Array) -> Array:
     """Average-linkage clustering of a distance matrix, in scipy's format, shape ``(k - 1, 4)``.
 
-    Average linkage is used because it needs distances only: Ward's and the centroid methods assume points
-    in a Euclidean space, which warping distances are not. Leaves are ordered so that neighbours are close.
+    Average linkage is used because it only needs distances: Ward's and the centroid methods assume points in a
+    Euclidean space, and warping distances are not Euclidean. Leaves are ordered so that neighbours are similar.
     """
     if len(distances) < 2:
         return np.zeros((0, 4))
@@ -77,7 +77,7 @@ def link(distances: Array) -> Array:
 
 
 def leaves(linkage: Array) -> list[int]:
-    """The order of the networks along the dendrogram's foot."""
+    """The order of the networks along the leaves of the dendrogram."""
     return [int(leaf) for leaf in hierarchy.leaves_list(linkage)] if len(linkage) else [0]
 
 
@@ -89,7 +89,7 @@ def cut(linkage: Array, count: int) -> list[int]:
 
 
 def tree(linkage: Array) -> list[tuple[list[float], list[float]]]:
-    """The dendrogram as brackets of four points, x and y; the first leaf stands at x = 0, the next at 1.
+    """The dendrogram as brackets of four points, x and y; the first leaf is at x = 0, the next at 1.
 
     Example:
         >>> tree(link(np.array([[0.0, 2.0], [2.0, 0.0]])))
@@ -97,6 +97,6 @@ def tree(linkage: Array) -> list[tuple[list[float], list[float]]]:
     """
     if not len(linkage):
         return []
-    drawn = hierarchy.dendrogram(linkage, no_plot=True)  # its leaves stand at 5, 15, 25, ...
+    drawn = hierarchy.dendrogram(linkage, no_plot=True)  # its leaves are at 5, 15, 25, ...
     brackets = zip(drawn["icoord"], drawn["dcoord"], strict=True)
     return [([(float(x) - 5) / 10 for x in xs], [float(y) for y in ys]) for xs, ys in brackets]

@@ -1,7 +1,7 @@
 r"""Data frames as Markdown and as LaTeX, with every name escaped.
 
-Floats are shown to three decimals, counts with thousands apart, lists item by item, and what is unknown as
-a dash.
+Floats have three decimals, counts have thousands separators, lists are joined by commas, and unknown values are
+dashes.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import pandas as pd
 
 from hf_affscore.publish.markdown import unlinked
 
-#: One pass over the text, so that what an escape puts in is not escaped again.
+#: Applied in one pass, so that escapes are not escaped again.
 _MARKDOWN: Final = str.maketrans(
     {c: f"\\{c}" for c in "\\`*_[]|$~"} | {"<": "&lt;", ">": "&gt;", "&": "&amp;"}
 )
@@ -64,7 +64,7 @@ def latex(frame: pd.DataFrame) -> str:
 
 
 def shown(value: Any) -> str:
-    """One value as a reader sees it; years keep their four digits together.
+    """One value as text; four-digit numbers such as years have no thousands separator.
 
     Example:
         >>> [shown(value) for value in (0.12345, 11689512, 2012.0, [0.53, 0.9], float("nan"), None)]

@@ -1,4 +1,4 @@
-"""Where signatures come from: objects in memory, folders that hold one or many, and collections on the Hub."""
+"""Sources of signatures: objects in memory, folders with one or many, and collections on the Hub."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ Source = Signature | str | os.PathLike[str]
 
 
 def read(source: Source) -> list[Signature]:
-    """The signatures that ``source`` stands for.
+    """The signatures of a source.
 
     Args:
-        source: A signature; a folder that holds a signature, or any number of them further down; or the name
-            of a collection on the Hub.
+        source: A signature; a folder with a signature, or with any number of them in subfolders; or the name of a
+            collection on the Hub.
 
     Raises:
-        SignatureError: There is no signature, or a damaged one.
-        HubError: There is neither a folder nor a repository of that name, or the Hub cannot be reached.
+        SignatureError: The source has no signature, or a damaged one.
+        HubError: No folder and no repository has that name, or the Hub cannot be reached.
     """
     from hf_affscore.publish import load_signatures
 
@@ -29,10 +29,10 @@ def read(source: Source) -> list[Signature]:
 
 
 def read_published(path: str | os.PathLike[str]) -> pd.DataFrame:
-    """A CSV file of what is known about networks: the first column is the name, the header names the figures.
+    """Read a CSV file with figures of networks: the first column has their names, the header names the figures.
 
     Raises:
-        InputError: The file is missing, is no such table, or names a network twice.
+        InputError: The file is missing, is not such a table, or names a network twice.
     """
     try:
         table = pd.read_csv(path, index_col=0)

@@ -1,4 +1,4 @@
-"""What describes one network's scores: on what, how they are distributed, and what they correlate with."""
+"""Statistics of one network's scores: their density, its modes, and correlations with other statistics."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ Array = npt.NDArray[np.float64]
 
 #: Where a density is evaluated: beyond [0, 1] on both sides, so that a mode at 0 or 1 is a peak too.
 GRID: Array = np.linspace(-0.2, 1.2, 701)
-_NARROWEST = 0.01  # bandwidth for scores that are all alike
-_PROMINENCE = 0.1  # share of the highest peak that another has to rise above its surroundings to be a mode
+_NARROWEST = 0.01  # smallest bandwidth, for scores that are all equal
+_PROMINENCE = 0.1  # smallest prominence of a mode, as a share of the highest peak
 
 
 def defined(signature: Signature) -> Array:
@@ -37,10 +37,10 @@ def density(scores: Array) -> Array:
 
 
 def modes(scores: Array) -> list[float]:
-    """Where the density of ``scores`` peaks, from low to high, to two decimals.
+    """The positions of the peaks in the density of ``scores``, in ascending order, to two decimals.
 
-    A peak counts when it rises above the dips beside it by at least a tenth of the highest peak. The paper
-    finds two modes in networks with residual connections and one in those without (section 5).
+    A peak counts if its prominence is at least a tenth of the highest peak. The paper finds two modes in networks
+    with residual connections and one in networks without (section 5).
 
     Example:
         >>> modes(np.array([0.5, 0.52, 0.54, 0.88, 0.9, 0.92]))
@@ -52,13 +52,13 @@ def modes(scores: Array) -> list[float]:
 
 
 def companions(signature: Signature) -> list[str]:
-    """The columns with a statistic recorded beside the score: numbers that are no form of the score."""
+    """The columns with companion statistics: numbers that are not variants of the score."""
     return [
         name
         for name in (signature.rows[0] if signature.rows else ())
         if name not in IDENTITY
         and "_score" not in name  # with other covariances, with another coupling, the ends of an interval
-        and not name.startswith(("limit_", "ridge_share_"))  # bounds of the score, and what it rests on
+        and not name.startswith(("limit_", "ridge_share_"))  # bounds of the score, and share of the ridge
         and not name.endswith("_error")
         and any(isinstance(row[name], float) for row in signature.rows)
     ]
@@ -67,8 +67,8 @@ def companions(signature: Signature) -> list[str]:
 def correlations(signature: Signature) -> dict[str, float]:
     """Pearson correlation of the score with every companion statistic over the network's activations.
 
-    Activations where either number is undefined are left out. The correlation is nan where fewer than three
-    remain or one of the two is constant.
+    Activations with an undefined number are left out. The correlation is nan if fewer than three remain or one of
+    the two is constant.
     """
     scores = signature.scores
     return {name: _pearson(scores, _column(signature, name)) for name in companions(signature)}

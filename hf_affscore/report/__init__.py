@@ -1,4 +1,4 @@
-"""What a person opens: a comparison as one page for a browser, or as a folder of files (:mod:`.folder`)."""
+"""Reports of a comparison: one page for a browser, or a folder of files (:mod:`.folder`)."""
 
 from hf_affscore.report.html import render_report, write_report
 

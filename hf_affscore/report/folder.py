@@ -16,9 +16,9 @@ def save_comparison(comparison: Comparison, folder: str | os.PathLike[str]) -> P
     """Write figures, tables and pictures into ``folder`` (made if missing) and return the folder.
 
     Args:
-        comparison: What :func:`hf_affscore.compare` returned.
-        folder: Gets ``comparison.json``, ``comparison.md``, ``comparison.tex`` and one picture per figure, as
-            PNG and PDF.
+        comparison: The result of :func:`hf_affscore.compare`.
+        folder: Folder for ``comparison.json``, ``comparison.md``, ``comparison.tex`` and one picture per figure,
+            as PNG and PDF.
 
     Raises:
         InputError: The folder cannot be written.

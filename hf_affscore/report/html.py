@@ -1,11 +1,11 @@
-"""A page about many networks: one HTML file with everything inside, for any browser, without a network.
+"""A page about many networks: one self-contained HTML file for any browser, which works offline.
 
-The page is a template (``page/``), Apache ECharts (``vendor/``), and the comparison as one JSON document. Python
-computes what the page shows, except the alignment of a pair, which the page works out when a pair is chosen: all
-pairs would be far larger than the rest.
+The page consists of a template (``page/``), Apache ECharts (``vendor/``), and the comparison as one JSON document.
+Python computes all figures except the alignment of a pair, which the page computes when a pair is chosen: storing
+the alignments of all pairs would take far more space than the rest.
 
-A content security policy in the page forbids every request and every script but its own two, which are named by
-their hashes. Names from outside reach the page only as JSON, and the document only as text.
+A content security policy in the page forbids all requests, and all scripts except its own two, which it identifies
+by their hashes. Names from outside enter the page only as JSON, and are shown only as text.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def write_report(comparison: Comparison, path: str | os.PathLike[str]) -> Path:
     """
     path = Path(path)
     if path.suffix.lower() not in (".html", ".htm"):
-        raise InputError(f"{path} is no name of a page; expected one that ends in .html.")
+        raise InputError(f"{path} is not the name of a page; expected one that ends in .html.")
     try:
         write_atomically(path, render_report(comparison).encode())
     except OSError as error:
@@ -62,7 +62,7 @@ def render_report(comparison: Comparison) -> str:
         "%SCRIPT%": script,
     }
     page = _read("page", "page.html")
-    # One pass from left to right, so that nothing inside a part is taken for a place to fill.
+    # One pass from left to right, so that no placeholder is replaced inside an inserted part.
     for place, part in parts.items():
         before, found, page = page.partition(place)
         assert found, place
@@ -71,7 +71,7 @@ def render_report(comparison: Comparison) -> str:
 
 
 def _document(comparison: Comparison) -> dict[str, Any]:
-    """What the page shows."""
+    """The data that the page shows."""
     figures = comparison.to_dict()
     return {
         "networks": [
@@ -89,7 +89,7 @@ def _document(comparison: Comparison) -> dict[str, Any]:
 
 
 def _rows(signature: Signature) -> dict[str, Any]:
-    """The rows of one network, by column: far smaller than a record for each."""
+    """The rows of one network, stored by column, which is far smaller than one record per row."""
     rows = signature.rows
     interval = [name for name in ("affinity_score_low", "affinity_score_high") if rows and name in rows[0]]
     columns = ("affinity_score", *interval, *companions(signature))
@@ -106,7 +106,7 @@ def _number(value: float | None) -> float | None:
 
 
 def _json(document: dict[str, Any]) -> str:
-    """JSON that cannot end the element it stands in, whatever a network is called."""
+    """JSON that cannot close its HTML element, whatever the names of networks are."""
     text = json.dumps(document, allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c")
 

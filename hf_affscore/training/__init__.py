@@ -1,4 +1,4 @@
-"""The signature while a network trains: a callback for transformers' Trainer, and the same for any loop."""
+"""Signatures during training: a callback for transformers' Trainer, and a tracker for any training loop."""
 
 from hf_affscore.training.callback import AffinityCallback
 from hf_affscore.training.history import History

@@ -1,4 +1,4 @@
-"""The tracker as a callback of transformers' Trainer: when it measures, what it logs, where it saves."""
+"""A callback of transformers' Trainer that measures, logs and saves signatures during training."""
 
 from __future__ import annotations
 
@@ -25,28 +25,27 @@ class AffinityCallback(TrainerCallback):
     """Measures the signature of the network that a Trainer trains, on one fixed sample of images.
 
     Each signature is logged through the Trainer, so that TensorBoard, trackio, wandb and ``log_history`` get
-    it, and saved in ``output_dir/affinity/step-000100``. What an earlier training left there is moved to
-    ``affinity/earlier-1``, with a warning. The training goes on as if nothing had been measured:
-    weights with and without the callback are the same to the last bit. With several processes the main one
-    measures while the others wait.
+    it, and saved in ``output_dir/affinity/step-000100``. Signatures of an earlier training in that folder are moved
+    to ``affinity/earlier-1``, with a warning. The callback does not change the training: weights with and without
+    it are equal to the last bit. With several processes, the main process measures while the others wait.
 
     Args:
-        images: What :func:`hf_affscore.analyze` takes as its data set. Drawn once, when training begins, and
-            held in memory.
-        every_steps: Measure after so many optimizer steps.
-        every_epochs: Measure after so many epochs; default: every epoch, unless ``every_steps`` is given.
-        at_start: Measure before the first step too.
+        images: Images, as the data set of :func:`hf_affscore.analyze`. Drawn once, when training begins, and kept
+            in memory.
+        every_steps: Measure every this many optimizer steps.
+        every_epochs: Measure every this many epochs; default: every epoch, unless ``every_steps`` is given.
+        at_start: Also measure before the first step.
         log_rows: Log every activation's score as ``affinity/<module>``, besides ``affinity/mean``,
             ``median``, ``min``, ``max`` and ``std``.
-        processor: What turns images into inputs, as in :func:`hf_affscore.analyze`; default: the image
-            processor that the Trainer has as its ``processing_class``.
-        name: What scalars and the folder in ``output_dir`` are called. Several callbacks of one Trainer, on
-            several sets of images, need a name each.
+        processor: Image processor, as in :func:`hf_affscore.analyze`; default: the image processor that the
+            Trainer has as its ``processing_class``.
+        name: Prefix of the logged scalars, and name of the folder in ``output_dir``. Several callbacks of one
+            Trainer, on different images, need different names.
         **options: Other keywords of :func:`hf_affscore.analyze`, with the defaults of :func:`hf_affscore.track`:
             512 images, no ``shrinkage``, no ``progress``.
 
     Attributes:
-        history: What was measured, by step: a table, a picture, folders.
+        history: The signatures by step, which can be shown as a table or a picture, or saved in folders.
 
     Raises:
         InputError: An option is out of range, or both ``every_steps`` and ``every_epochs`` are given.
@@ -97,7 +96,7 @@ class AffinityCallback(TrainerCallback):
         processing_class: Any = None,
         **others: Any,
     ) -> None:
-        """Draw the sample, and measure the network as it is before the first step."""
+        """Draw the sample, and measure the network before the first step."""
         assert model is not None
         self._refuse_same_name()
         own = processing_class if isinstance(processing_class, ImageProcessingMixin) else None
@@ -110,25 +109,25 @@ class AffinityCallback(TrainerCallback):
             after=state.global_step or -1,
         )
         self.history = self._tracker.history
-        if self._at_start and state.global_step == 0:  # not where a training is resumed
+        if self._at_start and state.global_step == 0:  # not when training is resumed
             self._measure(state, control)
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **others: Any
     ) -> None:
-        """Measure at every so many steps."""
+        """Measure every ``every_steps`` steps."""
         if self._every_steps is not None and state.global_step % self._every_steps == 0:
             self._measure(state, control)
 
     def on_epoch_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **others: Any
     ) -> None:
-        """Measure at every so many epochs; the last one may be shorter than the others."""
+        """Measure every ``every_epochs`` epochs; the last epoch may be shorter than the others."""
         if self._every_epochs is not None and math.ceil(state.epoch or 0) % self._every_epochs == 0:
             self._measure(state, control)
 
     def _refuse_same_name(self) -> None:
-        """Raise where another callback of this Trainer would write to the same places."""
+        """Raise if another callback of this Trainer has the same name, and so would write to the same places."""
         others = _trainer().callback_handler.callbacks
         if any(isinstance(o, AffinityCallback) and o._name == self._name and o is not self for o in others):
             raise InputError(
@@ -139,23 +138,23 @@ class AffinityCallback(TrainerCallback):
     def _measure(self, state: TrainerState, control: TrainerControl) -> None:
         if self._tracker is None:
             raise InputError(
-                "This AffinityCallback joined a training that had begun; expected it from the beginning. "
+                "This AffinityCallback was added after training had begun; expected it from the beginning. "
                 "Pass it to the Trainer as callbacks=[...], or call add_callback before train."
             )
-        with self._tracker.processes.sharing_errors():  # a log may fail in the process that writes it alone
+        with self._tracker.processes.sharing_errors():  # logging may fail only in the process that writes
             signature = self._tracker.measure(state.global_step)
             should_log = control.should_log
             _trainer().log(logged(signature, rows=self._log_rows, name=self._name))
-        control.should_log = should_log  # log() clears it, and the Trainer's own log would be left out
+        control.should_log = should_log  # log() clears it, and the Trainer would skip its own log
 
 
 def logged(signature: Signature, *, rows: bool = True, name: str = "affinity") -> dict[str, float]:
     """The scalars of one signature by readable names; undefined scores are left out.
 
     Args:
-        signature: What was measured.
-        rows: Whether every activation has a scalar of its own.
-        name: What stands before the slash.
+        signature: The signature.
+        rows: Whether to add a scalar for every activation.
+        name: Prefix of the names, before the slash.
 
     Example:
         >>> from hf_affscore.signature import Record
@@ -175,15 +174,15 @@ def logged(signature: Signature, *, rows: bool = True, name: str = "affinity") -
 
 
 def _trainer() -> Trainer:
-    """The Trainer whose event this is.
+    """The Trainer that called the callback.
 
     Raises:
-        InputError: Something else called the callback.
+        InputError: The caller is not a Trainer.
     """
     trainer = calling_trainer()
     if trainer is None:
         raise InputError(
-            "AffinityCallback was called by something that is no transformers.Trainer. Pass it to a Trainer as "
-            "callbacks=[...]; for a loop of your own there is track."
+            "AffinityCallback was not called by a transformers.Trainer. Pass it to a Trainer as callbacks=[...]; "
+            "for your own training loop use track."
         )
     return trainer

@@ -50,18 +50,18 @@ class History(Mapping[int, Signature]):
         return next(reversed(self._signatures), -1)
 
     def add(self, step: int, signature: Signature) -> None:
-        """Append what was measured at ``step``.
+        """Append the signature of ``step``.
 
         Raises:
-            InputError: The step is no whole number of at least 0, or not after the last one.
+            InputError: The step is not an integer of at least 0, or not after the last one.
         """
         self._signatures[self.checked(step)] = signature
 
     def checked(self, step: int) -> int:
-        """``step``, where it can be the next one.
+        """``step``, if it is valid as the next step.
 
         Raises:
-            InputError: It is no whole number of at least 0, or not after the last one.
+            InputError: The step is not an integer of at least 0, or not after the last one.
         """
         if not is_whole(step) or step <= self.last_step:
             raise InputError(
@@ -79,20 +79,20 @@ class History(Mapping[int, Signature]):
         )
 
     def plot(self, path: str | os.PathLike[str] | None = None) -> Figure:
-        """The scores as a heat map of activations over steps, under the course of their median.
+        """Draw the scores as a heat map of activations over steps, below a curve of their median.
 
         Args:
-            path: Where to save it as well; the suffix (``.png``, ``.svg``, ``.pdf``) chooses the format.
+            path: File to save the picture to; the suffix (``.png``, ``.svg``, ``.pdf``) selects the format.
 
         Raises:
-            InputError: Nothing was measured yet, or ``path`` has another suffix or cannot be written.
+            InputError: The history is empty, or ``path`` has another suffix or cannot be written.
         """
         from hf_affscore.plots import plot_history
 
         return plot_history(self, path)
 
     def save(self, folder: str | os.PathLike[str]) -> Path:
-        """Write every signature into a folder of its own below ``folder``, and return ``folder``.
+        """Write each signature into its own folder below ``folder``, and return ``folder``.
 
         Raises:
             SignatureError: The folder cannot be written.
@@ -103,10 +103,10 @@ class History(Mapping[int, Signature]):
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str]) -> Self:
-        """Read back what :meth:`save` or :class:`~hf_affscore.AffinityCallback` left in ``folder``.
+        """Read the signatures that :meth:`save` or :class:`~hf_affscore.AffinityCallback` wrote to ``folder``.
 
         Raises:
-            SignatureError: There is nothing of that kind, or a signature is damaged.
+            SignatureError: The folder has no such signatures, or one is damaged.
         """
         found = stored_steps(folder)
         if not found:
@@ -121,7 +121,7 @@ class History(Mapping[int, Signature]):
 
 
 def step_folder(folder: str | os.PathLike[str], step: int) -> Path:
-    """Where the signature of one step is kept: ``step-000100``, in the order of steps by name too."""
+    """The folder of the signature of one step, ``step-000100``; names sort in the order of steps."""
     return Path(folder) / f"step-{step:06}"
 
 
@@ -135,12 +135,12 @@ def stored_steps(folder: str | os.PathLike[str]) -> dict[int, Path]:
 
 
 def set_aside(folder: Path, after: int) -> Path | None:
-    """Move what another training left in ``folder``, steps later than ``after``, into a folder below it.
+    """Move signatures of another training, those of steps later than ``after``, into a subfolder of ``folder``.
 
-    Nothing is deleted: ``History.load(folder / "earlier-1")`` still reads it.
+    Nothing is deleted: ``History.load(folder / "earlier-1")`` still reads them.
 
     Returns:
-        The folder below, or None where there was nothing to move.
+        The subfolder, or None if there was nothing to move.
 
     Raises:
         OSError: The folder cannot be changed.
@@ -157,10 +157,10 @@ def set_aside(folder: Path, after: int) -> Path | None:
 
 
 def make_ready(folder: Path, after: int) -> None:
-    """Make a folder that can be written to, without signatures of steps that are still to come.
+    """Make the folder, check that it is writable, and move away signatures of steps later than ``after``.
 
     Raises:
-        SignatureError: It cannot be written to: better found now than at the first measurement.
+        SignatureError: The folder cannot be written; this is checked here, before the first measurement.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -172,7 +172,7 @@ def make_ready(folder: Path, after: int) -> None:
     if place is not None:
         warnings.warn(
             f"{folder} held signatures of another training; they were moved to {place}. "
-            "Use another output_dir, or resume_from_checkpoint to go on with that training.",
+            "Use another output_dir, or resume_from_checkpoint to continue that training.",
             AffscoreWarning,
             stacklevel=5,
         )
@@ -185,5 +185,5 @@ def _not_writable(folder: Path, reason: str) -> SignatureError:
 
 
 def is_whole(value: Any) -> TypeGuard[int]:
-    """Whether ``value`` counts something: an integer of Python or numpy, and no truth value."""
+    """Whether ``value`` is an integer of Python or numpy, and not a bool."""
     return isinstance(value, numbers.Integral) and not isinstance(value, bool)

@@ -1,4 +1,4 @@
-"""The network that is being trained: without its wrappers, and whole in one process."""
+"""The network that is being trained: removes its wrappers, and refuses sharded weights."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from hf_affscore.errors import ModelError
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
-    """The network inside wrappers for data parallel training and compilation."""
+    """The network inside its wrappers for data parallel training and compilation."""
     from accelerate.utils import extract_model_from_parallel
 
     inner: nn.Module = extract_model_from_parallel(model, keep_torch_compile=False)
@@ -16,10 +16,10 @@ def unwrapped(model: nn.Module) -> nn.Module:
 
 
 def refuse_sharded(model: nn.Module) -> None:
-    """Raise where no process has the whole network: FSDP, tensor parallelism, DeepSpeed's ZeRO-3.
+    """Raise if no process has the whole network: FSDP, tensor parallelism, DeepSpeed's ZeRO-3.
 
     Raises:
-        ModelError: The weights are spread over processes.
+        ModelError: The weights are sharded over processes.
     """
     wrapped = any(type(part).__name__ == "FullyShardedDataParallel" for part in model.modules())
     spread = any(hasattr(p, "device_mesh") or hasattr(p, "ds_id") for p in model.parameters())

@@ -1,4 +1,4 @@
-"""The fixed sample that a network is measured on: drawn once, decoded, and held in memory."""
+"""The fixed sample of images for measurements: drawn once, decoded, and kept in memory."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hf_affscore.options import Options
 
 
 def fixed_sample(stream: ImageStream, options: Options) -> ImageStream:
-    """The first images of a stream that can be read, decoded and in memory.
+    """The first readable images of a stream, decoded and kept in memory.
 
     Raises:
         DatasetError: There are fewer than two.

@@ -1,4 +1,4 @@
-"""The signature of a network that is being trained, measured in any loop without disturbing the training."""
+"""Measures the signature of a network in any training loop, without changing the training."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from hf_affscore.training.sample import fixed_sample
 
 T = TypeVar("T")
 
-#: What differs from an analysis where nothing is said. The sample is held in memory and run at every measurement.
+#: Defaults that differ from those of an analysis: the sample is kept in memory and run at every measurement.
 DEFAULTS: AnalysisOptions = {"num_samples": 512, "shrinkage": False, "progress": False}
 
 
@@ -38,21 +38,21 @@ def track(
     processor: Any = None,
     **options: Unpack[AnalysisOptions],
 ) -> Tracker:
-    """Follow the signature of ``model`` in a training loop of your own.
+    """Track the signature of ``model`` in your own training loop.
 
-    The images are drawn once and held in memory, so that signatures differ by the weights alone. In a run of
-    several processes each must call this, and the tracker: the main one measures its network, which is the one
-    that is saved, and all get the signature.
+    The images are drawn once and kept in memory, so that signatures differ only by the weights. With several
+    processes, each must call this function and the tracker: the main process measures its network, which is the
+    one that is saved, and all processes get the signature.
 
     Args:
-        model: The network that is being trained; wrapped for data parallel training or compiled is as well.
-        images: What :func:`hf_affscore.analyze` takes as its data set.
-        processor: What turns images into inputs, as in :func:`hf_affscore.analyze`.
-        **options: Other keywords of :func:`hf_affscore.analyze`. The sample has 512 images, and ``shrinkage`` and
-            ``progress`` are off, unless something else is asked for.
+        model: The network that is being trained; it may be compiled, or wrapped for data parallel training.
+        images: Images, as the data set of :func:`hf_affscore.analyze`.
+        processor: Image processor, as in :func:`hf_affscore.analyze`.
+        **options: Other keywords of :func:`hf_affscore.analyze`. By default the sample has 512 images, and
+            ``shrinkage`` and ``progress`` are off.
 
     Returns:
-        What to call at the steps of interest: ``signature = tracker(step)``.
+        A tracker to call at the steps of interest: ``signature = tracker(step)``.
 
     Raises:
         InputError: An option is out of range, or an input is of the wrong kind.
@@ -71,7 +71,7 @@ def track(
 
 
 def tracking_options(chosen: AnalysisOptions) -> Options:
-    """The options of :func:`track` in one object: those of an analysis, with its own defaults.
+    """The options of :func:`track` in one object: the options of an analysis, with other defaults.
 
     Raises:
         InputError: A value is out of range.
@@ -84,24 +84,24 @@ def tracking_options(chosen: AnalysisOptions) -> Options:
 
 
 class Tracker:
-    """Measures one network on one fixed sample, at any step, and keeps what it measured.
+    """Measures one network on one fixed sample, at any step, and keeps the signatures.
 
-    Training goes on as if nothing had been measured: weights, gradients, every module's training flag and the
-    random numbers of Python, numpy and torch are as before, also after an error. The network runs in the
-    precision of its weights, also within an autocast region: the scores are those of the saved checkpoint.
+    A measurement does not change the training: weights, gradients, every module's training flag and the random
+    states of Python, numpy and torch are restored, also after an error. The network runs in the precision of its
+    weights, also inside an autocast region: the scores are those of the saved checkpoint.
 
     Args:
         model: The network that is being trained.
-        images: What :func:`hf_affscore.analyze` takes as its data set.
-        processor: What turns images into inputs.
-        options: Those of an analysis.
-        folder: Where every signature is saved as soon as it is measured; None: nowhere.
-        after: The last step that this training has behind it. What the folder has of later ones is another
-            training's, and is set aside.
+        images: Images, as the data set of :func:`hf_affscore.analyze`.
+        processor: Image processor, as in :func:`hf_affscore.analyze`.
+        options: Options of an analysis.
+        folder: Folder in which each signature is saved when it is measured; None: nowhere.
+        after: The last step that this training has completed. Signatures of later steps in the folder belong to
+            another training, and are moved to a subfolder.
 
     Attributes:
-        history: What was measured, by step.
-        processes: Those that train together.
+        history: The signatures, by step.
+        processes: The processes that train together.
     """
 
     def __init__(
@@ -117,7 +117,7 @@ class Tracker:
         if not isinstance(model, nn.Module):
             raise InputError(
                 f"model is a {type(model).__name__}; expected the torch.nn.Module that is being trained. "
-                "For a checkpoint by name there is analyze."
+                "For a checkpoint by name use analyze."
             )
         self.history = History()
         self._model = model
@@ -144,7 +144,7 @@ class Tracker:
         return self.measure(step)
 
     def measure(self, step: int | None = None) -> Signature:
-        """The signature of the network as it is now.
+        """Measure the signature of the network in its current state.
 
         Args:
             step: Number of the training step; default: one more than that of the last measurement, from 0.
@@ -152,7 +152,7 @@ class Tracker:
         Raises:
             InputError: The step is not after the last one.
             ModelError: The network cannot be run on the images, has no activation that can be scored, or its
-                weights are spread over processes.
+                weights are sharded over processes.
             SignatureError: The signature cannot be saved.
         """
         with self.processes.sharing_errors():
@@ -181,10 +181,10 @@ class Tracker:
 
 
 def by_main(processes: Processes, work: Callable[[], T]) -> T:
-    """What the main process gets from ``work``, in all of them; or its error, in all of them.
+    """Run ``work`` in the main process, and return its result or raise its error in all processes.
 
-    The work is not shared: with batch normalisation, say, every process has running statistics of its own, and
-    only the main one's are saved. The others wait for it, so that an interruption reaches them too.
+    The work is not divided: with batch normalisation, for example, every process has its own running statistics,
+    and only those of the main process are saved. The others wait for it, so that an interruption reaches them too.
     """
     found: T | None = None
     if processes.is_main:

@@ -217,7 +217,7 @@ def test_a_callback_that_joins_late_says_so(tmp_path):
 
     first = trained(tmp_path)
     late = Trainer(Network(), first.args, train_dataset=first.train_dataset, callbacks=[Adding()])
-    with pytest.raises(InputError, match="joined a training that had begun"):
+    with pytest.raises(InputError, match="was added after training had begun"):
         late.train()
 
 
