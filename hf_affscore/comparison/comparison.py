@@ -80,7 +80,7 @@ class Comparison:
 
         Columns are ``activations`` (rows with a score), ``evidence`` (scores that are evidence) and ``undefined``;
         ``median``, ``min``, ``max``, ``mean`` and ``std`` (population) over the scores that are evidence;
-        ``modes``; then ``accuracy``, ``num_parameters`` and the further columns of ``published``; nan where unknown.
+        ``modes``; then ``accuracy``, ``num_parameters`` and further columns of ``published``; nan where unknown.
         """
         lines = []
         for name, signature in zip(self.names, self.signatures, strict=True):

@@ -1,7 +1,7 @@
 """Signatures on the Hub: collections as data sets, sections in model cards.
 
-Text is rendered by pure functions (``markdown``, ``cards``); ``index`` says what a collection holds;
-``commit`` is the only place that writes, ``fetch`` the only one that reads.
+Pure functions render text (``markdown``, ``cards``); ``index`` lists the signatures of a collection; only
+``commit`` writes to the Hub, and only ``fetch`` reads signatures from it.
 """
 
 from hf_affscore.publish.fetch import load_signatures

@@ -1,4 +1,4 @@
-"""Whether a signature belongs on a model's card: the same model, the same weights, images that the card knows."""
+"""Checks whether a signature belongs on a model's card: same model, same weights, images named in the card."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hf_affscore.signature import Signature
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
-#: Files that make a checkpoint compute what it computes.
+#: Suffixes of files that can change the outputs of a checkpoint.
 _SUFFIXES = (".json", ".safetensors", ".bin", ".pt", ".pth", ".py")
 
 
@@ -21,24 +21,24 @@ def check_belongs(faults: Sequence[str]) -> None:
     """Refuse a signature with faults.
 
     Raises:
-        InputError: There is one; the message says all, each with both sides.
+        InputError: There are faults; the message lists all of them.
     """
     if faults:
         raise InputError(
             f"The signature does not belong on this card: {'; '.join(faults)}. Analyse what the card describes, or "
-            "write the signature there all the same with force=True (--force)."
+            "write the signature there anyway with force=True (--force)."
         )
 
 
 def faults_of(signature: Signature, card: str) -> list[str]:
-    """What speaks against a signature on a card, as far as the two say it: untrained weights, foreign images."""
+    """Faults that show in the signature and the card alone: random weights, images that the card does not name."""
     faults = []
     weights = signature.metadata.get("model", {}).get("weights")
     if weights:
         faults.append(f"it was made with {weights} weights, the card describes a trained model")
     try:
         listed = metadata_of(card).get("datasets") or []
-    except InputError:  # the card is merged all the same, and the Hub says what it thinks of it
+    except InputError:  # invalid metadata does not stop the update; the Hub validates the card
         listed = []
     known = [str(name) for name in (listed if isinstance(listed, list) else [listed])]
     dataset = str(signature.metadata.get("dataset", {}).get("id") or "unnamed images")
@@ -48,16 +48,16 @@ def faults_of(signature: Signature, card: str) -> list[str]:
 
 
 def faults_on_hub(signature: Signature, api: HfApi, repo_id: str, commit: str) -> list[str]:
-    """What speaks against a signature on the card of a repository: another model, other weights.
+    """Faults of a signature for the card of a repository: another model, other weights.
 
     Args:
         signature: The signature.
         api: The Hub's client.
-        repo_id: The model whose card it is.
-        commit: The commit that the card is at.
+        repo_id: The model that the card describes.
+        commit: The commit of the card.
 
     Raises:
-        Exception: What the Hub's client raises.
+        Exception: Any error of the Hub's client.
     """
     model = signature.metadata.get("model", {})
     name, revision = str(model.get("id")), str(model.get("revision"))
@@ -72,7 +72,7 @@ def faults_on_hub(signature: Signature, api: HfApi, repo_id: str, commit: str) -
 
 
 def _changed(api: HfApi, repo_id: str, before: str, after: str) -> list[str] | None:
-    """Files of the checkpoint in which two commits differ; ``None`` where there is no such commit."""
+    """Files of the checkpoint that differ between two commits; ``None`` if a commit does not exist."""
     from huggingface_hub.errors import HFValidationError, RevisionNotFoundError
 
     if before == after:

@@ -1,4 +1,4 @@
-"""The text of cards: pure functions from signatures to Markdown. Nothing here reads, writes or asks a Hub."""
+"""The text of cards: pure functions from signatures to Markdown, without access to files or the Hub."""
 
 from __future__ import annotations
 
@@ -48,12 +48,12 @@ def dataset_card(text: str, entries: Sequence[Entry], repo_id: str) -> str:
     """The card of a collection.
 
     Args:
-        text: The card that is there, or nothing. What others wrote in it stays.
+        text: The existing card, or an empty text. Content by others is kept.
         entries: Every signature in the collection.
         repo_id: Name of the repository.
 
     Raises:
-        InputError: The card that is there is damaged.
+        InputError: The existing card is damaged.
     """
     entries = sorted(entries, key=lambda entry: entry.folder)
     text = merge_section(text or "# Non-linearity signatures\n", _collection(entries, repo_id))
@@ -64,9 +64,9 @@ def dataset_card(text: str, entries: Sequence[Entry], repo_id: str) -> str:
 
 
 def _dataset_metadata(before: Mapping[str, Any], entries: Sequence[Entry]) -> dict[str, Any]:
-    """What the Hub's viewer and ``datasets`` must know; other configurations and tags stay.
+    """The metadata for the Hub's viewer and ``datasets``; other configurations and tags are kept.
 
-    The columns are declared, so that tables written by versions with more or fewer statistics are still one.
+    Columns are declared, so that tables from versions with more or fewer statistics still form one table.
     """
     configs = [
         {"config_name": "layers", "default": True, "data_files": f"{FOLDER}/*/{TABLE_FILE}"},
@@ -138,7 +138,7 @@ def _network_row(entry: Entry) -> list[str]:
 
 
 def _evidence(entry: Entry) -> str:
-    """How many activations there are, and of how many the score is evidence, which median and ends are of."""
+    """The number of activations, and the number of those with evidence, over which the figures are taken."""
     count = _count(entry.activations)
     return count if entry.evidence in (None, entry.activations) else f"{entry.evidence} of {count}"
 
@@ -192,7 +192,7 @@ signatures = ha.load_signatures("{repo_id}")
 
 
 def model_card(text: str, signature: Signature) -> str:
-    """A model's card with a section about its signature; every other byte stays.
+    """A model's card with a section about its signature; all other bytes are kept.
 
     Raises:
         InputError: The card has a damaged section.
@@ -227,7 +227,7 @@ def _model_section(signature: Signature) -> str:
 
 
 def _by_activation(signature: Signature) -> str:
-    """One line for each kind of activation, and its scores as bars."""
+    """A table with one line for each kind of activation, and its scores as bars."""
     kinds: dict[str, list[float]] = {}
     for row in signature.rows:
         kinds.setdefault(str(row["activation"]), []).append(float(row["affinity_score"]))
@@ -241,10 +241,10 @@ def _by_activation(signature: Signature) -> str:
 
 
 def model_index(text: str, signature: Signature, name: str) -> str:
-    """The card with the median score in its ``model-index``; results of others, and other keys, stay.
+    """The card with the median score in its ``model-index``; other results and other keys are kept.
 
     Raises:
-        InputError: The metadata on top of the card is not YAML, or its ``model-index`` is damaged.
+        InputError: The metadata at the top of the card is not YAML, or its ``model-index`` is damaged.
     """
     entry = Entry.of(signature)
     dataset = {"type": entry.dataset or "unnamed", "name": entry.dataset or "unnamed"}
@@ -264,7 +264,7 @@ def model_index(text: str, signature: Signature, name: str) -> str:
 
 
 def _same_result(found: Any, ours: Mapping[str, Any]) -> bool:
-    """Whether a result in a card is an earlier one of ours on the same images."""
+    """Whether a result in a card is an earlier result of this package on the same images."""
     if not isinstance(found, dict) or not isinstance(found.get("dataset"), dict):
         return False
     metrics = found.get("metrics")

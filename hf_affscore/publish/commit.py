@@ -1,10 +1,10 @@
-"""Changing a repository on the Hub: one commit on a named parent, repeated when another commit came in between.
+"""Changes a repository on the Hub: one commit on a named parent, repeated if another commit comes first.
 
-A change is a function from a state of the repository to the files that differ afterwards. Where another
-commit comes in between, the Hub refuses ours (412), and the function is asked again with the new state, so
-that nothing anyone wrote is lost. Faults that pass (rate limits, server errors, broken connections) are
-waited out in the same loop; a commit that took effect although its answer was lost shows in the next state,
-where nothing is left to change; a pull request that was opened is found again (:mod:`.proposal`).
+A change is a function from a state of the repository to the files that it changes. If another commit comes first,
+the Hub refuses ours (412), and the function is called again with the new state, so that no other change is lost.
+Temporary faults (rate limits, server errors, broken connections) are retried in the same loop. If a commit took
+effect but its response was lost, the next state shows it, and nothing is left to change. A pull request that is
+already open is found again (:mod:`.proposal`).
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from hf_affscore.publish.proposal import as_part_of, open_proposal
 if TYPE_CHECKING:
     from huggingface_hub import CommitInfo, DatasetInfo, HfApi, ModelInfo, SpaceInfo
 
-CONFLICTS = 30  # attempts that another commit may come before
-FAULTS = 6  # attempts in which the Hub or the network may fail
+CONFLICTS = 30  # most attempts that may fail because another commit came first
+FAULTS = 6  # most attempts that may fail because of the Hub or the network
 LONGEST_PAUSE = 8.0  # seconds between two attempts
-PATIENCE = 300.0  # seconds that a Retry-After may ask for
+PATIENCE = 300.0  # longest pause in seconds that a Retry-After may ask for
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class State:
 
     @classmethod
     def at(cls, api: HfApi, kind: Kind, repo_id: str, revision: str | None) -> State:
-        """The repository as it stands now on a branch."""
+        """The current state of the repository on a branch."""
         ask: dict[Kind, Callable[..., ModelInfo | DatasetInfo | SpaceInfo]]
         ask = {"model": api.model_info, "dataset": api.dataset_info, "space": api.space_info}
         info = ask[kind](repo_id, revision=revision)
@@ -52,17 +52,17 @@ class State:
         return cls(api, kind, repo_id, str(info.sha), paths)
 
     def read(self, path: str) -> bytes | None:
-        """Content of a file, or ``None`` where there is none."""
+        """Content of a file, or ``None`` if it does not exist."""
         if path not in self.paths:
             return None
         found = self.api.hf_hub_download(self.repo_id, path, repo_type=self.kind, revision=self.commit)
         return Path(found).read_bytes()
 
     def read_card(self) -> str:
-        """The card's text with its line ends, empty where there is none.
+        """The card's text with its own line ends; empty if there is no card.
 
         Raises:
-            InputError: It is not UTF-8, which the Hub's clients cannot write back.
+            InputError: The card is not UTF-8, so that the Hub's clients cannot write it back.
         """
         try:
             return (self.read("README.md") or b"").decode()
@@ -89,7 +89,7 @@ def commit_change(
     private: bool | None = None,
     sdk: str | None = None,
 ) -> CommitInfo:
-    """Commit what ``change`` wants changed, and nothing when the repository has these bytes already.
+    """Commit the files that ``change`` returns; nothing is committed if the repository already has them.
 
     Args:
         kind: Whether the repository is a model, a data set or a Space.
@@ -97,14 +97,14 @@ def commit_change(
         change: From a state to new contents by path.
         message: First line of the commit.
         token: Access token for the Hub.
-        revision: Branch to commit to, or for a pull request to start from.
+        revision: Branch to commit to, or the base of a pull request.
         create_pr: Open a pull request instead, or add to the one that an earlier call opened.
-        create: Make the repository if it is missing.
-        private: Whether one made here is private.
-        sdk: What a Space made here runs with: ``static`` or ``gradio``.
+        create: Make the repository if it does not exist.
+        private: Whether a new repository is private.
+        sdk: SDK of a new Space: ``static`` or ``gradio``.
 
     Raises:
-        HubError: The Hub refused; or other commits came first in all attempts, or it could not be reached.
+        HubError: The Hub refused, other commits came first in all attempts, or the Hub could not be reached.
     """
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
@@ -131,7 +131,7 @@ def commit_change(
 def retried(action: Callable[[], T]) -> T:
     """The result of ``action``, repeated after conflicts and after temporary faults.
 
-    Pauses double and are drawn at random below that, so that writers who collided once do not again.
+    The longest pause doubles each time, and pauses are drawn at random below it: writers then rarely collide again.
     """
     theirs: tuple[type[Exception], ...] = (client_error(), *unresolved_errors(), RuntimeError)
     conflicts = faults = 0
@@ -152,7 +152,7 @@ def retried(action: Callable[[], T]) -> T:
 
 
 def _unwrapped(error: Exception) -> Exception:
-    """The HTTP error behind one that the client raises for a large file, or when its cache cannot help out."""
+    """The HTTP error that caused an error of the client for a large file or a missing cache entry."""
     cause = error.__cause__
     theirs = client_error()
     return cause if isinstance(cause, theirs) and not isinstance(error, theirs) else error
@@ -171,7 +171,7 @@ def _passes(error: Exception) -> bool:
 
 
 def _asked_pause(error: Exception) -> float | None:
-    """The seconds that the Hub asks to wait, if it does: as a number, or as a date."""
+    """The pause in seconds that the Hub asks for, given as a number or a date; None if it asks for none."""
     from huggingface_hub.errors import HfHubHTTPError
 
     if not isinstance(error, HfHubHTTPError) or status_of(error) not in (429, 503):
@@ -189,7 +189,7 @@ def _asked_pause(error: Exception) -> float | None:
 def _commit(
     state: State, files: Mapping[str, bytes], message: str, revision: str | None, *, create_pr: bool = False
 ) -> CommitInfo:
-    """One commit on top of ``state``. Files the repository has already are left out by the client."""
+    """One commit on top of ``state``. The client leaves out files that the repository already has."""
     from huggingface_hub import CommitOperationAdd
 
     try:
@@ -203,7 +203,7 @@ def _commit(
                 create_pr=create_pr,
                 parent_commit=state.commit,
             )
-    except ValueError as error:  # the Hub's verdict on the metadata of a card
+    except ValueError as error:  # the Hub rejects the metadata of a card
         if "README.md" not in str(error):
             raise
         raise HubError(f"The Hub does not accept the card of {state.repo_id!r}: {error}") from error
@@ -211,7 +211,7 @@ def _commit(
 
 @contextlib.contextmanager
 def _without_bars() -> Iterator[None]:
-    """The client's progress bars off: three small files are there before a bar is."""
+    """Turn the client's progress bars off: a commit has only a few small files."""
     from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
     if are_progress_bars_disabled():

@@ -1,7 +1,7 @@
-"""Signatures out of a collection: a repository on the Hub, its cached copy, or a local folder.
+"""Loads signatures from a collection: a repository on the Hub, its cached copy, or a local folder.
 
-What is fetched is one commit, whatever happens to the repository meanwhile. Sizes are asked for before
-anything is downloaded, and everything is checked before it is used (:mod:`hf_affscore.fileformat`).
+All files are fetched from one commit, even if the repository changes meanwhile. Sizes are checked before anything
+is downloaded, and contents are checked before they are used (:mod:`hf_affscore.fileformat`).
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ _THREADS = 8
 
 @dataclass(frozen=True)
 class _Collection:
-    """A collection at one commit; ``files`` are fetched as they are asked for."""
+    """A collection at one commit; files are fetched on request."""
 
     api: HfApi
     repo_id: str
     commit: str
 
     def read(self, paths: Iterable[str]) -> dict[str, bytes]:
-        """Contents by path, from the cache where they are there."""
+        """Contents by path, from the cache if possible."""
         paths = list(paths)
         missing = [path for path in paths if not self._cached(path)]
         if missing:
@@ -63,8 +63,8 @@ class _Collection:
             )
         if large := [path for path, size in sizes.items() if size > MAX_TABLE]:
             raise SignatureError(
-                f"{large[0]} in {self.repo_id} has {sizes[large[0]]} bytes; a signature's files have at most "
-                f"{MAX_TABLE}. It was not downloaded: ask its author."
+                f"{large[0]} in {self.repo_id} has {sizes[large[0]]} bytes; expected at most {MAX_TABLE} in a "
+                "signature. It was not downloaded: ask its author."
             )
 
     def _download(self, path: str) -> bytes:
@@ -80,7 +80,7 @@ def fetch_signature(
     revision: str | None,
     token: Token,
 ) -> S:
-    """One signature of a collection, see :meth:`Signature.from_pretrained`."""
+    """One signature of a collection; see :meth:`Signature.from_pretrained`."""
     if Path(source).is_dir():
         found = [(Entry.of(one), one) for one in map(kind.from_pretrained, _local_folders(Path(source)))]
         chosen = matching([entry for entry, _ in found], choice, str(source))
@@ -101,14 +101,15 @@ def load_signatures(
     """All signatures of a collection, in the order of their folders' names.
 
     Args:
-        source: A data set repository on the Hub (``"user/signatures"``), or a local folder that holds one
-            signature or, in folders below, many.
+        source: A data set repository on the Hub (``"user/signatures"``), or a local folder with one signature, or
+            with many in subfolders.
         revision: Branch, tag or commit on the Hub.
         token: Access token for the Hub.
 
     Raises:
-        SignatureError: There is none, or one is damaged.
-        HubError: The repository is missing, closed to you, or cannot be reached and is not in the cache.
+        SignatureError: The source has no signature, or a damaged one.
+        HubError: The repository does not exist, you have no access to it, or it cannot be reached and is not in
+            the cache.
     """
     if Path(source).is_dir():
         return [Signature.from_pretrained(folder) for folder in _local_folders(Path(source))]
@@ -116,11 +117,12 @@ def load_signatures(
 
 
 def load_from_hub(repo_id: str, *, revision: str | None = None, token: Token = None) -> list[Signature]:
-    """All signatures of a collection on the Hub, also where a local folder has its name.
+    """All signatures of a collection on the Hub, even if a local folder has its name.
 
     Raises:
-        SignatureError: There is none, or one is damaged.
-        HubError: The repository is missing, closed to you, or cannot be reached and is not in the cache.
+        SignatureError: The collection has no signature, or a damaged one.
+        HubError: The repository does not exist, you have no access to it, or it cannot be reached and is not in
+            the cache.
     """
 
     def fetch() -> list[Signature]:
@@ -132,13 +134,13 @@ def load_from_hub(repo_id: str, *, revision: str | None = None, token: Token = N
 
 
 def load_public(repo_id: str) -> list[Signature]:
-    """All signatures of a collection that anybody may read; for pages that strangers use.
+    """All signatures of a public collection, for pages that serve anonymous visitors.
 
-    No folder of this machine answers, no token is sent, and no cached copy opens what is private.
+    Local folders are not read, no token is sent, and cached copies of private repositories are not used.
 
     Raises:
-        InputError: This is no name of a repository.
-        SignatureError: There is no signature, or a damaged one.
+        InputError: ``repo_id`` is not the name of a repository.
+        SignatureError: The collection has no signature, or a damaged one.
         DatasetError, HubError: There is no such public repository, or the Hub cannot be reached.
     """
     return load_from_hub(repo_id, revision=public_commit("dataset", repo_id), token=False)
@@ -177,7 +179,7 @@ def _load(kind: type[S], collection: _Collection, entries: list[Entry]) -> list[
 
 
 def _local_folders(folder: Path) -> list[Path]:
-    """Where there is a signature at or below a folder."""
+    """The folders at or below ``folder`` that hold a signature."""
     found = sorted(path.parent for path in folder.rglob(JSON_FILE))
     if not found:
         raise SignatureError(

@@ -1,4 +1,4 @@
-"""What a collection of signatures holds: one folder for each, and one table that lists them all.
+"""The layout of a collection of signatures: one folder for each, and one table that lists all of them.
 
 ::
 
@@ -8,8 +8,8 @@
     signatures/<folder>/signature.json     its metadata
     signatures/<folder>/signature.png      its picture
 
-A folder's name follows from the signature's key (:data:`hf_affscore.fileformat.SOURCE`) alone, so a newer
-run of the same replaces the old one, and no path is ever taken from a file.
+The name of a folder depends only on the signature's key (:data:`hf_affscore.fileformat.SOURCE`), so a newer run of
+the same analysis replaces the old one, and no path is ever read from a file.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _TYPES = {int: "int64", str: "string", bool: "bool", float: "float64"}
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """One line of the index: what a signature is called, sums up to, and was made with."""
+    """One line of the index: the key, the summary and the settings of a signature."""
 
     model: str | None = None
     model_revision: str | None = None
@@ -50,7 +50,7 @@ class Entry:
     num_samples: int | None = None
     num_parameters: int | None = None
     activations: int | None = None
-    evidence: int | None = None  # of the activations, those whose score says something
+    evidence: int | None = None  # number of activations whose score is evidence
     undefined: int | None = None
     median: float | None = None
     min: float | None = None
@@ -94,7 +94,7 @@ class Entry:
 
     @property
     def folder(self) -> str:
-        """Where the signature is, in the collection."""
+        """The folder of the signature in the collection."""
         return f"{FOLDER}/{folder_name(self.source)}"
 
     def describe(self) -> str:
@@ -111,7 +111,7 @@ def _json(value: Any) -> str:
 
 
 def _columns(signature: Signature) -> dict[str, str]:
-    """The types of a table's columns; text where a column has no value to tell."""
+    """The types of a table's columns; text for a column without values."""
     types = dict.fromkeys(SOURCE, "string")
     for name in list(signature.rows[0]) if signature.rows else list(IDENTITY):
         values = (row[name] for row in signature.rows if row[name] is not None)
@@ -120,7 +120,7 @@ def _columns(signature: Signature) -> dict[str, str]:
 
 
 def folder_name(source: Mapping[str, str | None]) -> str:
-    """A folder for this key: readable, and safe on any file system, also where case does not count.
+    """The folder name for a key: readable, and safe on any file system, including case-insensitive ones.
 
     Example:
         >>> folder_name({"model": "Microsoft/ResNet-50", "dataset": "cifar10"})
@@ -134,16 +134,16 @@ def folder_name(source: Mapping[str, str | None]) -> str:
 
 
 def matching(entries: Iterable[Entry], choice: Mapping[str, str | None], where: str) -> Entry:
-    """The one signature that is meant.
+    """The one entry that matches a choice.
 
     Args:
-        entries: All there are.
-        choice: Values of the key; revisions and weights may be cut short, and ``None`` stands for any, except
-            that untrained networks are only meant when asked for, or when there is nothing else.
-        where: What to call the collection in messages.
+        entries: All entries of the collection.
+        choice: Values of the key; revisions and weights may be shortened, and ``None`` matches any value, except
+            that random weights match only if they are asked for or if nothing else matches.
+        where: Name of the collection in messages.
 
     Raises:
-        SignatureError: None or several fit; the message lists the choices.
+        SignatureError: None or several match; the message lists the choices.
     """
     asked = {name: value for name, value in choice.items() if value is not None}
     entries = list(entries)
@@ -178,7 +178,7 @@ def _schema() -> pa.Schema:
 
 
 def write_index(entries: Iterable[Entry]) -> bytes:
-    """The index as a Parquet file, in an order that depends on nothing but its content."""
+    """The index as a Parquet file, in an order that depends only on its content."""
     import pyarrow as pa
 
     ordered = sorted(entries, key=lambda entry: entry.folder)
@@ -186,10 +186,10 @@ def write_index(entries: Iterable[Entry]) -> bytes:
 
 
 def read_index(content: bytes, where: str) -> dict[str, Entry]:
-    """The entries of an index by folder, checked; columns that a newer version added are left out.
+    """The checked entries of an index, by folder; columns that a newer version added are ignored.
 
     Raises:
-        SignatureError: Not an index, or damaged.
+        SignatureError: The content is not an index, or is damaged.
     """
     what = f"{INDEX_FILE} in {where}"
     table, schema = read_parquet(content, what), _schema()

@@ -1,7 +1,7 @@
-"""Text for cards: names from outside are escaped, and what others wrote is kept.
+"""Text for cards: text from outside is escaped, and content by others is kept.
 
-Cards are Markdown with HTML allowed in it and YAML on top; a model's name may hold all three. Text from
-outside goes through :func:`escape` or :func:`repository_link`; nothing else is interpolated.
+Cards are Markdown, which may contain HTML, with YAML at the top; a model's name may contain all three. Text from
+outside passes through :func:`escape` or :func:`repository_link`; no other text from outside is inserted.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ END = "<!-- hf-affscore: end -->"
 _HARMLESS = " ./-,…"
 _BARS = "▁▂▃▄▅▆▇█"
 
-#: What GitHub or the Hub makes a link of although it has no Markdown in it is cut after these matches: www. at the
-#: beginning of an address, an issue (GH-1), and the signs of https://, users, e-mail addresses, issues (#1), emoji
-#: and formulas.
+#: GitHub and the Hub make links of some plain text. Such text is split after these matches: www. at the beginning
+#: of an address, an issue (GH-1), and the characters that mark https://, users, e-mail addresses, issues (#1),
+#: emoji and formulas.
 _LINKING = re.compile(r"www(?=\.)|\bgh-(?=\d)|[:@#$](?=\S)|/(?=/)", re.IGNORECASE)
-_HASH = re.compile(r"\b[0-9a-f]{7,}\b", re.IGNORECASE)  # at least seven digits are a link to a commit
-_CUT = "&#8203;"  # a space of no width
+_HASH = re.compile(r"\b[0-9a-f]{7,}\b", re.IGNORECASE)  # seven or more digits become a link to a commit
+_CUT = "&#8203;"  # a zero-width space
 
 
 def escape(text: object, limit: int = 120) -> str:
     """Text from outside on one line, without Markdown, HTML, links or control characters.
 
-    Everything but letters, digits and a few signs becomes a character reference, which Markdown shows and never
-    interprets. What would become a link all the same is cut by a space of no width.
+    Everything but letters, digits and a few signs becomes a character reference, which Markdown shows but does not
+    interpret. Text that would still become a link is split by a zero-width space.
 
     Example:
         >>> escape("a|b <script>")
@@ -55,7 +55,7 @@ def escape(text: object, limit: int = 120) -> str:
 
 
 def unlinked(text: str) -> str:
-    """Text in which nothing becomes a link by itself; its Markdown and HTML are as they were."""
+    """Text in which nothing becomes a link automatically; its Markdown and HTML are unchanged."""
     return _cut(text, _CUT)
 
 
@@ -73,7 +73,7 @@ def _harmless(character: str) -> str:
 
 
 def repository_link(name: str | None, revision: str | None, prefix: str = "") -> str:
-    """A name, as a link to its repository where it can be one: a Hub id with a commit.
+    """A name, as a link to its repository if it is a Hub id with a commit.
 
     Example:
         >>> repository_link("user/net", "0123456789012345678901234567890123456789")
@@ -87,7 +87,7 @@ def repository_link(name: str | None, revision: str | None, prefix: str = "") ->
 
 
 def commit_name(revision: str | None) -> str:
-    """A commit or a checksum as it can be copied; in code it is no link.
+    """A commit or a checksum as inline code, which can be copied and does not become a link.
 
     Example:
         >>> commit_name("sha256:0123abcd"), commit_name(None)
@@ -99,7 +99,7 @@ def commit_name(revision: str | None) -> str:
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> str:
-    """A Markdown table of cells that are Markdown already; ``right`` are the columns set to the right.
+    """A Markdown table of cells in Markdown; ``right`` lists the columns that are aligned to the right.
 
     Example:
         >>> print(table(["a", "b"], [["x", "1"]], right=[1]))
@@ -112,7 +112,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[
 
 
 def number(value: float | None) -> str:
-    """A score as cards show it.
+    """A score as text with three decimals, or a dash.
 
     Example:
         >>> number(0.98765), number(None)
@@ -122,7 +122,7 @@ def number(value: float | None) -> str:
 
 
 def bars(scores: Sequence[float | None], width: int = 32) -> str:
-    """Scores between 0 and 1 as a row of bars, one each, or the mean of neighbours where there are many.
+    """Scores between 0 and 1 as a row of bars: one bar per score, or per group of neighbours if there are many.
 
     Example:
         >>> bars([0.0, 0.5, 1.0, None])
@@ -138,10 +138,10 @@ def bars(scores: Sequence[float | None], width: int = 32) -> str:
 
 
 def merge_section(text: str, section: str) -> str:
-    r"""Put ``section`` between its markers: in place of the last one, or at the end; nothing else changes.
+    r"""Put ``section`` between its markers, in place of the previous one or at the end; nothing else changes.
 
     Args:
-        text: A card, or nothing.
+        text: A card, or an empty text.
         section: Markdown without the markers, with newlines as ``\n``.
 
     Raises:
@@ -168,7 +168,7 @@ def merge_section(text: str, section: str) -> str:
 
 @dataclass(frozen=True)
 class FrontMatter:
-    """A card in four parts, which are the card when they are joined."""
+    """A card in four parts; joined, they are the card."""
 
     opening: str
     yaml: str
@@ -177,10 +177,10 @@ class FrontMatter:
 
     @classmethod
     def of(cls, card: str) -> Self | None:
-        """The parts of a card that has metadata, by the pattern of the Hub and of its client.
+        """The parts of a card with metadata, by the pattern of the Hub and its client; None without metadata.
 
-        White space may come before the first line of dashes, and a byte order mark before all, which the client
-        drops when it reads a file.
+        White space may precede the first line of dashes. A byte order mark may precede everything; the client drops
+        it when it reads a file.
         """
         from huggingface_hub.repocard import REGEX_YAML_BLOCK
 
@@ -191,15 +191,15 @@ class FrontMatter:
         return cls(mark + match[1], match[2], match[3], card.removeprefix(mark)[match.end() :])
 
 
-#: A block without a line, to which the pattern of the client is blind.
+#: An empty block, which the pattern of the client does not match.
 _EMPTY = re.compile(r"^(\s*---(?:\r\n|\r|\n))()(---[ \t]*(?:\r\n|\n|$))")
 
 
 def metadata_of(card: str) -> dict[str, Any]:
-    """The metadata on top of a card; empty where there is none.
+    """The metadata at the top of a card; empty if there is none.
 
     Raises:
-        InputError: There is a block, but it is no YAML mapping.
+        InputError: The metadata is not a YAML mapping.
     """
     parts = FrontMatter.of(card)
     try:
@@ -216,17 +216,17 @@ def metadata_of(card: str) -> dict[str, Any]:
 
 
 def _fault(error: Exception) -> str:
-    """What is wrong with YAML, on one line."""
+    """The error in YAML, on one line."""
     if isinstance(error, yaml.MarkedYAMLError) and error.problem and error.problem_mark:
         return f"{error.problem} (line {error.problem_mark.line + 1} of it)"
     return " ".join(str(error).split())
 
 
 def set_metadata(card: str, key: str, value: Any) -> str:
-    r"""Set one top-level key of a card's metadata; every other line keeps its bytes, comments too.
+    r"""Set one top-level key of a card's metadata; all other lines, including comments, keep their bytes.
 
     Raises:
-        InputError: The metadata is not YAML, or is written so that the key cannot be replaced alone.
+        InputError: The metadata is not YAML, or the key cannot be replaced without changing others.
 
     Example:
         >>> set_metadata("---\nlicense: mit  # mine\n---\n# Net\n", "tags", ["vision"])
@@ -240,13 +240,13 @@ def set_metadata(card: str, key: str, value: Any) -> str:
     block = lines.replace("\n", line_end)
     parts = FrontMatter.of(card)
     if parts is None:
-        mark = "\ufeff" * card.startswith("\ufeff")  # it stays first
+        mark = "\ufeff" * card.startswith("\ufeff")  # stays at the beginning
         return f"{mark}---{line_end}{block}---{line_end}{line_end if card else ''}{card.removeprefix(mark)}"
     closing = parts.closing.lstrip("\r\n")  # the line end before the dashes belongs to the last key
     inside = parts.yaml + parts.closing[: len(parts.closing) - len(closing)]
     inside = _key(key).sub(lambda _: block, inside, count=1) if key in before else inside + block
     changed = parts.opening + inside + closing + parts.text
-    with contextlib.suppress(InputError):  # another key may need an anchor that stood in this one
+    with contextlib.suppress(InputError):  # another key may refer to an anchor in this one
         if metadata_of(changed) == {**before, key: value}:
             return changed
     raise InputError(
@@ -255,7 +255,7 @@ def set_metadata(card: str, key: str, value: Any) -> str:
 
 
 def _key(name: str) -> re.Pattern[str]:
-    """A top-level key with its value; blank lines and comments behind it belong to what follows."""
+    """A pattern for a top-level key with its value; blank lines and comments after it belong to the next key."""
     name = re.escape(name)
     empty = r"[ \t]*(?:#[^\n]*)?\r?\n"
     return re.compile(

@@ -1,4 +1,4 @@
-"""A section about its signature in a model's card."""
+"""Adds a section about a signature to a model's card."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from hf_affscore.tokens import Token
 
 @dataclass(frozen=True)
 class CardUpdate:
-    """What an update changes.
+    """The result of an update.
 
     Attributes:
-        diff: The card's change, as a unified diff; empty when it is up to date.
+        diff: The change of the card, as a unified diff; empty if the card is up to date.
         url: The commit or pull request; ``None`` for a dry run, and for a card in a file.
     """
 
@@ -43,23 +43,23 @@ def update_model_card(
     revision: str | None = None,
     commit_message: str | None = None,
 ) -> CardUpdate:
-    """Put picture, table and meaning of a signature into a model's card, in a section of their own.
+    """Add a section with the picture, the table and the meaning of a signature to a model's card.
 
-    The section replaces the one of an earlier update; nothing else in the card changes.
+    The section replaces that of an earlier update; nothing else in the card changes.
 
     Args:
         signature: The signature of this model.
         repo_id: The model on the Hub.
         create_pr: Open a pull request; default: yes, unless the repository is yours or your organisation's.
-        with_model_index: Add the median score to the card's ``model-index`` as well.
-        force: Write it although it is of another model, other weights or images that the card does not name.
-        dry_run: Change nothing, only say what would change.
+        with_model_index: Also add the median score to the card's ``model-index``.
+        force: Write it even if it is of another model, of other weights, or of images that the card does not name.
+        dry_run: Change nothing, only return what would change.
         token: Access token for the Hub; default: the one you logged in with.
         revision: Branch to update; default: ``main``.
         commit_message: First line of the commit.
 
     Raises:
-        HubError: The model is missing or closed to you, or the Hub cannot be reached.
+        HubError: The model does not exist, you have no access to it, or the Hub cannot be reached.
         InputError: The signature does not belong on this card, or the card's metadata or its earlier section is
             damaged.
     """
@@ -101,14 +101,14 @@ def update_local_card(
     force: bool = False,
     dry_run: bool = False,
 ) -> CardUpdate:
-    """The same as :func:`update_model_card` for a card in a file, without any Hub; the picture goes beside it.
+    """Like :func:`update_model_card`, for a card in a local file; the picture is written to the same folder.
 
     Args:
         signature: The signature of the model that the card describes.
-        path: The card; made if there is none.
-        with_model_index: Add the median score to the card's ``model-index`` as well.
-        force: Write it although its weights are random or the card does not name its images.
-        dry_run: Change nothing, only say what would change.
+        path: The card; made if it does not exist.
+        with_model_index: Also add the median score to the card's ``model-index``.
+        force: Write it even if its weights are random or the card does not name its images.
+        dry_run: Change nothing, only return what would change.
 
     Raises:
         InputError: The signature does not belong on this card, or the card cannot be read, written or is damaged.
@@ -131,7 +131,7 @@ def update_local_card(
 
 
 def _updated(card: str, signature: Signature, name: str | None) -> str:
-    """The card with the section, and with a result in the model-index of the model ``name`` where one is given."""
+    """The card with the section and, if ``name`` is given, a result in the model-index of that model."""
     updated = model_card(card, signature)
     return updated if name is None else model_index(updated, signature, name)
 

@@ -1,7 +1,7 @@
-"""Pull requests on the Hub: the one that is open already is found again, so that there is never a second.
+"""Pull requests on the Hub: an open one is found again, so that no second one is opened.
 
-The answer to the request that opens one can get lost, and the same command can be given twice. An open pull
-request of the same person with the same title is the same proposal: what is new is committed to it.
+The response to the request that opens one can be lost, and a command can be run twice. An open pull request of the
+same user with the same title counts as the same proposal: new changes are committed to it.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 def open_proposal(api: HfApi, kind: Kind, repo_id: str, title: str) -> Discussion | None:
-    """The open pull request with this title by the owner of the token, if there is one.
+    """The open pull request with this title by the owner of the token, or None.
 
     Raises:
-        Exception: What the Hub's client raises; a repository without discussions has no pull request.
+        Exception: Any error of the Hub's client, except that discussions are disabled: the result is then None.
     """
     from huggingface_hub.errors import HfHubHTTPError
 
@@ -36,7 +36,7 @@ def open_proposal(api: HfApi, kind: Kind, repo_id: str, title: str) -> Discussio
 
 
 def as_part_of(proposal: Discussion, commit: CommitInfo) -> CommitInfo:
-    """What is known about a commit, with the pull request that it belongs to."""
+    """The information about a commit, with the URL of its pull request."""
     from huggingface_hub import CommitInfo
 
     return CommitInfo(

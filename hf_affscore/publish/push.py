@@ -1,4 +1,4 @@
-"""A signature becomes part of a collection on the Hub."""
+"""Adds a signature to a collection on the Hub."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def push_signature(
     files = {f"{entry.folder}/{name}": content for name, content in signature.to_files().items()}
     files[f"{entry.folder}/{PICTURE_FILE}"] = picture(signature)
 
-    said: list[str] = []  # what is wrong with the card: once for each attempt
+    said: list[str] = []  # faults of the card, one for each attempt
 
     def change(state: State) -> dict[str, bytes]:
         entries = {**_present(state), entry.folder: entry}
@@ -67,7 +67,7 @@ def push_signature(
 
 
 def _present(state: State) -> dict[str, Entry]:
-    """What the collection holds already."""
+    """The entries that are already in the collection, by folder."""
     content = state.read(INDEX_FILE)
     if content is not None:
         return read_index(content, state.repo_id)
@@ -88,5 +88,5 @@ def picture(signature: Signature) -> bytes:
 
 
 def one_line(text: str) -> str:
-    """Text from outside as the first line of a commit."""
+    """Text from outside as one printable line, for a commit message."""
     return "".join(character if character.isprintable() else " " for character in text)[:120]

@@ -299,5 +299,5 @@ def test_few_images_are_said_once(tmp_path):
 
 def test_outside_a_trainer_it_says_what_to_use(tmp_path):
     args = TrainingArguments(output_dir=str(tmp_path), report_to="none", use_cpu=True)
-    with pytest.raises(InputError, match="there is track"):
+    with pytest.raises(InputError, match="for your own training loop use track"):
         callback().on_train_begin(args, TrainerState(), TrainerControl(), model=Network())
