@@ -1,8 +1,7 @@
-"""Every option of an analysis, its default and its meaning, once.
+"""The table of all options of an analysis, with defaults and meanings.
 
-The Python interface, the command line, the metric module and the provenance in a signature all read this
-table. An option is one field here and one keyword of :func:`hf_affscore.analyze`; a test holds the two
-together.
+The Python interface, the command line, the metric module and the metadata of a signature all use this table. An
+option is one field here and one keyword of :func:`hf_affscore.analyze`; a test checks that the two agree.
 """
 
 from __future__ import annotations
@@ -22,9 +21,9 @@ DType = Literal["float32", "bfloat16", "float16", "auto"]
 
 
 def _option(default: Any, help: str, *, metavar: str | None = None, recorded: bool = True) -> Any:
-    """A field with its command-line text; ``recorded`` says that it can change a number.
+    """A field with its command-line text; ``recorded`` marks options that can change a number.
 
-    What is not recorded is not shown either: a token belongs in no message.
+    Options that are not recorded are left out of ``repr`` too, so that no token appears in a message.
     """
     return field(
         default=default, repr=recorded, metadata={"help": help, "metavar": metavar, "recorded": recorded}
@@ -33,10 +32,10 @@ def _option(default: Any, help: str, *, metavar: str | None = None, recorded: bo
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """How to analyse. Immutable and checked when made.
+    """The options of an analysis; immutable, and checked on construction.
 
     Raises:
-        InputError: A value is out of range; the message names the option, the value and what is allowed.
+        InputError: A value is out of range; the message names the option, its value and the allowed values.
 
     Example:
         >>> Options(num_samples=512).shrinkage
@@ -140,10 +139,10 @@ class Options:
         expect("sparsity_samples", self.sparsity_samples >= 0, "a number of images, or 0.")
 
     def refuse(self, names: Sequence[str], why: str) -> None:
-        """Say that options cannot apply to what was passed, where they were given.
+        """Refuse options that cannot apply to the given input.
 
         Raises:
-            InputError: One of them has another value than its default.
+            InputError: One of them differs from its default.
         """
         for name in names:
             value = getattr(self, name)
@@ -151,7 +150,7 @@ class Options:
                 raise InputError(f"{name} is {value!r}, which cannot apply: {why}. Leave it out.")
 
     def recorded(self) -> dict[str, Any]:
-        """The options that can change a number, by name, in types that JSON has; of a function, its name."""
+        """The options that can change a number, by name, JSON-ready; a function is given by its name."""
         return {
             option.name: _in_json(value)
             for option in dataclasses.fields(self)
@@ -161,7 +160,7 @@ class Options:
 
 
 def _is_of(value: Any, kind: Any) -> bool:
-    """Whether an option's value is of the annotated kind. A bool is not a number here."""
+    """Whether an option's value has the annotated type. A bool does not count as a number."""
     origin = get_origin(kind)
     if origin in (Union, UnionType):
         return any(_is_of(value, each) for each in get_args(kind))
@@ -195,7 +194,7 @@ def _described(kind: Any) -> str:
 
 
 class AnalysisOptions(TypedDict, total=False):
-    """The options as keywords of functions that hand them on; a test holds names and types equal to the table."""
+    """The options as keywords of functions that pass them on; a test keeps names and types equal to the table."""
 
     split: str | None
     dataset_config: str | None
@@ -231,7 +230,7 @@ class AnalysisOptions(TypedDict, total=False):
 
 
 def name_of(function: Callable[..., Any]) -> str:
-    """``module:name`` of a function or class, as it could be named on the command line."""
+    """``module:name`` of a function or class, as on the command line."""
     return (
         f"{getattr(function, '__module__', '?')}:{getattr(function, '__qualname__', type(function).__name__)}"
     )

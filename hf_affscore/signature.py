@@ -63,7 +63,7 @@ __all__ = [
 NUMBERS_VERSION = 2
 
 
-# Imports against the layering. The data model is below plots and publish, but users look for these methods on the
+# Doors upwards, against the layering. The data model is below plots and publish, but users look for these on the
 # object: ``plot`` (hf_affscore.plots), ``from_pretrained`` of a collection (hf_affscore.publish.fetch) and
 # ``push_to_hub`` (hf_affscore.publish.push). Each imports inside its body. A test holds the list.
 

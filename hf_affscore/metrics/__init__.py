@@ -1,6 +1,6 @@
-"""The metric ``affinity_signature`` for Hugging Face's evaluate: its folder, how it is found, installed, published.
+"""The metric ``affinity_signature`` for Hugging Face's evaluate: look-up, installation and publication.
 
-``affinity_signature/`` is the metric as evaluate loads it, and at the same time a whole Space.
+The folder ``affinity_signature/`` is both the metric that evaluate loads and a complete Space.
 """
 
 from pathlib import Path
@@ -8,8 +8,8 @@ from typing import Final
 
 __all__ = ["FOLDER", "NAME"]
 
-#: What the metric is called: ``evaluate.load(NAME)``.
+#: Name of the metric: ``evaluate.load(NAME)``.
 NAME: Final = "affinity_signature"
 
-#: Its folder, as ``evaluate.load`` takes it.
+#: Folder of the metric; ``evaluate.load`` accepts it.
 FOLDER: Final = Path(__file__).resolve().parent / NAME

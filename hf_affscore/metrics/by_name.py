@@ -1,11 +1,11 @@
 """``evaluate.load("affinity_signature")`` in a process that has imported hf_affscore, without the Hub.
 
-How evaluate is told stands in :mod:`hf_affscore.patches`. evaluate takes seconds to import and is not imported
-for this: where it is imported already it is told at once, otherwise an import hook waits for it, and is removed
-as soon as it has come. That is all that ``import hf_affscore`` does. The other ways would do more: copying the
-metric into evaluate's cache writes into the home folder, outlives the process, and still asks the Hub before each
-load; importing evaluate costs seconds; a ``.pth`` file would act in processes that never import this package.
-``hf-affscore metric install`` makes the copy where it is wanted.
+:mod:`hf_affscore.patches` implements this. evaluate takes seconds to import, so it is not imported here: if it is
+already imported, it is patched at once; otherwise an import hook waits for its import and then removes itself.
+``import hf_affscore`` does nothing more. The alternatives have larger effects: a copy of the metric in evaluate's
+cache writes to the home folder, outlives the process, and still contacts the Hub before each load; importing
+evaluate takes seconds; a ``.pth`` file would also act in processes that never import this package.
+``hf-affscore metric install`` makes the copy for those who want it.
 """
 
 from __future__ import annotations

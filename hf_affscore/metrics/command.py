@@ -1,4 +1,4 @@
-"""``hf-affscore metric``: its words; what they do is in ``install`` and ``publish``."""
+"""The command ``hf-affscore metric``: its arguments; the actions are in ``install`` and ``publish``."""
 
 from __future__ import annotations
 

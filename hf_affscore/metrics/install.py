@@ -1,8 +1,8 @@
-"""``hf-affscore metric install``: evaluate finds the metric by name in every process, online or not.
+"""``hf-affscore metric install``: evaluate finds the metric by name in every process, online or offline.
 
-Where evaluate finds no Space of the organisation ``evaluate-metric`` it looks into its module cache. What is
-put there is no copy but a reference to the installed package: the cache is shared by all environments of a
-person, and outlives upgrades.
+If evaluate finds no Space of the organisation ``evaluate-metric``, it looks into its module cache. The file written
+there is not a copy of the metric but imports it from the installed package: all environments of a user share the
+cache, and it outlives upgrades.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def install() -> Path:
         InputError: The cache cannot be written.
     """
     content = _REFERENCE.encode()
-    # The name of the folder is a SHA-256; of several evaluate takes the one whose file was written last.
+    # The folder's name is a SHA-256; evaluate uses the folder whose file was written last.
     folder = modules_cache() / "evaluate_modules" / "metrics" / f"evaluate-metric--{NAME}"
     file = folder / hashlib.sha256(content).hexdigest() / f"{NAME}.py"
     try:
@@ -49,7 +49,7 @@ def install() -> Path:
 
 
 def modules_cache() -> Path:
-    """Where evaluate keeps modules, by its own rules; asking evaluate itself would take seconds."""
+    """The folder of evaluate's modules, by its own rules; importing evaluate to ask it would take seconds."""
     home = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache"), "huggingface")
     home = Path(os.environ.get("HF_HOME", home)).expanduser()
     return Path(os.environ.get("HF_MODULES_CACHE", home / "modules"))

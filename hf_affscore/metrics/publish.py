@@ -1,4 +1,4 @@
-"""``hf-affscore metric publish``: the metric as a Space of your own, with a page, in one commit."""
+"""``hf-affscore metric publish``: publishes the metric as your own Space, with a page, in one commit."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hf_affscore.publish.commit import commit_change
 from hf_affscore.publish.markdown import set_metadata
 from hf_affscore.tokens import Token
 
-#: What makes up the Space. evaluate reads the metric's file, whatever the rest is.
+#: Files of the Space, by SDK. evaluate only reads the metric's file.
 FILES: Final[dict[str, tuple[str, ...]]] = {
     "static": ("README.md", "index.html", f"{NAME}.py"),
     "gradio": ("README.md", "app.py", "requirements.txt", f"{NAME}.py"),
@@ -27,19 +27,19 @@ def publish(
     """Push the metric to a Space; ``evaluate.load(repo_id)`` finds it there.
 
     Args:
-        repo_id: ``user/affinity_signature``; made if there is none. evaluate expects the file of a metric to
+        repo_id: ``user/affinity_signature``; made if it does not exist. evaluate expects the file of a metric to
             have the name of its Space.
-        sdk: ``static``: a page that explains the metric. ``gradio``: one that computes, for which the Hub asks free
-            accounts to pay.
-        private: Whether a Space that is made here is private; default: as its owner has set.
+        sdk: ``static``: a page that explains the metric. ``gradio``: a page that computes scores; free accounts
+            have to pay for it.
+        private: Whether a new Space is private; default: the setting of its owner.
         token: Access token with write access; default: the one you logged in with.
 
     Returns:
         The address of the Space.
 
     Raises:
-        InputError: The Space would have another name than the metric.
-        HubError: The Hub cannot be reached, or does not allow it.
+        InputError: The name of the Space is not that of the metric.
+        HubError: The Hub cannot be reached, or refuses.
     """
     owner, _, name = repo_id.partition("/")
     if not owner or name != NAME:

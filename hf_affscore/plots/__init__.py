@@ -1,8 +1,8 @@
-"""Pictures of signatures: figures in, files out, and no window, global style or pyplot state on the way."""
+"""Pictures of signatures, drawn without windows, global styles or pyplot state."""
 
 from hf_affscore.extras import require
 
-require("matplotlib")  # a sentence with the install line, before the imports below fail
+require("matplotlib")  # raises an error with the install command, before the imports below fail
 
 from hf_affscore.plots.comparison import (
     plot_comparison,

@@ -1,6 +1,6 @@
-"""Networks side by side as pictures: distributions, time, distances and correlations.
+"""Pictures of a comparison: distributions, timeline, distances and correlations.
 
-Every picture grows with the number of networks, so that each keeps a place and a readable name of its own.
+Every picture grows with the number of networks, so that each network has its own place and a readable name.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _BLUE, _VERMILION, _SKY = COLOURS[0], COLOURS[1], COLOURS[5]
 def plot_comparison(comparison: Comparison, folder: Target) -> list[Path]:
     """Save every picture of a comparison into ``folder``, as PNG and as PDF, and return the files.
 
-    Correlations are left out where no signature has a companion statistic.
+    Correlations are left out if no signature has a companion statistic.
     """
     pictures = {
         "distributions": plot_distributions,
@@ -76,8 +76,8 @@ def plot_distributions(comparison: Comparison, path: Target | None = None) -> Fi
 def plot_timeline(comparison: Comparison, path: Target | None = None) -> Figure:
     """Median, minimum and maximum of each network's scores, beside its accuracy (paper, section 5).
 
-    Networks stand in the order of their ``year``, where the comparison knows it of each, and as given
-    otherwise. Accuracy has an axis of its own on the right, and none where no network has one.
+    Networks are in the order of their ``year`` if it is known for all of them, otherwise in the given order.
+    Accuracy has its own axis on the right, which is left out if no network has an accuracy.
     """
     table = comparison.networks
     if "year" in table and table["year"].notna().all():
@@ -131,7 +131,7 @@ def plot_correlations(comparison: Comparison, path: Target | None = None) -> Fig
     """
     if comparison.correlations.empty:
         raise InputError(
-            "No signature has a statistic beside the score; expected columns such as cka or norm. "
+            "No signature has a statistic besides the score; expected columns such as cka or norm. "
             "Analyse the networks with this package to have them."
         )
     table = comparison.correlations.iloc[comparison.leaf_order]
@@ -165,7 +165,7 @@ def _dendrogram(axes: Axes, linkage: npt.NDArray[np.float64], count: int) -> Non
 
 
 def _write(axes: Axes, image: AxesImage) -> None:
-    """Write each cell's number into it, in black or white, whichever is read more easily."""
+    """Write each cell's number into it, in black or white, whichever is more readable."""
     values: npt.NDArray[np.float64] = np.ma.filled(np.ma.asarray(image.get_array()), np.nan)
     for (line, column), value in np.ndenumerate(values):
         if np.isfinite(value):

@@ -1,4 +1,4 @@
-"""How a signature changes over training: a heat map of activations over steps, under their median."""
+"""A picture of a signature over training: a heat map of activations over steps, below a curve of their median."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ _NAMED_STEPS = 12
 def plot_history(history: Mapping[int, Signature], path: str | os.PathLike[str] | None = None) -> Figure:
     """Draw the scores of one network at several training steps.
 
-    Above, the median over all activations, within the range from minimum to maximum, against the step. Below,
-    one line per activation, the first at the top, and one column per measurement; grey where a score is
-    undefined or the activation did not run.
+    The upper part shows the median over all activations, and the range from minimum to maximum, against the step.
+    The lower part has one line per activation, the first at the top, and one column per measurement; cells are grey
+    if a score is undefined or the activation did not run.
 
     Args:
         history: Signatures by step, in order.
-        path: Where to save it as well; the suffix (``.png``, ``.svg``, ``.pdf``) chooses the format.
+        path: File to save the picture to; the suffix (``.png``, ``.svg``, ``.pdf``) selects the format.
 
     Returns:
-        The figure, bound to no window.
+        The figure, without a window.
 
     Raises:
         InputError: ``history`` is empty, or ``path`` has another suffix or cannot be written.
@@ -68,7 +68,7 @@ def plot_history(history: Mapping[int, Signature], path: str | os.PathLike[str] 
 
 
 def _grid(signatures: list[Signature]) -> tuple[list[str], npt.NDArray[np.float64]]:
-    """Names of all activations in the order they were first seen, and scores ``(activations, steps)``."""
+    """Names of all activations in order of first appearance, and scores ``(activations, steps)``."""
     names: dict[tuple[str, str, int], str] = {}
     columns = []
     for one in signatures:
@@ -90,7 +90,7 @@ def _course(axes: Axes, steps: list[int], signatures: list[Signature]) -> None:
 
 
 def _range(scores: npt.NDArray[np.float64]) -> tuple[float, float]:
-    """From the smallest to the largest score, widened to tenths: small changes are to be seen."""
+    """The range of the scores, widened to tenths, so that small changes are visible."""
     defined = scores[np.isfinite(scores)]
     if not defined.size:
         return 0.0, 1.0

@@ -1,4 +1,4 @@
-"""One signature as a picture: the affinity score of every activation, in execution order."""
+"""A picture of one signature: the affinity score of every activation, in execution order."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from hf_affscore.evidence import evidence_of
 from hf_affscore.plots.style import GREY, label, look, new_figure, plain, save, style
 from hf_affscore.signature import Record, Signature, images
 
-#: Up to this many activations each is named on the axis; beyond, their positions are numbered.
+#: Up to this many activations, each is named on the axis; beyond that, positions are numbered.
 NAMED = 40
 _NAME = 56  # characters of a name on the axis
-_LETTERS = 17  # characters of the caption on an inch
+_LETTERS = 17  # characters of the caption per inch
 
 
 def plot_signature(signature: Signature, path: str | os.PathLike[str] | None = None) -> Figure:
     """Draw the score against execution order, one colour and marker for each kind of activation.
 
-    A grey line joins neighbours that both have a score; an undefined score is a cross at the bottom, and one that
-    is no evidence a hollow point. Where rows carry a confidence interval, it is drawn as a bar. The caption is the
-    signature's verdict.
+    A grey line joins neighbours that both have a score. An undefined score is a cross at the bottom, and a score
+    that is not evidence is a hollow point. Confidence intervals are drawn as bars. The caption is the signature's
+    verdict.
 
     Args:
-        signature: What to draw.
-        path: Where to save it as well; the suffix (``.png``, ``.svg``, ``.pdf``) chooses the format.
+        signature: The signature to draw.
+        path: File to save the picture to; the suffix (``.png``, ``.svg``, ``.pdf``) selects the format.
 
     Returns:
-        The figure, bound to no window; ``figure.savefig`` and ``figure.axes`` work as usual.
+        The figure, without a window; ``figure.savefig`` and ``figure.axes`` work as usual.
 
     Raises:
         InputError: ``path`` has another suffix or cannot be written.
@@ -99,12 +99,12 @@ def _intervals(axes: Axes, rows: Sequence[Record]) -> None:
 
 
 def row_names(rows: Sequence[Record]) -> list[str]:
-    """What each activation is called below the axis, with the number of its call where it ran before."""
+    """The name of each activation below the axis, with the number of its call if it is not the first."""
     return [plain(f"{row['module']} #{row['call']}" if row["call"] else row["module"], _NAME) for row in rows]
 
 
 def _caption(axes: Axes, signature: Signature, width: float) -> None:
-    """The verdict below the axis, in lines as wide as the figure."""
+    """Write the verdict below the axis, wrapped to the width of the figure."""
     lines = [part for line in signature.verdict for part in textwrap.wrap(line, int(_LETTERS * width))]
     above = ["activation, in execution order"] if len(signature.rows) > NAMED else []
     axes.set_xlabel("\n".join([*above, *lines]), fontsize=7, loc="left")

@@ -1,7 +1,7 @@
-"""What every picture shares: its look, its colours, harmless text, and files with the same bytes each time.
+"""The common parts of all pictures: style, colours, cleaned text, and reproducible files.
 
-Figures are made with matplotlib's object interface under one fixed style, so a user's ``matplotlibrc``,
-backend and open figures neither change a picture nor are changed by one.
+Figures are made with matplotlib's object interface in one fixed style. So the user's ``matplotlibrc``, backend and
+open figures do not change a picture, and a picture does not change them.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from matplotlib.figure import Figure
 from hf_affscore.errors import InputError
 from hf_affscore.storage import write_atomically
 
-#: Okabe and Ito's colours, which the common kinds of colour blindness keep apart; yellow is left out
-#: because it fades on white.
+#: Okabe and Ito's colours, which people with the common kinds of colour blindness can tell apart; yellow is left
+#: out because it is hard to see on white.
 COLOURS: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS: Final = ("o", "s", "^", "D", "v", "P", "X")
 GREY: Final = "#888888"
 
 _RESOLUTION = 150  # dots per inch of a PNG
-#: Formats that can be written, and the metadata to leave out of each: dates and versions change the bytes.
+#: Formats that can be written, and the metadata to leave out of each, since dates and versions change the bytes.
 _FORMATS: Final[dict[str, dict[str, None]]] = {
     ".png": {"Software": None},
     ".svg": {"Date": None, "Creator": None},
@@ -51,7 +51,7 @@ _STYLE: Final[dict[str, Any]] = {
 
 @contextlib.contextmanager
 def style() -> Iterator[None]:
-    """The fixed style, for as long as a figure is made or drawn."""
+    """Use the fixed style while a figure is made or drawn."""
     with matplotlib.style.context(["default", _STYLE]):
         yield
 
@@ -62,7 +62,7 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def plain(text: str, limit: int = 72) -> str:
-    r"""Text from outside, fit to be drawn: one line, no control characters, shortened in the middle.
+    r"""Text from outside, cleaned for drawing: one line, no control characters, shortened in the middle.
 
     Example:
         >>> plain("a name\nof two lines")
@@ -77,7 +77,7 @@ def plain(text: str, limit: int = 72) -> str:
 
 
 def look(kinds: list[str]) -> dict[str, tuple[str, str]]:
-    """A colour and a marker for each kind; 49 pairs before one comes again.
+    """A colour and a marker for each kind; pairs repeat after 49 kinds.
 
     Example:
         >>> look(["ReLU", "GELU"])
@@ -90,17 +90,17 @@ def look(kinds: list[str]) -> dict[str, tuple[str, str]]:
 
 
 def label(axis: Axis, names: Sequence[str]) -> None:
-    """Name the places 0, 1, 2, ... of an axis; a ``$`` is a dollar sign, and names below stand upright."""
+    """Name the positions 0, 1, 2, ... of an axis; ``$`` is drawn as it is, and names on an x axis are vertical."""
     axis.set_ticks(range(len(names)), list(names), fontsize=7, parse_math=False)
     if isinstance(axis, XAxis):
         axis.set_tick_params(rotation=90)
 
 
 def check_format(path: str | os.PathLike[str]) -> Path:
-    """``path``, if its suffix is that of a picture that :func:`save` can make.
+    """``path`` as a Path, if :func:`save` supports its suffix.
 
     Raises:
-        InputError: It is not.
+        InputError: The suffix is not supported.
     """
     path = Path(path)
     suffix = path.suffix.lower()
@@ -116,7 +116,7 @@ def save(figure: Figure, path: str | os.PathLike[str]) -> None:
     """Write ``figure`` to ``path``: the same figure gives the same bytes.
 
     Raises:
-        InputError: The suffix names no known format, or the file cannot be written.
+        InputError: The suffix is not supported, or the file cannot be written.
     """
     path = check_format(path)
     buffer = io.BytesIO()

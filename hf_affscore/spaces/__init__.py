@@ -1,1 +1,1 @@
-"""Spaces that come with the package, as files to be pushed, and what pushes them."""
+"""The Spaces of this package: their files, and the code that pushes them."""

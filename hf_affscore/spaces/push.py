@@ -1,7 +1,7 @@
-"""``hf-affscore space push``: the gallery as a Space of your own, in one commit.
+"""``hf-affscore space push``: pushes the gallery to your own Space, in one commit.
 
 A static Space is one page without a server: the report about a collection, made here and pushed. A Gradio Space is
-a server that reads any public collection a visitor names; the Hub asks free accounts to pay for it.
+a server that reads any public collection that a visitor names; free accounts have to pay for it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from hf_affscore.tokens import Token
 
 Sdk = Literal["static", "gradio"]
 
-#: What makes up the Gradio Space, beside the name of its collection.
+#: Files of the Gradio Space, besides the file with the name of its collection.
 FILES: Final = ("README.md", "app.py", "requirements.txt")
 COLLECTION_FILE: Final = "collection.txt"
 
@@ -30,20 +30,20 @@ def push_gallery(
     """Push the gallery to a Space that shows the collection ``signatures``.
 
     Args:
-        repo_id: ``user/gallery``; made if there is none.
+        repo_id: ``user/gallery``; made if it does not exist.
         signatures: The data set repository of signatures to show.
-        sdk: ``static``: a page about the collection as it is now, to be pushed again when that has changed.
+        sdk: ``static``: a page about the current state of the collection, to be pushed again when it changes.
             ``gradio``: a server that reads public collections, this one first.
-        private: Whether a Space that is made here is private; default: as its owner has set.
+        private: Whether a new Space is private; default: the setting of its owner.
         token: Access token with write access; default: the one you logged in with.
 
     Returns:
         The address of the Space.
 
     Raises:
-        InputError: ``signatures`` is no name of a repository, or it is private and the Space is not.
-        SignatureError: The collection holds no signature, or a damaged one.
-        HubError: The Hub cannot be reached, or does not allow it.
+        InputError: ``signatures`` is not the name of a repository, or it is private and the Space is not.
+        SignatureError: The collection has no signature, or a damaged one.
+        HubError: The Hub cannot be reached, or refuses.
     """
     if not is_repo_id(signatures):
         raise InputError(
@@ -67,7 +67,7 @@ def push_gallery(
 
 
 def _static(signatures: str, token: Token) -> dict[str, bytes]:
-    """The page, made from the collection as it is now."""
+    """The files of the static Space, made from the current state of the collection."""
     comparison = compare(load_from_hub(signatures, token=token), allow_differences=True)
     readme = files(__package__).joinpath("static", "README.md").read_text(encoding="utf-8")
     return {
@@ -77,18 +77,18 @@ def _static(signatures: str, token: Token) -> dict[str, bytes]:
 
 
 def _gradio(signatures: str) -> dict[str, bytes]:
-    """The server, which reads the collection itself."""
+    """The files of the Gradio Space, which reads the collection itself."""
     folder = files(__package__).joinpath("gallery")
     contents = {name: folder.joinpath(name).read_bytes() for name in FILES}
     return {**contents, COLLECTION_FILE: f"{signatures}\n".encode()}
 
 
 def _refuse_to_publish(signatures: str, repo_id: str, private: bool | None, token: Token) -> None:
-    """No page that everybody can see is made of a collection that is private.
+    """Refuse to make a public page from a private collection.
 
     Raises:
-        InputError: It would be.
-        HubError: The collection is missing or closed to you.
+        InputError: The collection is private and the Space is not.
+        HubError: The collection does not exist, or you have no access to it.
     """
     from huggingface_hub.errors import RepositoryNotFoundError
 

@@ -98,7 +98,7 @@ def test_correlations_show_every_network_and_their_mean():
 
 
 def test_correlations_need_something_to_correlate_with():
-    with pytest.raises(InputError, match="No signature has a statistic beside the score"):
+    with pytest.raises(InputError, match="No signature has a statistic besides the score"):
         plot_correlations(compare([make_signature([0.5])]))
 
 

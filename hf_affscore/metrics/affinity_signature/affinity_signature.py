@@ -1,8 +1,7 @@
-"""The affinity score as a metric of Hugging Face's evaluate: a thin shell over the package hf-affscore.
+"""The affinity score as a metric of Hugging Face's evaluate: a thin wrapper around the package hf-affscore.
 
-The rows of a pair stay arrays: through evaluate's Arrow tables 2 x 2,048 x 1,024 numbers take more than a
-second. Only where several processes share one metric do they go that way, since its files are what the
-processes share.
+The rows of a pair stay arrays: in evaluate's Arrow tables, 2 x 2,048 x 1,024 numbers take more than a second. The
+tables are used only if several processes share one metric, since the processes exchange rows through their files.
 """
 
 import contextlib
@@ -15,7 +14,7 @@ import datasets
 import evaluate
 import numpy as np
 
-try:  # indented, these escape evaluate's own search for what is missing, and its garbled message
+try:  # indented, so that evaluate's own check for missing packages, with its unclear message, skips these
     from hf_affscore.errors import InputError
     from hf_affscore.run.analyze import analyze
     from hf_affscore.score import affinity
@@ -103,7 +102,7 @@ class AffinitySignature(evaluate.Metric):  # type: ignore[misc]  # evaluate has 
     def compute(
         self, *, predictions: Any = None, references: Any = None, model: Any = None, **options: Any
     ) -> dict[str, Any] | None:
-        """The score of a pair of arrays, or the scores of a model; None in all processes but the first."""
+        """The score of a pair of arrays, or the scores of a model; None in all processes except the first."""
         if model is not None:
             return _of_model(model, predictions, references, **options)
         given = [] if predictions is None and references is None else [self._checked(references, predictions)]
@@ -148,16 +147,16 @@ class AffinitySignature(evaluate.Metric):  # type: ignore[misc]  # evaluate has 
         return sum(len(pre) for pre, _ in self._batches) if self.num_process == 1 else super().__len__()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickled as the class in the package: evaluate's copy has a name that a new process cannot import."""
+        """Pickle as the class in the package: a new process cannot import evaluate's copy by its name."""
         packaged = importlib.import_module("hf_affscore.metrics.affinity_signature.affinity_signature")
         return object.__new__, (packaged.AffinitySignature,), self.__dict__
 
     def _compute(self, *, predictions: Any, references: Any) -> dict[str, Any]:
-        """What evaluate calls with the rows of all processes: they are scored after it has cleaned up."""
+        """Called by evaluate with the rows of all processes; they are scored later, after its clean-up."""
         return {"references": references, "predictions": predictions}
 
     def _checked(self, references: Any, predictions: Any) -> Pair:
-        """Both sides as float64 rows in main memory, fit to be scored together with the batches before."""
+        """Both sides as float64 rows in main memory, checked against each other and the earlier batches."""
         if references is None or predictions is None:
             missing = "references" if references is None else "predictions"
             raise InputError(f"{missing} is None; expected rows of the same shape as the other side.")

@@ -1,7 +1,7 @@
-"""The page of the Space: a pair of arrays, or a checkpoint and images, in; score, map and signature out.
+"""The page of the Space: scores a pair of arrays, or a checkpoint on images, and draws the map and the signature.
 
-``python app.py`` serves it on this machine. It starts without the network: fonts are the browser's, nothing is
-counted, and the first example and the demo network come with the package.
+``python app.py`` serves it on this machine. It starts offline: it uses the browser's fonts, has no analytics, and
+the first example and the demo network come with the package.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from hf_affscore.signature import Signature, call_name
 
 Rows = npt.NDArray[np.float64]
 
-MOST_IMAGES = 128  # of a data set; enough to see a signature's shape, few enough for a page that answers
+MOST_IMAGES = 128  # images of a data set: enough to see a signature's shape, few enough for a fast response
 _INPUTS = np.linspace(-2, 2, 41)
 EXAMPLE = ("\n".join(f"{x:.1f}" for x in _INPUTS), "\n".join(f"{max(x, 0):.1f}" for x in _INPUTS))
 
@@ -69,9 +69,9 @@ def score_checkpoint(
 
 
 def analyse(model: str, dataset: str, files: list[str]) -> Signature:
-    """The signature of a checkpoint on uploaded images, else on a data set; the demo's where nothing is named.
+    """The signature of a checkpoint on uploaded images or on a data set; empty names stand for the demo's.
 
-    What is named has to be public on the Hub: a visitor reads neither this machine nor what its token opens.
+    Names must be public on the Hub: a visitor can read neither this machine nor repositories that its token opens.
     """
     revision = public_commit("model", model) if model not in ("", str(DEMO_MODEL)) else None
     named = not files and dataset not in ("", str(DEMO_DATASET))
@@ -94,7 +94,7 @@ def analyse(model: str, dataset: str, files: list[str]) -> Signature:
 
 
 def read_rows(side: str, text: str, file: str | None) -> Rows:
-    """Rows from an uploaded file (.npy, or text) where there is one, else from what was pasted."""
+    """Rows from an uploaded file (.npy or text) if there is one, else from the pasted text."""
     try:
         if file is None:
             return parse_rows(text)

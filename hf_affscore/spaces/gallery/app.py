@@ -1,10 +1,9 @@
-"""The gallery: a collection of signatures in, the report and the pictures of its comparison out.
+"""The gallery: shows the report and the pictures of the comparison of a collection of signatures.
 
-``python app.py`` serves it on this machine. It starts without the network: nothing is fetched from elsewhere
-but the collection itself, and the report works offline inside its frame. The collection shown first is named in
-``collection.txt`` beside this file, or by the environment variable ``AFFSCORE_COLLECTION``, which may also be a
-local folder, except in a Space. What a visitor asks for has to be a public repository on the Hub: no visitor reads
-this machine, or what its token opens.
+``python app.py`` serves it on this machine. It starts offline: only the collection itself is fetched, and the
+report works offline inside its frame. The first collection is named in ``collection.txt`` beside this file, or by
+the environment variable ``AFFSCORE_COLLECTION``, which may also be a local folder, except in a Space. A visitor can
+only ask for public repositories on the Hub, not for files of this machine or repositories that its token opens.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ View = tuple[str, Figure, Figure, Figure, Figure | None]
 
 
 def first_collection() -> str:
-    """The collection to show before anyone asks for one; empty if none was named."""
+    """The collection that is shown first; empty if none is named."""
     named = _CHOICE.read_text(encoding="utf-8") if _CHOICE.exists() else ""
     return os.environ.get("AFFSCORE_COLLECTION", named).strip()
 
@@ -52,7 +51,7 @@ def show(collection: str) -> View:
 
 
 def _signatures(collection: str) -> list[Signature]:
-    """A public collection, or the folder that this gallery was started with by its owner."""
+    """The signatures of a public collection, or of the local folder with which the gallery was started."""
     is_folder = "SPACE_ID" not in os.environ and Path(os.environ.get("AFFSCORE_COLLECTION", "")).is_dir()
     if is_folder and collection and collection == first_collection():
         return load_signatures(collection)
@@ -60,7 +59,7 @@ def _signatures(collection: str) -> list[Signature]:
 
 
 def _frame(page: str) -> str:
-    """The report in a frame of its own origin: it may run its scripts and offer downloads, and no more."""
+    """The report in a frame with its own origin, which may run scripts and offer downloads, and nothing else."""
     return (
         f'<iframe title="Report" sandbox="allow-scripts allow-downloads" srcdoc="{html.escape(page)}" '
         f'style="width: 100%; height: {FRAME_HEIGHT}px; border: 0"></iframe>'
