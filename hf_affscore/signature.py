@@ -211,7 +211,7 @@ class Signature:
             source: The folder of one signature, or a collection of many: a data set repository on the Hub
                 (``"user/signatures"``), or a local copy of one.
             model: The network in a collection, by the id under which it was analysed. This and the next seven
-                arguments are needed only as far as several signatures match.
+                arguments are needed only if several signatures match.
             model_revision: Its commit, or the beginning of it.
             weights: ``"random"`` for a network with random weights; default: the checkpoint's own weights if the
                 collection has both.

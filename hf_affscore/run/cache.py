@@ -142,6 +142,6 @@ def remove_from_cache(beginning: str) -> str:
     except OSError as error:
         raise SignatureError(
             f"The cache entry {meant[0]} could not be removed ({error.strerror or error}). "
-            "If an analysis is at work on it, wait until it has ended."
+            "If an analysis is using it, wait until it has ended."
         ) from error
     return meant[0]

@@ -39,7 +39,7 @@ class BatchForward:
         self.watched = Watched(checkpoint.module, selection)
         self._checkpoint = checkpoint
         self._behaviour: Behaviour | None = None
-        self._largest = sys.maxsize  # images that fit into one forward pass, as far as known
+        self._largest = sys.maxsize  # images known to fit into one forward pass
         self._channels_last = True  # a convolution then takes three quarters of the time on a CPU
 
     def behaviour(self, inputs: Inputs, images: Sequence[int], summarize: Summarize) -> Behaviour:
