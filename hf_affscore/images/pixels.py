@@ -93,10 +93,10 @@ def from_array(values: Any) -> Image:
 
     array = np.asarray(values)
     if array.dtype.kind not in "buif":
-        raise ValueError(f"an array of {array.dtype} is no image")
+        raise ValueError(f"an array of {array.dtype} is not an image")
     axis = channel_axis(array.shape)
     if array.size == 0 or (axis is None and array.ndim != 2):
-        raise ValueError(f"an array of shape {array.shape} is no image")
+        raise ValueError(f"an array of shape {array.shape} is not an image")
     if array.dtype.kind == "b":
         array = array * np.uint8(255)
     elif array.dtype != np.uint8:

@@ -146,7 +146,7 @@ def described(value: Any) -> str:
     if isinstance(value, bool | int | float | np.number):
         return f"numbers ({value})"
     if isinstance(value, bytes):
-        return f"bytes that are no image ({value[:8]!r}...)"
+        return f"bytes that are not an image ({value[:8]!r}...)"
     if isinstance(value, np.ndarray):
         return f"arrays of shape {value.shape}"
     if isinstance(value, dict):

@@ -230,7 +230,7 @@ def test_rows_whose_first_images_are_missing():
     [
         ([7], r"numbers \(7\)"),
         (["a dog"], r"text \('a dog'\)"),
-        ([b"no image"], r"bytes that are no image"),
+        ([b"no image"], r"bytes that are not an image"),
         ([{"x": 1}], r"fields \(x\)"),
         ([[1, 2]], "lists"),
         ([None], "nothing in its first 1 rows"),

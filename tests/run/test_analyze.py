@@ -336,7 +336,7 @@ def test_what_is_no_model(model):
 
 
 def test_a_folder_that_is_no_checkpoint(tmp_path):
-    with pytest.raises(ModelError, match=f"{tmp_path.name}.* is of no library that is known"):
+    with pytest.raises(ModelError, match=f"{tmp_path.name}.* belongs to no known library"):
         ha.analyze(tmp_path, "noise")
 
 

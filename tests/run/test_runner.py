@@ -558,7 +558,7 @@ def test_one_broken_checkpoint_does_not_stop_the_others(tmp_path):
     (tmp_path / "broken").mkdir()
     outcomes = analyze_many([tmp_path / "broken", DEMO_MODEL], DEMO_DATASET, num_samples=32)
     assert outcomes[0].signature is None
-    assert "is of no library that is known" in outcomes[0].error
+    assert "belongs to no known library" in outcomes[0].error
     assert len(outcomes[1].signature.rows) == 19
     with pytest.raises(TypeError, match="num_sample"):
         analyze_many([DEMO_MODEL], DEMO_DATASET, num_sample=32)

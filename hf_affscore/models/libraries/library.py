@@ -91,7 +91,7 @@ def trusted(why: str, options: Options) -> None:
     """
     if not options.trust_remote_code:
         raise ModelError(
-            f"{why}. Do so only if you trust whoever made it: trust_remote_code=True (--trust-remote-code)."
+            f"{why}. Load it only if you trust its author: trust_remote_code=True (--trust-remote-code)."
         )
 
 

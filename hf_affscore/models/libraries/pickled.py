@@ -31,7 +31,7 @@ class Pickled:
         import torch
 
         (name,) = _files(repository)
-        trusted(f"{name} of {repository.source.name} is a pickle, whose reading runs what it holds", options)
+        trusted(f"{name} of {repository.source.name} is a pickle, and loading it can run any code", options)
         try:
             held = torch.load(repository.path(name), map_location="cpu", weights_only=False)
         except ModuleNotFoundError as error:

@@ -170,7 +170,7 @@ def _unknown(repository: Repository, names: list[str]) -> str:
     named = repository.library_name
     said = f"its card names {named}" if named else f"its files are {', '.join(sorted(repository.files)[:8])}"
     return (
-        f"Model {repository.source.name!r} is of no library that is known here ({said}); expected a checkpoint of "
+        f"Model {repository.source.name!r} belongs to no known library ({said}); expected a checkpoint of "
         f"{', '.join(names)}. Name its loader, loader='package.module:Class' (--loader), or load it and pass "
         "the torch.nn.Module."
     )

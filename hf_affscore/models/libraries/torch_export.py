@@ -32,7 +32,7 @@ class TorchExport:
 
         name = only_file(repository, ENDING)
         trusted(
-            f"{name} of {repository.source.name} holds pickled parts, whose reading can run code", options
+            f"{name} of {repository.source.name} has pickled parts, and loading them can run code", options
         )
         program = torch.export.load(repository.path(name))
         inputs = [node for node in program.graph.nodes if node.name in program.graph_signature.user_inputs]

@@ -57,7 +57,7 @@ def class_of(config: Any) -> type[PreTrainedModel]:
             return found[0] if isinstance(found, tuple) else found  # type: ignore[no-any-return]
     raise ModelError(
         f"{type(config).__name__} belongs to no image model of transformers {transformers.__version__}; expected "
-        "one that does. Load the part that takes images, and pass it as a torch.nn.Module."
+        "a model of images. Load the part that takes images, and pass it as a torch.nn.Module."
     )
 
 
