@@ -42,8 +42,8 @@ class Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's
     Example:
         >>> with torch.no_grad(), Operations() as operations:
         ...     output = torch.ones(8, 4) @ torch.ones(4, 2)
-        >>> operations.flops["product"], operations.peak_bytes
-        (128, 256)
+        >>> operations.flops["product"]
+        128
     """
 
     def __init__(self) -> None:

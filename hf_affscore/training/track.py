@@ -60,7 +60,8 @@ def track(
         TypeError: An option is misspelt.
 
     Example:
-        >>> model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())
+        >>> import torch
+        >>> model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU())
         >>> tracker = track(model, list(torch.randn(16, 3, 8, 8)), num_samples=16)
         >>> for step in range(3):  # ... a training step ...
         ...     signature = tracker(step)
