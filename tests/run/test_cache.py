@@ -75,6 +75,6 @@ def test_removing_what_is_gone_is_no_error_and_what_cannot_go_says_why(cache, mo
 
     with monkeypatch.context() as patched:
         patched.setattr(shutil, "rmtree", refused)
-        with pytest.raises(SignatureError, match=r"could not be removed \(Directory not empty\).*at work"):
+        with pytest.raises(SignatureError, match=r"could not be removed \(Directory not empty\).*using it"):
             remove_from_cache("00")
     assert remove_from_cache("00") == folder.name
