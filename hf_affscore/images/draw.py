@@ -243,15 +243,16 @@ class Mapped:
 class Beginning:
     """A random order of a stream that can only be read from its beginning.
 
-    Up to ``limit`` bytes are kept. A shorter stream is drawn from uniformly, as if its length had been known. In a
-    longer stream each further item replaces a random kept item, which is then used.
+    Up to ``limit`` bytes are kept. A shorter stream is drawn from uniformly. In a longer one each further item
+    replaces a random kept item, which is then used.
 
     Args:
         items: The stream; it can be iterated over again in the same order.
         seed: Seed of the order.
         size: Gives the bytes of an item.
-        metadata: Receives the draw, as ``draw``, and whether it covers the whole stream, as ``shuffled``.
+        metadata: Receives ``draw``, and ``shuffled``: whether the draw covers the whole stream.
         limit: Bytes to keep.
+        rows: Length of the stream, if known: the share that was read is recorded.
     """
 
     def __init__(
@@ -261,12 +262,13 @@ class Beginning:
         size: Callable[[Any], int],
         metadata: dict[str, Any],
         limit: int | None = None,
+        rows: int | None = None,
     ) -> None:
         self.items = items
         self._seed = seed
         self._size = size
         self._metadata = metadata
-        self._limit = STREAM_LIMIT if limit is None else limit
+        self._limit, self._rows = STREAM_LIMIT if limit is None else limit, rows
 
     def __iter__(self) -> Iterator[Any]:
         held: list[Any] = []
@@ -281,12 +283,18 @@ class Beginning:
 
     def _exchanged(self, held: list[Any], stream: Iterator[Any]) -> Iterator[Any]:
         generator = np.random.default_rng(self._seed)
-        record: dict[str, Any] = {"method": "beginning", "reached": len(held), "ended": False}
+        record: dict[str, Any] = {"method": "beginning", "ended": False}
         self._metadata |= {"shuffled": False, "draw": record}
+        self._record_reach(record, len(held))
         for item in stream:
-            record["reached"] += 1
+            self._record_reach(record, record["reached"] + 1)
             place = int(generator.integers(len(held)))
             yield held[place]
             held[place] = item
         record["ended"] = True
         yield from Permuted(held, generator.permutation(len(held)))
+
+    def _record_reach(self, record: dict[str, Any], reached: int) -> None:
+        record["reached"] = reached
+        if self._rows:
+            record |= {"rows": self._rows, "share": reached / self._rows}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -133,13 +133,16 @@ def _from_iterable(images: Iterable[Any], options: Options) -> ImageStream:
     if isinstance(images, Sequence):
         order = draw_rows(len(images), options)
         return ImageStream(Permuted(images, order.numbers), as_image, metadata | _drawn(order))
-    return ImageStream(_from_the_beginning(images, metadata, options), as_image, metadata)
+    rows = len(images) if isinstance(images, Sized) else None
+    return ImageStream(_from_the_beginning(images, metadata, options, rows), as_image, metadata)
 
 
-def _from_the_beginning(items: Iterable[Any], metadata: dict[str, Any], options: Options) -> Iterable[Any]:
+def _from_the_beginning(
+    items: Iterable[Any], metadata: dict[str, Any], options: Options, rows: int | None = None
+) -> Iterable[Any]:
     """A stream in random order, as far as memory allows; the draw is recorded in ``metadata``."""
     metadata |= {"shuffled": False, "draw": {"method": "in order"}}
-    return Beginning(items, options.seed, size_of, metadata) if options.shuffle else items
+    return Beginning(items, options.seed, size_of, metadata, rows=rows) if options.shuffle else items
 
 
 def _drawn(order: Order) -> dict[str, Any]:

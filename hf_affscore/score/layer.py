@@ -31,7 +31,7 @@ SCORES = (
 )
 RIDGE = ("ridge_share_pre", "ridge_share_post")
 SHRUNK = ("affinity_score_shrunk",)
-GROUPS = ("affinity_score_group_mean", "affinity_score_group_std")
+PARTS = ("affinity_score_group_mean", "affinity_score_group_std")
 
 
 def score_layer(
@@ -44,7 +44,7 @@ def score_layer(
         post: Rows after it.
         shrinkage: Whether to add ``affinity_score_shrunk``, the score with Ledoit-Wolf covariances.
         regularization: Ridge of both covariances, or ``"relative"``.
-        num_groups: If above 1, the rows are also scored in this many disjoint groups of consecutive rows.
+        num_groups: If above 1, the rows are also scored in this many disjoint parts of consecutive rows.
 
     Returns:
         One flat record. ``affinity_score`` with its standard error ``_stderr`` and the 95 % interval ``_low`` to
@@ -76,7 +76,7 @@ def score_layer(
         )
     reason = defect(x, y)
     if reason is not None:
-        names = [*RIDGE, *(SHRUNK if shrinkage else ()), *(GROUPS if num_groups > 1 else ()), *STATISTICS]
+        names = [*RIDGE, *(SHRUNK if shrinkage else ()), *(PARTS if num_groups > 1 else ()), *STATISTICS]
         unknown: Columns = {
             **dict.fromkeys(SCORES, math.nan),
             "effects": (),
@@ -106,7 +106,7 @@ def score_layer(
             shrunk = solve(layer, shrinkage=True, regularization=regularization, duals=duals)
             record |= dict(zip(SHRUNK, [shrunk.score], strict=True))
         if num_groups > 1:
-            record |= dict(zip(GROUPS, _over_groups(layer, num_groups, regularization), strict=True))
+            record |= dict(zip(PARTS, _over_parts(layer, num_groups, regularization), strict=True))
         record |= {name: function(layer) for name, function in STATISTICS.items()}
     return {**record, "evidence": evidence, "reason": reason}
 
@@ -135,13 +135,13 @@ def _evidence(
     return "ok", None
 
 
-def _over_groups(layer: Layer, num_groups: int, regularization: Regularization) -> tuple[float, float]:
-    """Mean and sample standard deviation of the scores of disjoint groups of consecutive rows."""
+def _over_parts(layer: Layer, num_groups: int, regularization: Regularization) -> tuple[float, float]:
+    """Mean and sample standard deviation of the scores of disjoint parts of consecutive rows."""
     n = layer.pre.shape[0]
-    edges = [n * group // num_groups for group in range(num_groups + 1)]
-    groups = [
+    edges = [n * part // num_groups for part in range(num_groups + 1)]
+    parts = [
         Layer(Sample(layer.pre.rows[start:end]), Sample(layer.post.rows[start:end]))
         for start, end in itertools.pairwise(edges)
     ]
-    scores = [solve(group, shrinkage=False, regularization=regularization).score for group in groups]
+    scores = [solve(part, shrinkage=False, regularization=regularization).score for part in parts]
     return float(np.mean(scores)), float(np.std(scores, ddof=1))

@@ -317,6 +317,20 @@ def test_of_a_longer_stream_it_is_said_how_far_the_draw_reached():
     assert reach_of(metadata["draw"]) is None
 
 
+def test_of_a_stream_of_known_length_the_share_is_recorded():
+    metadata = {}
+    items = iter(Beginning(Stream(1000), 3, size_of, metadata, 100 * 1100, rows=1000))
+    next(items)
+    assert metadata["draw"] == {
+        "method": "beginning",
+        "ended": False,
+        "reached": 102,
+        "rows": 1000,
+        "share": 0.102,
+    }
+    assert "from the first 102 of its 1000 images" in reach_of(metadata["draw"])
+
+
 def test_an_analysis_warns_where_the_draw_did_not_reach_all(monkeypatch):
     import hf_affscore as ha
     from hf_affscore.assets import DEMO_MODEL
