@@ -91,6 +91,21 @@ def warn_of_unread(folder: str, read: Iterable[str]) -> None:
     warn_of_unused(folder, (path for path in images if os.path.realpath(path) not in used), len(images))
 
 
+def warn_of_images_beside(folder: str) -> None:
+    """Warn about image files in a folder whose tables or archives define the data set.
+
+    A table may name such files as paths of its images, which is not known before its rows are read.
+    """
+    images = [path for path in files_below(os.path.abspath(folder)) if ending(path) in IMAGE_ENDINGS]
+    if images:
+        warnings.warn(
+            f"{len(images)} image file(s) in {folder} lie beside tables or archives, which define the data set: only "
+            "images that these hold or name are used. To use the files, pass a folder that holds only images.",
+            AffscoreWarning,
+            stacklevel=3,
+        )
+
+
 def _named_in(table: str) -> Iterator[str]:
     """The files listed in the metadata of an image folder: ``file_name``, ``..._file_names``."""
     import pyarrow.csv

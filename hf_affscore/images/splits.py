@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from hf_affscore.images.layouts import image_files, warn_of_unread
+from hf_affscore.images.layouts import image_files, warn_of_images_beside, warn_of_unread
 from hf_affscore.images.parquet import ParquetRows
 from hf_affscore.images.tars import TarRows, TarStream
 from hf_affscore.images.transformed import Transformed
@@ -148,6 +148,8 @@ def _built(path: str, options: Options, where: dict[str, Any]) -> Splits:
 
     builder = datasets.load_dataset_builder(path, options.dataset_config, **where)
     files = builder.config.data_files or {}
+    if os.path.isdir(path) and not where and not isinstance(builder, ImageFolder):
+        warn_of_images_beside(path)
     if isinstance(builder, Parquet) and builder.config.filters is None:
         declared = builder.info.features
         if builder.config.columns and declared:

@@ -280,3 +280,22 @@ def test_no_image_is_not_for_here(tmp_path):
     assert image_files(tmp_path) is None
     (tmp_path / "a.txt").write_text("text")
     assert image_files(tmp_path) is None
+
+
+def test_images_beside_a_table_are_counted(tmp_path):
+    make(tmp_path, *numbered("", 3), "more/0.JPG")
+    inside = [{"bytes": (tmp_path / "0.png").read_bytes(), "path": None}] * 5
+    table = datasets.Dataset.from_dict({"image": inside}).cast_column("image", datasets.Image())
+    table.to_parquet(tmp_path / "train.parquet")
+    with pytest.warns(
+        AffscoreWarning, match=r"^4 image file\(s\) in .* lie beside tables or archives.*only images"
+    ):
+        assert len(colours_of(tmp_path)) == 5
+
+
+def test_a_folder_that_holds_only_a_table_warns_of_nothing(tmp_path):
+    table = datasets.Dataset.from_dict({"image": [Image.new("RGB", (9, 8))]})
+    table.cast_column("image", datasets.Image()).to_parquet(tmp_path / "train.parquet")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", AffscoreWarning)
+        assert len(colours_of(tmp_path)) == 1
