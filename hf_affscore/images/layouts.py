@@ -99,8 +99,8 @@ def warn_of_images_beside(folder: str) -> None:
     images = [path for path in files_below(os.path.abspath(folder)) if ending(path) in IMAGE_ENDINGS]
     if images:
         warnings.warn(
-            f"{len(images)} image file(s) in {folder} lie beside tables or archives, which define the data set: only "
-            "images that these hold or name are used. To use the files, pass a folder that holds only images.",
+            f"{len(images)} image file(s) in {folder} lie beside tables or archives, which define the data set: "
+            "only images that these hold or name are used. To use the files, pass a folder that holds only images.",
             AffscoreWarning,
             stacklevel=3,
         )
