@@ -6,6 +6,7 @@ test can reach the network or the caches of the person who runs it.
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import sys
@@ -28,6 +29,19 @@ os.environ.update(_HUB.environment(_HOME))
 def pytest_unconfigure() -> None:
     _HUB.close()
     shutil.rmtree(_HOME, ignore_errors=True)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the tests of large libraries that are not installed."""
+    absent = [
+        item
+        for item in items
+        for mark in item.iter_markers("library")
+        if importlib.util.find_spec(mark.args[0]) is None
+    ]
+    if absent:
+        config.hook.pytest_deselected(items=absent)
+        items[:] = [item for item in items if item not in absent]
 
 
 @pytest.fixture

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from PIL import Image
 from torch import nn
@@ -60,3 +63,10 @@ def check(
 
 
 INSPECTED = ("loader", "trust_remote_code", "revision")
+
+
+def of_the_test_extra(name: str) -> Any:
+    """A library that the test extra installs: without it a test is skipped, but fails in CI."""
+    if os.environ.get("CI") and importlib.util.find_spec(name) is None:
+        pytest.fail(f"{name} is in the test extra, and is not installed")
+    return pytest.importorskip(name)

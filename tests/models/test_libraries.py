@@ -1,4 +1,4 @@
-"""Checkpoints that other libraries write, from each library itself; skipped where it is not installed."""
+"""Checkpoints that other libraries write, from each library itself; in CI none of the test extra may be missing."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from torch import nn
 import hf_affscore as ha
 from hf_affscore.errors import ModelError
 from hf_affscore.models.libraries.by_hand import HANDS
-from tests.models.by_hand import check, photographs
+from tests.models.by_hand import check, of_the_test_extra, photographs
 
 USUAL = {"num_samples": 8, "batch_size": 4, "cache": False, "progress": False}
 VISION = {
@@ -37,7 +37,7 @@ def library(signature: ha.Signature) -> tuple[str, str]:
 
 
 def test_open_clip(tmp_path: Path) -> None:
-    open_clip = pytest.importorskip("open_clip")
+    open_clip = of_the_test_extra("open_clip")
     from open_clip.push_to_hf_hub import save_for_hf
 
     vision = {"image_size": 32, "layers": 2, "width": 32, "patch_size": 8, "head_width": 16}
@@ -57,7 +57,7 @@ def test_open_clip(tmp_path: Path) -> None:
 
 
 def test_segmentation_models(tmp_path: Path) -> None:
-    smp = pytest.importorskip("segmentation_models_pytorch")
+    smp = of_the_test_extra("segmentation_models_pytorch")
     torch.manual_seed(0)
     smp.Unet("resnet18", encoder_weights=None, classes=2, activation="sigmoid").save_pretrained(tmp_path)
     module = smp.from_pretrained(tmp_path)
@@ -78,7 +78,7 @@ def prepared(diffusers: Any) -> Any:
 
 
 def test_an_autoencoder_of_diffusers(tmp_path: Path) -> None:
-    diffusers = pytest.importorskip("diffusers")
+    diffusers = of_the_test_extra("diffusers")
     torch.manual_seed(0)
     autoencoder(diffusers).save_pretrained(tmp_path)
     module = diffusers.AutoencoderKL.from_pretrained(tmp_path)
@@ -93,7 +93,7 @@ def denoiser(diffusers: Any) -> Any:
 
 
 def test_a_denoiser_of_diffusers_at_a_step_of_the_noise(tmp_path: Path) -> None:
-    diffusers = pytest.importorskip("diffusers")
+    diffusers = of_the_test_extra("diffusers")
     torch.manual_seed(0)
     pipeline = diffusers.DDPMPipeline(denoiser(diffusers), diffusers.DDPMScheduler())
     pipeline.save_pretrained(tmp_path)
@@ -117,7 +117,7 @@ def test_a_denoiser_of_diffusers_at_a_step_of_the_noise(tmp_path: Path) -> None:
 
 
 def test_a_pipeline_runs_its_autoencoder_and_a_denoiser_of_latents_says_why_not(tmp_path: Path) -> None:
-    diffusers = pytest.importorskip("diffusers")
+    diffusers = of_the_test_extra("diffusers")
     autoencoder(diffusers).save_pretrained(tmp_path / "vae")
     (tmp_path / "model_index.json").write_text(json.dumps({"_class_name": "StableDiffusionPipeline"}))
     assert ha.analyze(tmp_path, photographs(), **USUAL).metadata["model"]["part"] == "vae"
@@ -152,7 +152,7 @@ def test_sentence_transformers_of_images(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("base", ["transformers", "timm"])
 def test_an_adapter_of_peft(base: str, tmp_path: Path) -> None:
-    peft = pytest.importorskip("peft")
+    peft = of_the_test_extra("peft")
     torch.manual_seed(0)
     if base == "timm":
         timm.models.save_for_hf(timm.create_model("test_vit"), tmp_path / "base")
@@ -210,7 +210,7 @@ def test_a_program_for_one_size_of_batch_says_how_to_export_it(tmp_path: Path) -
 
 
 def test_an_onnx_graph(tmp_path: Path) -> None:
-    onnx2torch = pytest.importorskip("onnx2torch")
+    onnx2torch = of_the_test_extra("onnx2torch")
     layers = (
         nn.Conv2d(3, 8, 3),
         nn.ReLU(),
@@ -268,7 +268,7 @@ def test_what_is_not_installed_is_named_with_the_line_that_installs_it(tmp_path:
 
 
 def test_where_two_libraries_could_the_card_decides(tmp_path: Path) -> None:
-    pytest.importorskip("open_clip")
+    of_the_test_extra("open_clip")
     hf.ViTForImageClassification(hf.ViTConfig(**VISION)).save_pretrained(tmp_path)
     (tmp_path / "open_clip_config.json").write_text("{}")
     (tmp_path / "open_clip_model.safetensors").write_bytes(b"")
@@ -309,9 +309,11 @@ def test_what_is_loaded_by_hand_is_named_with_its_line(tmp_path: Path) -> None:
                 call()
 
 
+@pytest.mark.library("keras_hub")
 def test_the_line_for_keras_hub_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KERAS_BACKEND", "torch")
-    keras_hub = pytest.importorskip("keras_hub")
+    import keras_hub
+
     place = str(tmp_path)
     filters = {"input_conv_filters": [64], "input_conv_kernel_sizes": [7], "stackwise_num_filters": [64, 64]}
     blocks = {"stackwise_num_blocks": [1, 1], "stackwise_num_strides": [1, 2], "block_type": "basic_block"}
@@ -327,8 +329,10 @@ def test_the_line_for_keras_hub_holds(tmp_path: Path, monkeypatch: pytest.Monkey
         ha.analyze(tmp_path, photographs(), **USUAL)
 
 
+@pytest.mark.library("rfdetr")
 def test_the_line_for_rf_detr_holds(tmp_path: Path) -> None:
-    rfdetr = pytest.importorskip("rfdetr")
+    import rfdetr
+
     network = rfdetr.RFDETRNano(pretrain_weights=None, device="cpu").model.model
     place = str(tmp_path / "weights.pth")
     torch.save({"model": network.state_dict(), "args": {"class_names": ["a"]}}, place)
@@ -339,8 +343,9 @@ def test_the_line_for_rf_detr_holds(tmp_path: Path) -> None:
     assert len(signature.rows) >= 10
 
 
+@pytest.mark.library("doctr")
 def test_the_line_for_doctr_holds(hub: Any, tmp_path: Path) -> None:
-    doctr = pytest.importorskip("doctr.models")
+    import doctr.models as doctr
     from doctr.models.factory.hub import _save_model_and_config_for_hf_hub
 
     network = doctr.classification.mobilenet_v3_small(pretrained=False)
