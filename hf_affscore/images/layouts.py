@@ -147,7 +147,7 @@ def files_below(folder: str, seen: frozenset[tuple[int, int]] = frozenset()) -> 
         return
     with os.scandir(folder) as entries:
         for entry in sorted(entries, key=lambda entry: entry.name):
-            if entry.name.startswith((".", "__")):
+            if entry.name.startswith((".", "__MACOSX")):
                 continue
             if entry.is_dir():
                 yield from files_below(entry.path, seen | {here})

@@ -169,7 +169,8 @@ def _local(source: Source, options: Options) -> ImageStream:
     with _explained(f"No images could be read from {what}", _pattern_hint(Path(source.location))):
         splits = local_splits(source, options)
         data = _choose_split(splits, options, what[0].upper() + what[1:])
-        return _from_data(data, where, options, None if source.files else source.location)
+        folder = str(Path(source.files[0]).parent) if source.files else source.location
+        return _from_data(data, where, options, folder)
 
 
 @contextmanager

@@ -86,5 +86,5 @@ def _is_ready(value: Any) -> bool:
     import torch
 
     if isinstance(value, torch.Tensor):
-        return value.is_floating_point() and value.ndim == 3
+        return value.is_floating_point() and channel_axis(tuple(value.shape)) in (0, None)
     return isinstance(value, np.ndarray) and value.dtype.kind == "f" and channel_axis(value.shape) == 0

@@ -158,6 +158,7 @@ def test_relative_paths_start_from_the_folder_of_the_data_set(files, monkeypatch
     )
     monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
     assert holds(opened(files), [*PHOTOS, None])
+    assert holds(opened(files / "test.parquet"), [*PHOTOS, None])
 
 
 def test_relative_paths_start_from_the_repository(hub, tmp_path):
@@ -353,6 +354,10 @@ def test_numpy_arrays_are_ready_too(data):
             "gives image and no ready",
         ),
         (lambda batch: {"labels": batch["label"]}, "gives labels and no ready tensor"),
+        (
+            lambda batch: {"pixel_values": [torch.rand(32, 32, 3) for _ in batch["image"]]},
+            "gives pixel_values and no ready",
+        ),
         (lambda batch: 1 / 0, "failed on the first example"),
         (lambda batch: batch["nothing"], "failed on the first example"),
     ],

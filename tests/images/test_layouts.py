@@ -299,3 +299,9 @@ def test_a_folder_that_holds_only_a_table_warns_of_nothing(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error", AffscoreWarning)
         assert len(colours_of(tmp_path)) == 1
+
+
+def test_a_class_may_begin_with_two_underscores(tmp_path):
+    """Only ``__MACOSX``, which archives of macOS bring, is no class."""
+    make(tmp_path, *numbered("__background__", 3), *numbered("cat", 3), "__MACOSX/cat/0.png")
+    assert len(colours_of(tmp_path)) == 6
