@@ -26,9 +26,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import timm
 import torch
 from torch import Tensor, nn
-from transformers import AutoImageProcessor, AutoModelForImageClassification
+from transformers import AutoImageProcessor
 
 import hf_affscore as ha
 from examples.command import perform
@@ -116,7 +117,7 @@ def linearised(network: nn.Module, moments: dict[str, Moments], *, matrix: bool 
 @torch.no_grad()
 def classes(network: nn.Module, pixels: Tensor) -> Tensor:
     """The class that each image is given."""
-    return torch.cat([network(batch).logits.argmax(1) for batch in pixels.split(BATCH)])
+    return torch.cat([network(batch).argmax(1) for batch in pixels.split(BATCH)])
 
 
 @torch.no_grad()
@@ -158,7 +159,7 @@ def run(
     pixels = processor(images, return_tensors="pt")["pixel_values"].to(memory_format=torch.channels_last)
     fitted_on, measured_on = pixels[:count], pixels[count:]
     signature = ha.analyze(checkpoint, images[:count], num_samples=count, cache=False, progress=False)
-    network = AutoModelForImageClassification.from_pretrained(checkpoint).eval()
+    network = timm.create_model(f"local-dir:{checkpoint}", pretrained=True).eval()
     network = network.to(memory_format=torch.channels_last)
     before = classes(network, measured_on)
     from_lowest = sorted(signature.rows, key=lambda row: row.affinity_score)

@@ -70,6 +70,8 @@ def draw(values: Values) -> Figure:
         figure = new_figure(8, 3.8)
         left, right = figure.subplots(1, 2)
         for place, network in enumerate(networks):
+            if network["median"] is None:  # no score of it is evidence
+                continue
             left.vlines(place, network["min"], network["max"], color=GREY, linewidth=1.5)
             left.plot(place, network["median"], "o", color=COLOURS[0])
         left.set(ylim=(0, 1.03), xlim=(-0.7, len(networks) - 0.3), ylabel="affinity score")

@@ -160,9 +160,14 @@ def offline(tmp_path):
         (
             "nobody/nothing",
             "noise",
-            "Model 'nobody/nothing' is not in the local cache, and the Hub could not be reached",
+            "Model 'nobody/nothing' is neither a local folder nor in the local cache, and the Hub could not be "
+            "reached",
         ),
-        (str(DEMO_MODEL), "nobody/nothing", "Data set 'nobody/nothing' is not in the local cache"),
+        (
+            str(DEMO_MODEL),
+            "nobody/nothing",
+            "Data set 'nobody/nothing' is neither a local folder nor in the local",
+        ),
         ("a/b/c", "noise", "Model 'a/b/c' is neither a local folder nor a Hub id"),
     ],
 )

@@ -175,7 +175,7 @@ def test_fetched_once_it_is_there_offline(hub: LocalHub, tmp_path: Path) -> None
     empty = tmp_path / "new"
     empty.mkdir()
     missing = hub.run("-c", code, home=empty, settings={"HF_HUB_OFFLINE": "1"})
-    assert "is not in the local cache" in missing.stderr
+    assert "is neither a local folder nor in the local cache" in missing.stderr
 
 
 def test_local_copies_are_read_alike(hub: LocalHub, tmp_path: Path) -> None:

@@ -81,7 +81,7 @@ def test_the_gallery_shows_a_folder_and_refuses_others(folder):
         page.get_by_label("Collection").fill(str(folder / "b"))
         page.get_by_role("button", name="Show").click()
         expect(
-            page.get_by_text("is no repository; expected a data set such as user/signatures")
+            page.get_by_text("is no repository; expected the name of a public repository such as user/name")
         ).to_be_visible()
         assert diary.said == []
         assert {url for url in diary.requested if not url.startswith((address, "data:", "blob:"))} <= {

@@ -96,8 +96,8 @@ def test_trained_or_random(tmp_path):
     relative = demo(24, random_weights=True, regularization="relative", seed=0).scores
     assert digits["relative"]["random"][0] == pytest.approx(relative, abs=1e-5)
     deep = {ridge: np.array(of["random"][0]) for ridge, of in networks["efficientnet-lite0"].items()}
-    assert np.median(deep["paper"]) > 1 - 1e-6  # nothing but the ridge is left of its activations
-    assert np.median(deep["relative"]) < 1 - 1e-3
+    # Drawn as timm draws them, its activations keep their variance: neither ridge makes the outputs constant.
+    assert all(np.median(scores) < 1 - 1e-3 for scores in deep.values())
 
 
 @pytest.mark.slow
