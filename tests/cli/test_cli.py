@@ -166,7 +166,7 @@ def offline(tmp_path):
         (
             str(DEMO_MODEL),
             "nobody/nothing",
-            "Data set 'nobody/nothing' is neither a local folder nor in the local",
+            "Data set 'nobody/nothing' is neither a local folder nor in the local cache",
         ),
         ("a/b/c", "noise", "Model 'a/b/c' is neither a local folder nor a Hub id"),
     ],
