@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hf_affscore.errors import SignatureError
+from hf_affscore.summary import EFFECTS
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -28,7 +29,8 @@ SCHEMA_VERSION = 1
 JSON_FILE = "signature.json"
 TABLE_FILE = "signature.parquet"
 
-#: The columns that identify a row. Every other column is a statistic: a float, or text that explains one.
+#: The columns that identify a row. Every other column is a statistic: a float, text that explains one, or
+#: :data:`~hf_affscore.summary.EFFECTS`, a list of whole numbers.
 IDENTITY: dict[str, type] = {
     "index": int,  # position in execution order, from 0
     "module": str,  # path of the module that ran, as in named_modules()
@@ -135,7 +137,11 @@ def decode(document: bytes, table: bytes, where: str) -> tuple[dict[str, Any], l
     columns = read_parquet(table, f"{TABLE_FILE} in {where}")
     _check_columns(columns, f"{TABLE_FILE} in {where}")
     rows = columns.drop_columns([name for name in SOURCE if name in columns.column_names]).to_pylist()
-    return loaded, rows
+    return loaded, [{name: _immutable(value) for name, value in row.items()} for row in rows]
+
+
+def _immutable(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _refuse_constant(name: str) -> None:
@@ -175,11 +181,17 @@ def _to_parquet(source: Mapping[str, str | None], rows: Sequence[Mapping[str, An
     import pyarrow as pa
 
     arrow = {int: pa.int64(), str: pa.string(), bool: pa.bool_(), float: pa.float64()}
+    arrow[tuple] = pa.list_(pa.int16())
     types = dict.fromkeys(source, pa.string())
     for name in list(rows[0]) if rows else list(IDENTITY):
-        values = (row[name] for row in rows if row[name] is not None)
-        types[name] = arrow[IDENTITY.get(name) or type(next(values, ""))]
+        types[name] = arrow[type_of(name, rows)]
     return write_parquet(pa.Table.from_pylist([{**source, **row} for row in rows], pa.schema(types.items())))
+
+
+def type_of(name: str, rows: Sequence[Mapping[str, Any]]) -> type:
+    """The type of a column: declared, or that of its first value; text for a column without values."""
+    declared = tuple if name == EFFECTS else IDENTITY.get(name)
+    return declared or type(next((row[name] for row in rows if row[name] is not None), ""))
 
 
 def write_parquet(table: pa.Table) -> bytes:
@@ -230,10 +242,10 @@ def _check_columns(table: pa.Table, what: str) -> None:
     wrong = [name for name in set(names) if names.count(name) > 1]
     for field in table.schema:
         declared = pa.string() if field.name in SOURCE else arrow.get(IDENTITY.get(field.name, float))
-        fine = field.type in (
-            (pa.int64(), pa.string(), pa.bool_(), pa.float64()) if declared is None else (declared,)
-        )
-        if not fine:
+        kinds = (pa.int64(), pa.string(), pa.bool_(), pa.float64()) if declared is None else (declared,)
+        if field.name == EFFECTS:
+            kinds = (pa.list_(pa.int16()),)
+        if field.type not in kinds:
             wrong.append(f"{field.name} ({field.type})")
     if table.num_rows and "affinity_score" not in names:
         wrong.append("affinity_score (missing)")
@@ -241,6 +253,8 @@ def _check_columns(table: pa.Table, what: str) -> None:
         wrong.append("affinity_score (not a number)")
     if not wrong:
         wrong = [f"{name} (empty cells)" for name in IDENTITY if name in names and table[name].null_count]
+    if not wrong and EFFECTS in names and pc.list_flatten(table[EFFECTS]).null_count:
+        wrong = [f"{EFFECTS} (empty cells)"]
     if not wrong and table.num_rows:
         score = table["affinity_score"]
         if pc.any(pc.or_(pc.less(score, -1e-9), pc.greater(score, 1 + 1e-9))).as_py():  # false for nan

@@ -39,7 +39,7 @@ from hf_affscore.fileformat import (
 )
 from hf_affscore.record import Record, call_name
 from hf_affscore.storage import write_atomically
-from hf_affscore.summary import summarize
+from hf_affscore.summary import EFFECTS, summarize
 from hf_affscore.verdict import Interval, interval_of, verdict
 
 if TYPE_CHECKING:
@@ -151,10 +151,10 @@ class Signature:
         return tuple(row for row in found if evidence_of(row) == "ok")
 
     def to_dataframe(self) -> pd.DataFrame:
-        """The rows as a table, one column per field."""
+        """The rows as a table, one column per field; the lists of effects, which no cell can show, are left out."""
         import pandas as pd
 
-        return pd.DataFrame([dict(row) for row in self.rows])
+        return pd.DataFrame([dict(row) for row in self.rows]).drop(columns=EFFECTS, errors="ignore")
 
     def to_dict(self) -> dict[str, Any]:
         """The whole signature as one JSON-ready document; undefined numbers are ``None``."""

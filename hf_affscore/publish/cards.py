@@ -77,7 +77,10 @@ def _dataset_metadata(before: Mapping[str, Any], entries: Sequence[Entry]) -> di
         for name, kind in json.loads(entry.columns).items():
             if types.get(name, "string") == "string":  # the type of a column without values
                 types[name] = kind
-    features = [{"name": name, "dtype": kind} for name, kind in types.items()]
+    features = [
+        {"name": name, **({"list": "int16"} if kind == "list" else {"dtype": kind})}
+        for name, kind in types.items()
+    ]
     info = [{"config_name": "layers", "features": features}]
     return {
         "tags": _listed(before, "tags") + [tag for tag in TAGS if tag not in _listed(before, "tags")],

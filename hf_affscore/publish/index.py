@@ -22,7 +22,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, Self
 
 from hf_affscore.errors import SignatureError
-from hf_affscore.fileformat import IDENTITY, SOURCE, plain, read_parquet, source_of, write_parquet
+from hf_affscore.fileformat import IDENTITY, SOURCE, plain, read_parquet, source_of, type_of, write_parquet
 from hf_affscore.signature import Signature
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ INDEX_FILE = "summary.parquet"
 FOLDER = "signatures"
 PICTURE_FILE = "signature.png"
 
-_TYPES = {int: "int64", str: "string", bool: "bool", float: "float64"}
+_TYPES = {int: "int64", str: "string", bool: "bool", float: "float64", tuple: "list"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,8 +114,7 @@ def _columns(signature: Signature) -> dict[str, str]:
     """The types of a table's columns; text for a column without values."""
     types = dict.fromkeys(SOURCE, "string")
     for name in list(signature.rows[0]) if signature.rows else list(IDENTITY):
-        values = (row[name] for row in signature.rows if row[name] is not None)
-        types[name] = _TYPES[IDENTITY.get(name) or type(next(values, ""))]
+        types[name] = _TYPES[type_of(name, signature.rows)]
     return types
 
 

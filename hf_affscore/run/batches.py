@@ -11,11 +11,12 @@ import itertools
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hf_affscore.errors import InputError
 from hf_affscore.images.decoding import Undecodable
+from hf_affscore.images.identity import fingerprint
 from hf_affscore.images.stream import ImageStream
 from hf_affscore.models.evaluation import batch_size, on_cpu
 from hf_affscore.models.loading import Checkpoint
@@ -50,6 +51,7 @@ class PreparedBatch:
         inputs: Model inputs by name.
         undecodable: Position and reason for each image that could not be decoded.
         images: The identity of each image, decoded or not.
+        fingerprints: Of the pixels of each image in ``inputs``.
         finished: Its result from the cache; it then has no inputs.
     """
 
@@ -58,6 +60,7 @@ class PreparedBatch:
     inputs: dict[str, torch.Tensor]
     undecodable: list[tuple[int, str]]
     images: list[str]
+    fingerprints: list[str] = field(default_factory=list)
     finished: Batch | None = None
 
 
@@ -163,7 +166,7 @@ class BatchLoader:
     def _prepare(self, planned: _Planned, items: list[Any], decoders: ThreadPoolExecutor) -> PreparedBatch:
         start = planned.positions[0]
         if planned.finished is not None:
-            return PreparedBatch(start, [], {}, [], planned.images, planned.finished)
+            return PreparedBatch(start, [], {}, [], planned.images, finished=planned.finished)
         # Several threads for files and bytes only: open images may be the same object.
         encoded = all(isinstance(item, dict | bytes) for item in items)
         read = decoders.map(self._read, items) if encoded else map(self._read, items)
@@ -176,7 +179,8 @@ class BatchLoader:
         inputs, refused = self._inputs(images) if images else ({}, {})
         undecodable = sorted([*undecodable, *refused.items()])
         taken = [place for place in images if place not in refused]
-        return PreparedBatch(start, taken, inputs, undecodable, planned.images)
+        seen = [fingerprint(images[place]) for place in taken]
+        return PreparedBatch(start, taken, inputs, undecodable, planned.images, seen)
 
     def _inputs(self, images: dict[int, Decoded]) -> tuple[dict[str, torch.Tensor], dict[int, str]]:
         """The images as model inputs, and the reasons for refused images by position.

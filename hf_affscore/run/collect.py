@@ -45,6 +45,7 @@ class Group:
         undecodable: Position and reason for each image that could not be read, of all processes.
         complete: Whether the stream gave as many images as were asked for.
         images: The identity of each image taken, of all processes.
+        fingerprints: Of the pixels of each image used, of all processes.
         deterministic: Whether repeated runs on one batch gave equal outputs, in all processes.
         batch_dependent: Whether an image's output depended on the rest of its batch, in any process.
     """
@@ -58,6 +59,7 @@ class Group:
     undecodable: list[str] = field(default_factory=list)
     complete: bool = True
     images: list[str] = field(default_factory=list)
+    fingerprints: list[str] = field(default_factory=list)
     deterministic: bool = True
     batch_dependent: bool = False
 
@@ -75,6 +77,7 @@ class Group:
             self.num_batches += batch.num_images > 0
             self.undecodable += [f"image {position}: {reason}" for position, reason in batch.undecodable]
             self.images += batch.images
+            self.fingerprints += batch.fingerprints
             self.deterministic &= batch.deterministic
             self.batch_dependent |= batch.batch_dependent
 
@@ -185,6 +188,7 @@ class Collector:
             len(images),
             prepared.undecodable,
             prepared.images,
+            prepared.fingerprints,
             deterministic=behaviour.deterministic,
             batch_dependent=behaviour.batch_dependent,
         )

@@ -15,16 +15,18 @@ from hf_affscore.run.collect import Collector, Group
 from hf_affscore.run.processes import Processes
 from hf_affscore.run.resume import ResumeCache
 from hf_affscore.run.scoring import Scorer, Scores, from_json, to_json
+from hf_affscore.run.stored import digest
 
 
 @dataclass
 class Totals:
-    """Totals over all groups: samples, unused and undecodable images, skipped calls."""
+    """Totals over all groups: samples, unused and undecodable images, skipped calls; a fingerprint of each group."""
 
     num_samples: int = 0
     num_groups: int = 0
     unused: int = 0
     undecodable: list[str] = field(default_factory=list)
+    fingerprints: list[str] = field(default_factory=list)
     skipped: dict[CallSite, str] = field(default_factory=dict)
     deterministic: bool = True
     batch_dependent: bool = False
@@ -109,6 +111,7 @@ class GroupScoring:
             return None
         self._count(document["num_samples"], {CallSite(**site): why for site, why in document["skipped"]})
         self.totals.undecodable += document["undecodable"]
+        self.totals.fingerprints.append(document["fingerprint"])
         self._note_behaviour(document["deterministic"], document["batch_dependent"])
         return from_json(document["scores"])
 
@@ -122,12 +125,14 @@ class GroupScoring:
         document = {
             "taken": group.taken,
             "images": group.known_by,
+            "fingerprint": digest(group.fingerprints),
             "num_samples": group.num_samples,
             "undecodable": group.undecodable,
             "deterministic": group.deterministic,
             "batch_dependent": group.batch_dependent,
             "skipped": [[vars(site), reason] for site, reason in skipped.items()],
         }
+        self.totals.fingerprints.append(document["fingerprint"])
         scoring = self._scorer.start(group, number)
         return _UnderWay(number, group, scoring, document, self._processes, self._resume)
 

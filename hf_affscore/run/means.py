@@ -1,14 +1,16 @@
-"""Means over groups of images, and correlations between the errors of one network's scores."""
+"""Means over groups of images, and what rows say about errors."""
 
 from __future__ import annotations
 
 import itertools
 import math
+from typing import Any
 
 import numpy as np
 
 from hf_affscore.capture.sites import CallSite
 from hf_affscore.run.scoring import Columns, Scores
+from hf_affscore.summary import EFFECTS, standardised
 
 #: Columns with the ends of intervals that narrow with the number of groups.
 ENDS = ("affinity_score_low", "affinity_score_high")
@@ -81,26 +83,17 @@ def _without_error(columns: Columns, why: str) -> Columns:
     return {**columns, **unknown, "reason": f"{reason}; {why}" if reason else why}
 
 
-def correlated(scores: Scores) -> Scores:
-    """The same scores with the column ``affinity_score_error_correlation`` in place of the effects of samples.
-
-    Layers of one network share their images, so their errors are correlated. The new column is the correlation of
-    a score's error with the error of the mean over the scores that are evidence; nan if no score is.
-    """
-    evidence = [columns["effects"] for _, columns in scores if columns.get("evidence") == "ok"]
-    lengths = {len(effects) for effects in evidence}
-    mean = np.mean(evidence, axis=0) if len(lengths) == 1 else None
-    return [(site, _with_correlation(columns, mean)) for site, columns in scores]
+def with_stored_effects(scores: Scores) -> Scores:
+    """The same scores with the effects of groups of images as they are stored, in :data:`EFFECTS`; None without any."""
+    return [
+        (site, {_stored_name(name): _stored(name, value) for name, value in columns.items()})
+        for site, columns in scores
+    ]
 
 
-def _with_correlation(columns: Columns, mean: np.ndarray | None) -> Columns:
-    found: Columns = {}
-    for name, value in columns.items():
-        if name != "effects":
-            found[name] = value
-            continue
-        correlation = math.nan
-        if mean is not None and len(value) == len(mean) and np.ptp(value) > 0 and np.ptp(mean) > 0:
-            correlation = float(np.corrcoef(value, mean)[0, 1])
-        found["affinity_score_error_correlation"] = correlation
-    return found
+def _stored_name(name: str) -> str:
+    return EFFECTS if name == "effects" else name
+
+
+def _stored(name: str, value: Any) -> Any:
+    return (standardised(value) or None) if name == "effects" else value

@@ -15,6 +15,7 @@ from hf_affscore.options import Options
 from hf_affscore.run.conditions import conditions
 from hf_affscore.run.groups import Totals
 from hf_affscore.run.processes import Processes
+from hf_affscore.run.stored import digest
 from hf_affscore.signature import NUMBERS_VERSION
 from hf_affscore.sources import Source
 from hf_affscore.version import __version__
@@ -82,6 +83,7 @@ def metadata(
             "num_samples": totals.num_samples,
             "num_groups": totals.num_groups,
             "unused": totals.unused,
+            "fingerprint": digest(totals.fingerprints),  # of all images that were used, in order
             "undecodable": len(totals.undecodable),
             "undecodable_reasons": totals.undecodable[:REASONS],
         },

@@ -30,7 +30,7 @@ from hf_affscore.models.loading import (
 from hf_affscore.options import Options
 from hf_affscore.run.collect import Collector
 from hf_affscore.run.groups import GroupScoring, Totals
-from hf_affscore.run.means import correlated, over_groups, without_errors
+from hf_affscore.run.means import over_groups, with_stored_effects, without_errors
 from hf_affscore.run.memory import freed_memory_kept
 from hf_affscore.run.metadata import asked, metadata
 from hf_affscore.run.probe import warn_of_behaviour
@@ -143,7 +143,7 @@ def signature_of(
     scores = over_groups(groups)
     if (dependent := dependence_of(stream.metadata.get("draw", {}))) is not None:
         scores = without_errors(scores, dependent)
-    rows, skipped = records(correlated(scores), totals)
+    rows, skipped = records(with_stored_effects(scores), totals)
     if not rows:
         raise NoActivationError(nothing_found(checkpoint.metadata["class"], skipped))
     about = metadata(checkpoint, stream, totals, options, processes, precision)

@@ -26,6 +26,7 @@ class Batch:
         num_images: Images that were decoded.
         undecodable: Position and reason for each image that was not.
         images: The identity of each image, decoded or not, in order.
+        fingerprints: Of the pixels of each decoded image, in order.
         deterministic: Whether repeated runs on one batch gave equal outputs.
         batch_dependent: Whether an image's output depended on the rest of its batch.
     """
@@ -35,6 +36,7 @@ class Batch:
     num_images: int
     undecodable: list[tuple[int, str]]
     images: list[str] = dataclasses.field(default_factory=list)
+    fingerprints: list[str] = dataclasses.field(default_factory=list)
     deterministic: bool = True
     batch_dependent: bool = False
 
@@ -43,9 +45,9 @@ class Batch:
         return dataclasses.replace(self, calls=[], skipped=[])
 
 
-def digest(images: Sequence[str]) -> str:
-    """The common identity of a group of images: a hash of the identities of its images, in order."""
-    return hashlib.sha256("\n".join(images).encode()).hexdigest()
+def digest(parts: Sequence[str]) -> str:
+    """The common identity of a group of images: a hash of the identities or fingerprints of its images, in order."""
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
 def sealed(content: dict[str, Any], place: list[int]) -> bytes:
@@ -79,6 +81,7 @@ def packed(batch: Batch, start: int) -> bytes:
         "num_images": batch.num_images,
         "undecodable": batch.undecodable,
         "images": batch.images,
+        "fingerprints": batch.fingerprints,
         "deterministic": batch.deterministic,
         "batch_dependent": batch.batch_dependent,
     }
@@ -117,6 +120,7 @@ def unpacked(content: bytes, start: int) -> Batch:
             num_images=about["num_images"],
             undecodable=[(position, reason) for position, reason in about["undecodable"]],
             images=about["images"],
+            fingerprints=about["fingerprints"],
             deterministic=about["deterministic"],
             batch_dependent=about["batch_dependent"],
         )

@@ -55,8 +55,8 @@ def score_layer(
         ``_group_std``, with divisor ``num_groups - 1`` (with groups); the
         :data:`~hf_affscore.score.statistics.STATISTICS`; ``evidence``: whether the score says anything about
         the activation, in a word of :data:`hf_affscore.evidence.WORDS`; ``reason``: why it does not, or what
-        to keep in mind, or None. Beside these numbers and texts ``effects``: what some of the samples add to
-        the score, in order, which tells how the errors of two layers go together.
+        to keep in mind, or None. Beside these numbers and texts ``effects``: what groups of samples add to the
+        score, which tells how the errors of two layers go together.
 
     Raises:
         InputError: The shapes differ or are no ``(n, d)``, or there are not two rows for every group. What

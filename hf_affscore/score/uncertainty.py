@@ -40,9 +40,9 @@ from hf_affscore.score.arrays import Array, from_host, namespace, single, to_hos
 from hf_affscore.score.distances import Rows
 from hf_affscore.score.transport import coupling_cost
 
-#: Samples whose effect is reported, evenly spread over all: the same in every layer, so that the effects tell how
-#: the errors of two layers are correlated.
-SAMPLED = 256
+#: Samples whose effect is reported, evenly spread over all, and the groups over which it is summed: the same in
+#: every layer and network, so that the effects tell how two scores on the same images err together.
+SAMPLED, GROUPS = 256, 64
 
 #: The standard error uses the effects of all samples where ``n d^2`` is at most this, which costs little. Wide
 #: layers use the :data:`SAMPLED` ones; their effects have shorter tails, so that fewer are enough.
@@ -63,7 +63,8 @@ class Uncertainty:
         high: Upper end.
         limit_low: The score of infinitely many samples is at least this, but for sampling error at a level of 99 %.
         limit_high: And at most this.
-        effects: What each of at most :data:`SAMPLED` samples adds to the score, times the number of samples.
+        effects: What each of at most :data:`GROUPS` interleaved groups of samples adds to the score, in any unit:
+            between scores on the same images, the correlation of effects is that of the errors.
     """
 
     standard_error: float = math.nan
@@ -81,7 +82,7 @@ def uncertainty(solution: Solution, width: int) -> Uncertainty:
     score, cost, n = solution.score, solution.coupling.cost, len(solution.mapped)
     distance = math.sqrt(cost / (2 * solution.total)) if solution.total > 0 else 0.0
     if distance <= NEGLIGIBLE:  # an affine map, but for rounding
-        return Uncertainty(0.0, score, score, score, score, (0.0,) * len(_chosen(n)))
+        return Uncertainty(0.0, score, score, score, score, (0.0,) * min(len(_chosen(n)), GROUPS))
     reported = _chosen(n)
     used = range(n) if n * solution.target.shape[1] ** 2 <= ALL_SAMPLES else reported
     effects, added = _effects(solution, used)
@@ -95,7 +96,7 @@ def uncertainty(solution: Solution, width: int) -> Uncertainty:
         error,
         *_interval(score, score, margins[0]),
         *_interval(lowest, ceiling(solution), margins[1]),
-        effects=tuple(effects[:: reported.step // used.step].tolist()),
+        effects=_by_group(effects[:: reported.step // used.step]),
     )
 
 
@@ -107,6 +108,12 @@ def _interval(low: float, high: float, margin: float) -> tuple[float, float]:
 def _chosen(n: int) -> range:
     """The samples whose effect is reported."""
     return range(0, n, -(-n // SAMPLED))
+
+
+def _by_group(effects: Rows) -> tuple[float, ...]:
+    """The sums over groups; sample i belongs to group i modulo :data:`GROUPS`."""
+    centred = effects - effects.mean()
+    return tuple(centred[start::GROUPS].sum().item() for start in range(min(len(centred), GROUPS)))
 
 
 def _effects(solution: Solution, chosen: range) -> tuple[Rows, float]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeGuard
 
 from hf_affscore.errors import AffscoreWarning, InputError, SignatureError
 from hf_affscore.signature import Signature
+from hf_affscore.summary import EFFECTS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -74,9 +75,8 @@ class History(Mapping[int, Signature]):
         """One line per step and activation: the column ``step``, then the fields of a signature's rows."""
         import pandas as pd
 
-        return pd.DataFrame(
-            [{"step": step, **row} for step, signature in self.items() for row in signature.rows]
-        )
+        lines = [{"step": step, **row} for step, signature in self.items() for row in signature.rows]
+        return pd.DataFrame(lines).drop(columns=EFFECTS, errors="ignore")
 
     def plot(self, path: str | os.PathLike[str] | None = None) -> Figure:
         """Draw the scores as a heat map of activations over steps, below a curve of their median.

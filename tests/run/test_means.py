@@ -1,4 +1,4 @@
-"""Scores over groups of images, and how the errors of one network's scores go together."""
+"""Scores over groups of images, and the effects that rows keep."""
 
 import math
 
@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from hf_affscore.capture.sites import CallSite
-from hf_affscore.run.means import correlated, over_groups
+from hf_affscore.run.means import over_groups, with_stored_effects
+from hf_affscore.summary import EFFECTS
 
 
 def site(name):
@@ -47,19 +48,16 @@ def test_the_group_that_is_least_fit_as_evidence_has_the_word():
         assert mean["reason"] is not None
 
 
-def test_correlation_with_the_error_of_the_mean_of_what_is_evidence():
-    effects = np.random.default_rng(0).normal(size=(3, 50))
-    scores = [(site(name), columns(effects=one)) for name, one in zip("abc", effects, strict=True)]
-    scores[2][1]["evidence"] = "few_samples"
-    found = [one["affinity_score_error_correlation"] for _, one in correlated(scores)]
-    mean = effects[:2].mean(axis=0)
-    assert found == pytest.approx([np.corrcoef(one, mean)[0, 1] for one in effects])
-    assert all("effects" not in one for _, one in correlated(scores))
-
-
-def test_there_is_no_correlation_where_nothing_varies_or_nothing_is_evidence():
-    flat, missing = columns(effects=[1.0, 1.0]), columns(effects=[], evidence="undefined")
-    found = correlated([(site("a"), flat), (site("b"), missing), (site("c"), {"skipped": "why"})])
-    assert math.isnan(found[0][1]["affinity_score_error_correlation"])
-    assert math.isnan(found[1][1]["affinity_score_error_correlation"])
-    assert found[2][1] == {"skipped": "why"}
+def test_effects_are_stored_in_thousandths_of_their_spread():
+    effects = np.random.default_rng(0).normal(size=64)
+    scores = [
+        (site("a"), columns(effects=effects)),
+        (site("b"), columns(effects=[])),
+        (site("c"), {"skipped": "why"}),
+    ]
+    (_, found), (_, without), (_, skipped) = with_stored_effects(scores)
+    assert list(found) == [EFFECTS if name == "effects" else name for name in columns()]
+    assert np.std(found[EFFECTS], ddof=1) == pytest.approx(1000, rel=1e-3)
+    assert np.corrcoef(found[EFFECTS], effects)[0, 1] > 1 - 1e-6
+    assert without[EFFECTS] is None
+    assert skipped == {"skipped": "why"}

@@ -90,7 +90,8 @@ def launched(command, folder, pictures):
         command, env=environment(folder), capture_output=True, text=True, timeout=500, check=True
     )
     signatures = json.loads(done.stdout.splitlines()[-1])
-    return [sig["rows"] for sig in signatures], signatures[0]["metadata"]["environment"]["num_processes"]
+    found = [(sig["rows"], sig["metadata"]["dataset"]["fingerprint"]) for sig in signatures]
+    return found, signatures[0]["metadata"]["environment"]["num_processes"]
 
 
 @pytest.mark.slow
