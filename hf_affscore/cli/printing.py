@@ -203,6 +203,10 @@ def _bar(row: Record) -> Text:
 
 def _notes(signature: Signature) -> list[str]:
     notes = []
+    quantised = signature.metadata.get("model", {}).get("quantization")
+    if quantised:
+        bits = f", {quantised['bits']} bits" if quantised.get("bits") else ""
+        notes.append(f"weights quantised by {quantised.get('quant_method')}{bits}")
     dataset = signature.metadata.get("dataset", {})
     groups, left_over = dataset.get("num_groups", 1), dataset.get("unused", 0)
     if groups > 1:

@@ -19,6 +19,7 @@ from hf_affscore.models.named_processor import named_processor
 from hf_affscore.models.preprocessing import default_processor, preprocessing_of, stack
 from hf_affscore.models.published import published_accuracy
 from hf_affscore.models.repository import Repository
+from hf_affscore.models.stored import stored_dtype
 from hf_affscore.models.video import as_clips
 from hf_affscore.models.vision_forward import IMAGES, PIXELS, VisionForward, num_frames, vision_forward
 from hf_affscore.options import Options
@@ -169,6 +170,7 @@ def _from_source(source: Source, processor: Any, options: Options) -> Checkpoint
         "library": found.name,
         "library_version": found.version,
         **_published(repository, options),
+        **_stored(repository, options),
         **loaded.notes,
     }
     if options.random_weights:
@@ -185,6 +187,12 @@ def _published(repository: Repository, options: Options) -> dict[str, Any]:
     """The published accuracy of these weights, and the data it was measured on."""
     found = None if options.random_weights else published_accuracy(repository)
     return {"accuracy": None} if found is None else {"accuracy": found.value, "accuracy_on": found.where}
+
+
+def _stored(repository: Repository, options: Options) -> dict[str, Any]:
+    """The number format of the stored weights, which may have fewer digits than the format they run in."""
+    found = None if options.random_weights else stored_dtype(repository)
+    return {} if found is None else {"stored_dtype": found}
 
 
 def _drawn(library: Library, repository: Repository, options: Options) -> nn.Module:

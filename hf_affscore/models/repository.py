@@ -54,6 +54,15 @@ class Repository:
         commit = self.source.commit
         return Path(hf_hub_download(self.source.location, name, revision=commit, token=self.token))
 
+    def path_on_disk(self, name: str) -> Path | None:
+        """The local path of one file; None if the file is on the Hub and was not downloaded."""
+        if self.source.commit is None:
+            return self.path(name)
+        from huggingface_hub import try_to_load_from_cache
+
+        found = try_to_load_from_cache(self.source.location, name, revision=self.source.commit)
+        return Path(found) if isinstance(found, str) else None
+
     def folder(self, names: Iterable[str]) -> Path:
         """A local folder that contains these files under their names.
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from hf_affscore.capture.activations import registered_names
 from hf_affscore.models.libraries.registry import installed_libraries
+from hf_affscore.models.libraries.transformers_quantized import packages
 from hf_affscore.options import Options
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ def conditions(options: Options, device: torch.device) -> dict[str, Any]:
     found: dict[str, Any] = {
         "versions": versions(),
         "model_libraries": installed_libraries(),
+        "quantisation": packages(),
         "torch": torch_settings(),
         "pillow": _pillow_settings(),
         "variables": {name: os.environ[name] for name in VARIABLES if name in os.environ},

@@ -139,9 +139,15 @@ class BatchForward:
     def _failure(self, error: Exception, inputs: Inputs) -> ModelError:
         shapes = ", ".join(f"{name} {tuple(value.shape)}" for name, value in inputs.items())
         why = str(error) or type(error).__name__
+        failed = f"{self._checkpoint.metadata['class']} failed on a batch with {shapes}: {why}."
+        quantised = self._checkpoint.metadata.get("quantization")
+        if quantised:
+            return ModelError(
+                f"{failed} Its weights are quantised by {quantised['quant_method']}, which may not run on this "
+                "machine; run it where it does, or analyse the checkpoint that it was made from."
+            )
         return ModelError(
-            f"{self._checkpoint.metadata['class']} failed on a batch with {shapes}: {why}. "
-            "Expected a model that takes images alone; check the size of the images and the processor."
+            f"{failed} Expected a model that takes images alone; check the size of the images and the processor."
         )
 
 

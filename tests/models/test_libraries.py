@@ -359,17 +359,3 @@ def test_the_line_for_doctr_holds(hub: Any, tmp_path: Path) -> None:
     assert len(ha.analyze(module, list(torch.randn(8, 3, 32, 32)), **USUAL).rows) > 10
     with pytest.raises(ModelError, match="is a checkpoint of doctr, which is loaded by hand"):
         ha.analyze("ada/reader", photographs(), **USUAL)
-
-
-def test_a_quantised_checkpoint_says_so(tmp_path: Path) -> None:
-    hf.ViTForImageClassification(hf.ViTConfig(**VISION)).save_pretrained(tmp_path)
-    hf.ViTImageProcessor(size=SIZE).save_pretrained(tmp_path)
-    quantisation = {
-        "quant_method": "fp8",
-        "weight_block_size": None,
-        "modules_to_not_convert": ["vit", "classifier"],
-    }
-    config = json.loads((tmp_path / "config.json").read_text())
-    (tmp_path / "config.json").write_text(json.dumps({**config, "quantization_config": quantisation}))
-    model = ha.analyze(tmp_path, photographs(), **USUAL).metadata["model"]
-    assert model["quantization"]["quant_method"] == "fp8"

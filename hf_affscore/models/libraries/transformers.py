@@ -15,6 +15,7 @@ from hf_affscore.models.libraries.transformers_classes import (
     remote_class,
 )
 from hf_affscore.models.libraries.transformers_processor import own_processor, processor_of
+from hf_affscore.models.libraries.transformers_quantized import quantization, quantization_explained
 from hf_affscore.models.repository import Repository
 from hf_affscore.options import Options
 
@@ -37,7 +38,8 @@ class Transformers:
         network, code = _class(config, repository, options)
         dtype = options.dtype if options.dtype == "auto" else getattr(torch, options.dtype)
         place = {"device_map": options.device_map} if options.device_map else {}
-        with _unknown_words_named(config):
+        quantised = quantization(config)
+        with _unknown_words_named(config), quantization_explained(repository, quantised):
             module, report = network.from_pretrained(
                 repository.source.location,
                 config=config,
@@ -46,8 +48,12 @@ class Transformers:
                 **_at(repository, options),
                 **place,
             )
-        notes = {"code": code} if code else {}
-        return Loaded(module, sorted(report["missing_keys"]), notes={**notes, **_quantization(config)})
+        notes: dict[str, Any] = {"code": code} if code else {}
+        if quantised:  # its weights are packed, several in one number
+            with torch.device("meta"):
+                whole = from_configuration(network, config)
+            notes |= {"quantization": quantised, "num_parameters": whole.num_parameters()}
+        return Loaded(module, sorted(report["missing_keys"]), notes=notes)
 
     def build(self, repository: Repository, options: Options) -> nn.Module:
         """From the configuration alone; parts of timm keep timm's initialisation."""
@@ -164,11 +170,3 @@ def _settings(document: dict[str, Any]) -> Iterator[tuple[str, Any]]:
             yield from _settings(value)
         else:
             yield name, value
-
-
-def _quantization(config: Any) -> dict[str, Any]:
-    """The quantisation settings of the checkpoint, if any."""
-    settings = getattr(config, "quantization_config", None)
-    if settings is None:
-        return {}
-    return {"quantization": settings if isinstance(settings, dict) else settings.to_dict()}
