@@ -11,8 +11,14 @@ from hf_affscore.models.repository import Repository
 
 #: Names of safetensors for the number formats of torch.
 FORMATS = {
-    **{"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"},
-    **{"F8_E4M3": "float8_e4m3fn", "F8_E5M2": "float8_e5m2", "I8": "int8", "U8": "uint8"},
+    "F64": "float64",
+    "F32": "float32",
+    "F16": "float16",
+    "BF16": "bfloat16",
+    "F8_E4M3": "float8_e4m3fn",
+    "F8_E5M2": "float8_e5m2",
+    "I8": "int8",
+    "U8": "uint8",
 }
 
 #: A header is JSON of at most this many bytes, as in safetensors itself.

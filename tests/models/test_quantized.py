@@ -173,7 +173,7 @@ def test_kernels_that_fail_name_the_method(whole: Path, monkeypatch: pytest.Monk
         raise RuntimeError("N must be divisible by block_n")
 
     monkeypatch.setattr(hf.ViTForImageClassification, "forward", fail)
-    with pytest.raises(ModelError, match="block_n. Its weights are quantised by fp8, which may not run"):
+    with pytest.raises(ModelError, match=r"block_n\. Its weights are quantised by fp8, which may not run"):
         ha.analyze(whole, photographs(), **USUAL)
 
 

@@ -51,7 +51,7 @@ class Transformers:
         notes: dict[str, Any] = {"code": code} if code else {}
         if quantised:  # its weights are packed, several in one number
             with torch.device("meta"):
-                whole = from_configuration(network, config)
+                whole: Any = from_configuration(network, config)
             notes |= {"quantization": quantised, "num_parameters": whole.num_parameters()}
         return Loaded(module, sorted(report["missing_keys"]), notes=notes)
 
