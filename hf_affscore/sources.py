@@ -44,6 +44,11 @@ class Source:
         """Whether it is a repository or a bucket on the Hub; a bucket has no commits."""
         return self.commit is not None or "://" in self.location
 
+    @property
+    def root(self) -> str:
+        """The folder or address that contains the files of a data set."""
+        return self.location if self.commit is None else f"hf://datasets/{self.location}@{self.commit}"
+
 
 def file_name(path: str) -> str:
     """The last part of a path or an address, without the archives around it.
@@ -204,20 +209,31 @@ def _files_inside(repo: str, inside: str, commit: str, token: str | bool | None)
 
 def _bucket(address: str, token: str | bool | None) -> Source:
     """A folder of a bucket; its state is a checksum over the listing of its files."""
-    parts = address.removeprefix("hf://buckets/").rstrip("/").split("/", 2)
+    bucket, inside = in_bucket(address)
     api = client(token)
-    if len(parts) < 2 or not hasattr(api, "list_bucket_tree"):
+    if not bucket or not hasattr(api, "list_bucket_tree"):
         raise DatasetError(
             f"{address} cannot be read; expected hf://buckets/user/bucket/folder and a huggingface_hub that "
             "supports buckets. Update it: pip install -U huggingface_hub datasets."
         )
-    prefix = parts[2] if len(parts) > 2 else None
     with failures_named("dataset", address):
-        entries = list(api.list_bucket_tree("/".join(parts[:2]), prefix, recursive=True))
+        entries = list(api.list_bucket_tree(bucket, inside or None, recursive=True))
     digest = hashlib.sha256()
     for line in sorted(map(repr, entries)):
         digest.update(line.encode())
+    address = address.rstrip("/")
     return Source(address.removeprefix("hf://"), address, None, f"sha256:{digest.hexdigest()}")
+
+
+def in_bucket(address: str) -> tuple[str, str]:
+    """The bucket and the folder in it that an address names; no bucket if it names none.
+
+    Example:
+        >>> in_bucket("hf://buckets/ada/b/train/cats/"), in_bucket("hf://buckets/ada")
+        (('ada/b', 'train/cats'), ('', ''))
+    """
+    found = re.fullmatch(r"hf://buckets/([^/]+/[^/]+)/?(.*?)/*", address)
+    return (found[1], found[2]) if found else ("", "")
 
 
 #: Extensions of files that belong to a checkpoint; cards, logs and pictures do not count.

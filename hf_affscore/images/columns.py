@@ -11,14 +11,14 @@ import itertools
 import posixpath
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from hf_affscore.errors import AffscoreWarning, DatasetError
+from hf_affscore.images.annotations import names_annotation
 from hf_affscore.images.decoding import Undecodable
-from hf_affscore.images.transformed import ready
-from hf_affscore.images.values import Kind, described, kind_of
+from hf_affscore.images.values import Kind, NoImages, described, kind_of
 from hf_affscore.options import Options
 
 if TYPE_CHECKING:
@@ -122,47 +122,6 @@ class _Candidate(NamedTuple):
         return ".".join(self.keys)
 
 
-def encoded(data: Any, column: str | None = None) -> Any:
-    """A ``datasets`` object that gives encoded images, or the ready tensors of the user's transform.
-
-    A streamed data set decodes every image itself, ahead of use, and so does the result of ``take`` or ``skip``;
-    so decoding is switched off first.
-
-    Args:
-        data: A ``datasets`` object, or a similar object without formats.
-        column: The requested image column, if any.
-    """
-    import datasets
-
-    if isinstance(data, datasets.IterableDataset):
-        return data.decode(False) if data.features else data
-    if isinstance(data, datasets.Dataset) and data.format["type"] is not None:
-        transformed = ready(data, column)
-        if transformed is not None:
-            return transformed
-        data = data.with_format(None)
-    for name, feature in (data.features or {}).items():
-        bare = _undecoded(feature)
-        if bare is not feature:
-            data = data.cast_column(name, bare)
-    return data
-
-
-def _undecoded(feature: Any) -> Any:
-    """A feature whose images stay encoded; the same object if it has no images."""
-    import datasets
-
-    if isinstance(feature, datasets.Image):
-        return replace(feature, decode=False) if feature.decode else feature
-    if isinstance(feature, dict):
-        inner = {name: _undecoded(part) for name, part in feature.items()}
-        return inner if any(inner[name] is not feature[name] for name in feature) else feature
-    if isinstance(feature, datasets.List | datasets.LargeList):
-        bare = _undecoded(feature.feature)
-        return replace(feature, feature=bare) if bare is not feature.feature else feature
-    return feature
-
-
 def image_column(data: Examples, options: Options, base: str | None = None) -> ImageColumn:
     """The requested column, or the one that holds images.
 
@@ -240,7 +199,7 @@ def _preferred(found: list[_Candidate], names: list[str]) -> _Candidate:
     """
     columns = ", ".join(names) or "none"
     if not found:
-        raise DatasetError(
+        raise NoImages(
             f"No column holds images; the columns are {columns}. Expected encoded images, paths, addresses or "
             "arrays of pixels. If one holds them, name it with image_column (--image-column)."
         )
@@ -261,7 +220,10 @@ def _preferred(found: list[_Candidate], names: list[str]) -> _Candidate:
 
 
 def _rank(name: str) -> int:
-    return PREFERRED.index(name.lower()) if name.lower() in PREFERRED else len(PREFERRED)
+    """The place of a name among :data:`PREFERRED`; others follow, and names of annotations are last."""
+    if name.lower() in PREFERRED:
+        return PREFERRED.index(name.lower())
+    return len(PREFERRED) + names_annotation(name)
 
 
 def _asked_for(path: str, data: Examples, names: list[str] | None) -> _Candidate:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import BinaryIO
 
 
@@ -30,7 +31,9 @@ def opened(path: str, token: str | bool | None, *, whole: bool = False) -> Binar
 
 
 def size_of_file(path: str, token: str | bool | None) -> float:
-    """The size of a remote file in bytes; infinite if unknown."""
+    """The size of a file in bytes; infinite if unknown."""
+    if "://" not in path:
+        return os.path.getsize(path)
     if not path.startswith("hf://"):
         return float("inf")
     from huggingface_hub import HfFileSystem

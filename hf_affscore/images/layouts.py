@@ -1,17 +1,16 @@
-"""Find the images of a local folder and their splits.
+"""Decide which files of a folder or repository are its images or tables, and their splits.
 
-- Images are recognised by file extension, case-insensitively. Hidden files and files in hidden folders (``.git``,
-  ``__MACOSX``) are ignored. Links to folders are followed, cycles are not.
-- Other files are ignored, such as labels of YOLO, COCO and VOC, tables and texts. Folders with a table or archive
-  of images (Parquet, Arrow, tar), an image folder's ``metadata`` file, or configurations in the card are not
-  handled here.
-- Beside a folder of images (``images`` or a similar name), folders of masks and labels are annotations.
+- Images, Parquet and Arrow files and tar archives are recognised by extension, case-insensitively. Hidden files and
+  files in hidden folders (``.git``, ``__MACOSX``) are ignored. Links to folders are followed, cycles are not.
+- Other files are ignored, such as labels of YOLO, COCO and VOC, tables and texts. Configurations in the card and
+  lists of images (:mod:`hf_affscore.images.listed`) are not handled here.
+- Masks and labels stored as images are left out (:mod:`hf_affscore.images.annotations`).
 - Folders are splits if their names contain a split word of ``datasets`` (``train``, ``val2017``, ``seg_test``), in
-  any case, and if all images are in such folders, or the folders of train and of another split differ only in that
-  word. Otherwise a folder called ``train`` is a class. If no folder is a split, file names define the splits,
-  provided that all of them contain a split word.
+  any case, and agree in the rest, apart from digits and words such as "images": all of them, or those of train and
+  of another split. ``steam-train`` and ``test-bench`` are classes, and so is a folder ``train`` beside ``boat``. If
+  no folder is a split, file names define the splits in the same way.
 
-A warning states how many images are left out.
+A warning states how many files are left out.
 """
 
 from __future__ import annotations
@@ -20,211 +19,233 @@ import os
 import re
 import warnings
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
-from typing import NamedTuple
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 from hf_affscore.errors import AffscoreWarning
+from hf_affscore.images.annotations import IMAGES, SPLITS, annotation_files
 from hf_affscore.images.values import IMAGE_ENDINGS, ending
 
-#: Extensions of files that contain images.
-TABLES = frozenset({"arrow", "parquet", "tar"})
-
-#: Names of an image folder's table of file names.
-METADATA = frozenset({"metadata.csv", "metadata.jsonl", "metadata.parquet"})
-
-#: Lower-case names of folders of images, and of folders of annotations beside them.
-IMAGES = frozenset({"images", "image", "imgs", "img", "jpegimages", "leftimg8bit", "rgb"})
-ANNOTATIONS = frozenset(
-    (
-        *("annotations", "annotation", "labels", "label", "masks", "mask", "gt", "gtfine", "gtcoarse"),
-        *("segmentationclass", "segmentationobject", "groundtruth", "ground_truth", "depth", "depths"),
-    )
-)
-
-#: The words by which ``datasets`` recognises splits.
-SPLITS = {
-    **dict.fromkeys(("train", "training"), "train"),
-    **dict.fromkeys(("validation", "valid", "dev", "val"), "validation"),
-    **dict.fromkeys(("test", "testing", "eval", "evaluation"), "test"),
+#: Extensions of files that hold many images, and the format of each.
+TABLES = {
+    **dict.fromkeys(("parquet", "pq"), "parquet"),
+    **dict.fromkeys(("arrow", "feather", "ipc"), "arrow"),
+    **dict.fromkeys(("tar", "tgz", "tar.gz", "tar.bz2", "tar.xz"), "tar"),
 }
+
 _WORD = re.compile(rf"(?:^|(?<=[-._ 0-9]))({'|'.join(SPLITS)})(?=$|[-._ 0-9])", re.IGNORECASE)
 
+#: The names of parts of a split, as ``Dataset.push_to_hub`` writes them.
+_SHARD = re.compile(r"(.+)-\d{5,}-of-\d{5,}\.[^/]+")
 
-class _File(NamedTuple):
-    """An image: its path, and its folders relative to the data set."""
 
-    folders: tuple[str, ...]
-    path: str
+@dataclass(frozen=True)
+class Layout:
+    """The files of a data set.
+
+    Attributes:
+        form: ``"image"``, ``"parquet"``, ``"arrow"`` or ``"tar"``.
+        splits: The names of the files by split, sorted; relative to the data set, with ``/``.
+        unused: Names of other images, tables and archives.
+    """
+
+    form: str
+    splits: dict[str, list[str]]
+    unused: list[str]
+
+    @property
+    def total(self) -> int:
+        """Number of files that are used."""
+        return sum(map(len, self.splits.values()))
 
 
 class _Place(NamedTuple):
-    """A folder with a split word in its name: its parent, the rest of its name, and the split."""
+    """A name with a split word: its folder, the rest of its name, and the split."""
 
-    parent: tuple[str, ...]
-    otherwise: str
+    folder: str
+    otherwise: tuple[str, ...]
     split: str
 
 
-def image_files(folder: str | Path) -> dict[str, list[str]] | None:
-    """The images of a folder by split, sorted by path; None if other files define its content."""
-    files = list(files_below(os.path.abspath(folder)))
-    names = {os.path.basename(path).lower() for path in files}
-    if names & METADATA or {ending(name) for name in names} & TABLES or _says_configurations(Path(folder)):
-        return None
-    found = [_File(_folders(path, folder), path) for path in files if ending(path) in IMAGE_ENDINGS]
-    if not found:
-        return None
-    pictures, annotations = _without_annotations(found)
-    splits, outside = _by_split(pictures)
-    warn_of_unused(str(folder), (file.path for file in [*annotations, *outside]), len(found))
-    return {split: sorted(file.path for file in those) for split, those in splits.items()}
+def form_of(name: str) -> str | None:
+    """The form of images in a file, by its name; None for another file.
 
-
-def warn_of_unread(folder: str, read: Iterable[str]) -> None:
-    """Warn about images of a folder that ``datasets`` does not read, or that are not in their metadata."""
-    used = {os.path.realpath(path) for path in read}
-    for table in sorted(path for path in used if os.path.basename(path).lower() in METADATA):
-        below = os.path.dirname(table) + os.sep
-        used = {path for path in used if not path.startswith(below)} | set(_named_in(table))
-    images = [path for path in files_below(os.path.abspath(folder)) if ending(path) in IMAGE_ENDINGS]
-    warn_of_unused(folder, (path for path in images if os.path.realpath(path) not in used), len(images))
-
-
-def warn_of_images_beside(folder: str) -> None:
-    """Warn about image files in a folder whose tables or archives define the data set.
-
-    A table may name such files as paths of its images, which is not known before its rows are read.
+    Example:
+        >>> form_of("a/CAT.JPG"), form_of("train.tar.gz"), form_of("TRAIN.PARQUET"), form_of("labels.txt")
+        ('image', 'tar', 'parquet', None)
     """
-    images = [path for path in files_below(os.path.abspath(folder)) if ending(path) in IMAGE_ENDINGS]
-    if images:
+    last = ending(name)
+    packed = last in ("gz", "bz2", "xz") and name.lower().endswith(f".tar.{last}")
+    return "image" if last in IMAGE_ENDINGS else TABLES.get(f"tar.{last}" if packed else last)
+
+
+def layout_of(names: Collection[str], *, images: bool = False) -> Layout | None:
+    """The layout of the files of a data set; None if there are no images, tables or archives.
+
+    Args:
+        names: Names of all files, relative to the data set, with ``/``.
+        images: Whether to use image files even if there are tables or archives.
+    """
+    by_form: dict[str, list[str]] = defaultdict(list)
+    for name in sorted(names):
+        if (form := form_of(name)) is not None:
+            by_form[form].append(name)
+    if not by_form:
+        return None
+    tables = [form for form in ("parquet", "arrow", "tar") if by_form[form]]
+    form = (
+        "image"
+        if (images and by_form["image"]) or not tables
+        else max(tables, key=lambda form: len(by_form[form]))
+    )
+    found = by_form.pop(form)
+    unused = [name for others in by_form.values() for name in others]
+    annotations = annotation_files(found) if form == "image" else set()
+    used = [name for name in found if name not in annotations]
+    splits, outside = _by_split(used or found, files=form != "image")
+    return Layout(form, splits, [*unused, *sorted(annotations), *outside])
+
+
+def warn_of_left(folder: str, form: str, used: int, unused: Sequence[str]) -> None:
+    """Warn about the images, tables and archives of a folder that are left out.
+
+    Args:
+        folder: The data set.
+        form: ``"image"`` if its images are files.
+        used: Number of files that are used.
+        unused: Names of the others.
+    """
+    images = [name for name in unused if form_of(name) == "image"]
+    tables = [name for name in unused if form_of(name) != "image"]
+    if form == "image":
+        return warn_of_unused(folder, images, used + len(images))
+    if images:  # not known before the rows of the tables are read, which may name files
         warnings.warn(
             f"{len(images)} image file(s) in {folder} lie beside tables or archives, which define the data set: "
             "only images that these hold or name are used. To use the files, pass a folder that holds only images.",
             AffscoreWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
+    return warn_of_unused(folder, tables, used + len(tables), "tables and archives")
 
 
-def _named_in(table: str) -> Iterator[str]:
-    """The files listed in the metadata of an image folder: ``file_name``, ``..._file_names``."""
-    import pyarrow.csv
-    import pyarrow.json
-    import pyarrow.parquet
-
-    read = {
-        "csv": pyarrow.csv.read_csv,
-        "jsonl": pyarrow.json.read_json,
-        "parquet": pyarrow.parquet.read_table,
-    }
-    rows = read[ending(table)](table)
-    for column in rows.column_names:
-        if re.search(r"(^|_)file_names?$", column):
-            for value in rows[column].to_pylist():
-                for name in value if isinstance(value, list) else [value]:
-                    yield os.path.realpath(os.path.join(os.path.dirname(table), str(name)))
-
-
-def warn_of_unused(folder: str, unused: Iterable[str], found: int) -> None:
-    """Warn how many of the images ``found`` in a folder are not used, and where they are."""
-    places = Counter(os.path.relpath(os.path.dirname(path), folder) for path in unused)
+def warn_of_unused(folder: str, unused: Iterable[str], found: int, what: str = "images") -> None:
+    """Warn how many of the files ``found`` in a folder are not used, and where they are."""
+    places = Counter(os.path.dirname(name) or "." for name in unused)
     if places:
         first = ", ".join(f"{number} in {place}" for place, number in places.most_common(5))
         more = ", ..." if len(places) > 5 else ""
         warnings.warn(
-            f"{places.total()} of the {found} images in {folder} are not used: {first}{more}. "
-            "To use all of them, pass a folder that holds only images.",
+            f"{places.total()} of the {found} {what} in {folder} are not used: {first}{more}. "
+            "To use all of them, pass a folder that holds nothing else, or a list of files.",
             AffscoreWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
 
 
-def files_below(folder: str, seen: frozenset[tuple[int, int]] = frozenset()) -> Iterator[str]:
-    """Every file below a folder that is not hidden; follows links to folders, but no cycles."""
+def files_below(folder: str) -> list[str]:
+    """The names of all files below a folder that are not hidden, relative to it, with ``/``.
+
+    Links to folders are followed, but no cycles.
+    """
+    return list(_below(folder, "", frozenset()))
+
+
+def _below(folder: str, name: str, seen: frozenset[tuple[int, int]]) -> Iterator[str]:
     stat = os.stat(folder)
     here = (stat.st_dev, stat.st_ino)
     if here in seen:
         return
     with os.scandir(folder) as entries:
         for entry in sorted(entries, key=lambda entry: entry.name):
-            if entry.name.startswith((".", "__MACOSX")):
+            if is_hidden(entry.name):
                 continue
             if entry.is_dir():
-                yield from files_below(entry.path, seen | {here})
+                yield from _below(entry.path, f"{name}{entry.name}/", seen | {here})
             elif entry.is_file() or entry.is_symlink():  # also a broken link: an unreadable image
-                yield entry.path
+                yield name + entry.name
 
 
-def _folders(path: str, folder: str | Path) -> tuple[str, ...]:
-    return Path(os.path.relpath(path, folder)).parts[:-1]
+def is_hidden(name: str) -> bool:
+    """Whether a file or folder is hidden, or written by macOS into archives."""
+    return name.startswith((".", "__MACOSX"))
 
 
-def _says_configurations(folder: Path) -> bool:
-    card = folder / "README.md"
-    return card.is_file() and "\nconfigs:" in card.read_text(encoding="utf-8", errors="replace")
+def _by_split(found: list[str], *, files: bool) -> tuple[dict[str, list[str]], list[str]]:
+    """The files by split, and those outside the splits.
+
+    Args:
+        found: Names of files.
+        files: Whether files without a split word in their names are outside the splits that others form.
+    """
+    shards = [_SHARD.fullmatch(name.rpartition("/")[2]) for name in found]
+    if all(shards):
+        return _grouped(found, [_split_of(shard[1]) for shard in shards if shard]), []
+    folders = [_folder_place(name) for name in found]
+    if _agree(folders):
+        return _grouped(found, [place.split for place in folders if place]), []
+    pairs = _pairs(folders)
+    names = [_place(*os.path.split(os.path.splitext(name)[0])) for name in found]
+    if not pairs and _agree(names):
+        return _grouped(found, [place.split for place in names if place]), []
+    places = folders if pairs else names
+    pairs = pairs or (_pairs(names) if files else set())
+    if not pairs:
+        return {"train": found}, []
+    splits = [place.split if place and place[:2] in pairs else None for place in places]
+    outside = [name for name, split in zip(found, splits, strict=True) if split is None]
+    return _grouped(found, splits), outside
 
 
-def _without_annotations(found: list[_File]) -> tuple[list[_File], list[_File]]:
-    """The images, and the files in a folder of annotations beside a folder of images."""
-    folders = {_lower(file.folders[:depth]) for file in found for depth in range(1, len(file.folders) + 1)}
-
-    def annotates(file: _File) -> bool:
-        parts = _lower(file.folders)
-        return any(
-            part in ANNOTATIONS and any((*parts[:depth], name) in folders for name in IMAGES)
-            for depth, part in enumerate(parts)
-        )
-
-    return _parted(found, annotates)
+def _grouped(names: list[str], splits: list[str | None] | list[str]) -> dict[str, list[str]]:
+    grouped: dict[str, list[str]] = defaultdict(list)
+    for name, split in zip(names, splits, strict=True):
+        if split is not None:
+            grouped[split].append(name)
+    return dict(grouped)
 
 
-def _by_split(found: list[_File]) -> tuple[dict[str, list[_File]], list[_File]]:
-    """The images by split, and the images outside the folders of splits."""
-    places = {file: _place(file) for file in found}
-    told_apart: dict[tuple[tuple[str, ...], str], set[str]] = defaultdict(set)
-    for place in places.values():
-        if place is not None:
-            told_apart[place.parent, place.otherwise].add(place.split)
-    pairs = {key for key, splits in told_apart.items() if "train" in splits and len(splits) > 1}
-    everywhere = all(places.values())
-    if not everywhere and not pairs:
-        return _by_name(found), []
-    splits: dict[str, list[_File]] = defaultdict(list)
-    outside = []
-    for file, place in places.items():
-        if place is not None and (everywhere or (place.parent, place.otherwise) in pairs):
-            splits[place.split].append(file)
-        else:
-            outside.append(file)
-    return splits, outside
+def _split_of(name: str) -> str:
+    return SPLITS.get(name.lower(), name)
 
 
-def _place(file: _File) -> _Place | None:
+def _folder_place(name: str) -> _Place | None:
     """The outermost folder of a file that has a split word in its name."""
-    for depth, name in enumerate(file.folders):
-        word = _WORD.search(name)
-        if word is not None:
-            otherwise = f"{name[: word.start()]}*{name[word.end() :]}"
-            return _Place(file.folders[:depth], otherwise, SPLITS[word[1].lower()])
+    above = ""
+    for own in name.split("/")[:-1]:
+        if (place := _place(above, own)) is not None:
+            return place
+        above = f"{above}{own}/"
     return None
 
 
-def _by_name(found: list[_File]) -> dict[str, list[_File]]:
-    """The images by the split word in their file names if all have one; else one split."""
-    words = [_WORD.search(os.path.splitext(os.path.basename(file.path))[0]) for file in found]
-    splits: dict[str, list[_File]] = defaultdict(list)
-    for file, word in zip(found, words, strict=True):
-        splits[SPLITS[word[1].lower()] if word is not None and all(words) else "train"].append(file)
+def _place(folder: str, name: str) -> _Place | None:
+    """The split word in a name and the other words, without numbers and words for images."""
+    word = _WORD.search(name)
+    if word is None:
+        return None
+    rest = re.split(r"[-._ ]+", f"{name[: word.start()]} {name[word.end() :]}".lower())
+    kept = (part for part in rest if part and not re.search(r"\d", part) and part not in IMAGES)
+    return _Place(folder, tuple(kept), SPLITS[word[1].lower()])
+
+
+def _agree(places: list[_Place | None]) -> bool:
+    """Whether all names have a split word and, by their other words, tell splits apart."""
+    splits = _told_apart(places, lambda place: place.otherwise)
+    several = sum(len(found) > 1 for found in splits.values())
+    return all(places) and (len(splits) == 1 or 2 * several >= len(splits))
+
+
+def _pairs(places: list[_Place | None]) -> set[tuple[str, tuple[str, ...]]]:
+    """The names, without their split word, of train and of another split."""
+    splits = _told_apart(places, lambda place: place[:2])
+    return {key for key, found in splits.items() if "train" in found and len(found) > 1}
+
+
+def _told_apart(places: list[_Place | None], key: Callable[[_Place], Any]) -> dict[Any, set[str]]:
+    splits: dict[Any, set[str]] = defaultdict(set)
+    for place in places:
+        if place is not None:
+            splits[key(place)].add(place.split)
     return splits
-
-
-def _lower(parts: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(part.lower() for part in parts)
-
-
-def _parted(files: list[_File], condition: Callable[[_File], bool]) -> tuple[list[_File], list[_File]]:
-    """Files that do not meet a condition, and files that do."""
-    parts: tuple[list[_File], list[_File]] = ([], [])
-    for file in files:
-        parts[condition(file)].append(file)
-    return parts

@@ -13,7 +13,7 @@ import numpy as np
 
 from hf_affscore.errors import AffscoreError, DatasetError, InputError, shown_cause
 from hf_affscore.hub import failures_named
-from hf_affscore.images.columns import ImageColumn, encoded, image_column
+from hf_affscore.images.columns import ImageColumn, image_column
 from hf_affscore.images.decoding import as_image, decode, fetch, is_remote
 from hf_affscore.images.draw import (
     STREAM_LIMIT,
@@ -30,6 +30,7 @@ from hf_affscore.images.parquet import ParquetRows
 from hf_affscore.images.splits import local_splits, splits_on_the_hub
 from hf_affscore.images.stream import ImageStream, said, size_of
 from hf_affscore.images.tars import TarRows, TarStream
+from hf_affscore.images.undecoded import encoded
 from hf_affscore.options import Options
 from hf_affscore.sources import Source, locate, locate_files
 
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from typing_extensions import TypeIs
 
     from hf_affscore.images.decoding import Decoded
-    from hf_affscore.images.splits import Data
+    from hf_affscore.images.forms import Data
 
 #: Preferred splits, in order, if none is requested.
 PREFERRED_SPLITS = ("test", "validation", "val", "valid", "train")
@@ -159,7 +160,7 @@ def _on_the_hub(source: Source, options: Options) -> ImageStream:
     ):
         splits = splits_on_the_hub(source, options)
         data = _choose_split(splits, options, f"Data set {name!r}")
-        return _from_data(data, where, options, f"hf://datasets/{name}@{source.commit}")
+        return _from_data(data, where, options, source.root)
 
 
 def _local(source: Source, options: Options) -> ImageStream:

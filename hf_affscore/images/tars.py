@@ -1,8 +1,10 @@
 """WebDataset: tar archives in which the files of one example share their name up to its first dot.
 
-The headers of a local archive are read once and give the position of every file; a remote archive is read
-sequentially. Entries that are not files, and files without an extension, are ignored. A damaged part of an archive
-counts as one image that cannot be decoded, and reading continues at the next readable file.
+The headers of a local archive are read once and give the position of every file; a remote or compressed archive is
+read sequentially. Entries that are not files, hidden files, and files without an extension are ignored. A damaged
+part of an archive counts as one image that cannot be decoded, and reading continues at the next readable file.
+
+All examples of local archives are inspected for their fields, and the first of others.
 """
 
 from __future__ import annotations
@@ -13,45 +15,32 @@ import re
 import tarfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
 import numpy as np
 
+from hf_affscore.images.annotations import annotation_files
 from hf_affscore.images.decoding import Undecodable
+from hf_affscore.images.fields import Fields, Group, Place, annotates, is_image
 from hf_affscore.images.files import opened, size_of_file
-from hf_affscore.images.values import IMAGE_ENDINGS
+from hf_affscore.images.layouts import is_hidden, warn_of_unused
 from hf_affscore.sources import POINTER, file_name, refuse_pointer
 
 if TYPE_CHECKING:
     import datasets
 
-#: Examples whose fields are inspected.
-LOOKED_AT = 5
+#: Examples of a remote or compressed archive whose fields are inspected, and bytes in which one must have an image.
+LOOKED_AT = 32
+SEARCHED = 64_000_000
+
+#: The first bytes of compressed files: gzip, bzip2, xz.
+COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0")
 
 #: Bytes per read of a remote archive.
 CHUNK = 1 << 20
 
 
-class _Place(NamedTuple):
-    """A file in an archive: its position, its content if it has been read, or a description of the damage."""
-
-    archive: str
-    name: str
-    start: int = 0
-    size: int = 0
-    content: bytes | None = None
-    damage: str | None = None
-
-
-_Group = dict[str, _Place]
-
-
-def is_image(name: str) -> bool:
-    """Whether a field of an example, the part of a file's name after its first dot, is an image."""
-    return name.rpartition(".")[2].lower() in IMAGE_ENDINGS
-
-
-def _places(raw: BinaryIO, path: str, *, read: bool) -> Iterator[_Place]:
+def _places(raw: BinaryIO, path: str, *, read: bool) -> Iterator[Place]:
     """The files of an archive, with the content of images if ``read``; a damaged part has no name."""
     end, name, damaged = 0, "", [False]
     mode: Any = "r|*" if read else "r:"
@@ -78,7 +67,7 @@ def _places(raw: BinaryIO, path: str, *, read: bool) -> Iterator[_Place]:
                 name = header.name
                 file = archive.extractfile(header) if read and is_image(name) else None
                 content = file.read() if file else None
-                yield _Place(path, name, header.offset_data, header.size, content)
+                yield Place(path, name, header.offset_data, header.size, content)
         if damaged[0]:
             yield _damage(path, f"is damaged at byte {end}")
     except (tarfile.TarError, EOFError) as error:
@@ -86,16 +75,18 @@ def _places(raw: BinaryIO, path: str, *, read: bool) -> Iterator[_Place]:
             yield _damage(path, f"ends early: {error}", name if read else "")
 
 
-def _damage(path: str, what: str, name: str = "") -> _Place:
-    return _Place(path, name, damage=f"the archive {file_name(path)} {what}")
+def _damage(path: str, what: str, name: str = "") -> Place:
+    return Place(path, name, damage=f"the archive {file_name(path)} {what}")
 
 
-def _groups(places: Iterable[_Place]) -> Iterator[_Group]:
+def _groups(places: Iterable[Place]) -> Iterator[Group]:
     """The files of each example by field; a repeated field begins another example."""
-    group: _Group = {}
+    group: Group = {}
     last = None
     for place in places:
         parts = re.fullmatch(r"((?:.*/|)[^./][^.]*)\.([^/]+)", place.name)
+        if parts is not None and any(map(is_hidden, place.name.removeprefix("./").split("/"))):
+            continue
         if parts is None and place.damage is None:
             continue
         key, name = parts.groups() if parts else (None, "")
@@ -108,24 +99,6 @@ def _groups(places: Iterable[_Place]) -> Iterator[_Group]:
         yield group
 
 
-def _image_fields(groups: Sequence[_Group], path: str) -> tuple[tuple[str, ...], bool]:
-    """The image fields of some examples, and whether every example has at most one image.
-
-    If so, only the first name is returned, and it stands for any image field.
-
-    Raises:
-        ValueError: There is no image field.
-    """
-    found = [[name for name in group if is_image(name)] for group in groups]
-    names = tuple(dict.fromkeys(itertools.chain.from_iterable(found)))
-    if not names:
-        raise ValueError(
-            f"the archive {file_name(path)} does not begin with an example that has an image, as in 0001.jpg"
-        )
-    alone = max(map(len, found)) == 1
-    return names[:1] if alone else names, alone
-
-
 @dataclass(frozen=True)
 class Tars:
     """The examples of some archives, in order.
@@ -134,59 +107,60 @@ class Tars:
         archives: Paths or addresses.
         split: Name of the split.
         token: Access token for the Hub.
-        fields: The image fields, or the requested one.
-        alone: Whether no example has two images, so that the name of the field does not matter.
+        fields: The image fields.
+        columns: The fields that are read.
     """
 
     archives: tuple[str, ...]
     split: str
     token: str | bool | None
-    fields: tuple[str, ...] = ()
-    alone: bool = True
+    fields: Fields = Fields((), True)
+    columns: tuple[str, ...] = ()
 
     @property
     def features(self) -> datasets.Features:
         """The image fields."""
         import datasets
 
-        return datasets.Features({name: datasets.Image(decode=False) for name in self.fields})
+        return datasets.Features({name: datasets.Image(decode=False) for name in self.columns})
 
     def select_columns(self, names: list[str]) -> Self:
         """The same examples with one of the fields."""
-        return replace(self, fields=tuple(names))
+        return replace(self, columns=tuple(names))
 
     def cast_column(self, name: str, feature: Any) -> Self:
         """The same object, since its images are encoded."""
         return self
 
-    def _chosen(self, group: _Group) -> dict[str, _Place | None]:
+    def _chosen(self, group: Group) -> dict[str, Place | None]:
         """The positions of an example's images; a damaged part is returned for every field."""
         damaged = next((place for place in group.values() if place.damage), None)
-        anyone = next((group[name] for name in group if is_image(name)), None) if self.alone else None
-        return {name: damaged or group.get(name, anyone) for name in self.fields}
+        return {name: damaged or self.fields.place(group, name) for name in self.columns}
 
 
 @dataclass(frozen=True)
 class TarRows(Tars):
     """Local archives; examples are read by number."""
 
-    groups: Sequence[_Group] = ()
+    groups: Sequence[Group] = ()
 
     @classmethod
     def open(cls, archives: Sequence[str], split: str) -> TarRows:
         """Read the headers of some archives.
 
         Raises:
-            ValueError: There is no image in them.
+            EmptyArchive: There is no image in them.
         """
-        groups: list[_Group] = []
+        groups: list[Group] = []
         for path in archives:
             with open(path, "rb") as raw:
                 refuse_pointer(path, raw.read(POINTER))
                 raw.seek(0)
                 groups += _groups(_places(raw, path, read=False))
-        fields, alone = _image_fields(groups[:LOOKED_AT], archives[0])
-        return cls(tuple(archives), split, None, fields, alone, groups)
+        fields = Fields.of(groups, archives[0])
+        return cls(
+            tuple(archives), split, None, fields, fields.names, _without_annotations(groups, archives[0])
+        )
 
     def __len__(self) -> int:
         return len(self.groups)
@@ -202,7 +176,27 @@ class TarRows(Tars):
         return replace(self, groups=self.groups[start:stop])
 
 
-def _read(place: _Place | None) -> Any:
+def _without_annotations(groups: list[Group], path: str) -> list[Group]:
+    """The examples without those whose images are all masks or labels of others, by folder or file name."""
+    images = [
+        [place.name for name, place in group.items() if is_image(name) and not annotates(name)]
+        for group in groups
+    ]
+    found = annotation_files(list(itertools.chain.from_iterable(images)))
+    used = [
+        group for group, names in zip(groups, images, strict=True) if not names or not found.issuperset(names)
+    ]
+    warn_of_unused(file_name(path), sorted(found), sum(map(len, images)))
+    return used
+
+
+def is_compressed(path: str) -> bool:
+    """Whether a local archive is compressed, so that it can only be read from its beginning."""
+    with open(path, "rb") as file:
+        return file.read(8).startswith(COMPRESSED)
+
+
+def _read(place: Place | None) -> Any:
     if place is None:
         return None
     if place.damage is not None:
@@ -216,7 +210,7 @@ def _read(place: _Place | None) -> Any:
 
 @dataclass(frozen=True)
 class TarStream(Tars):
-    """Remote archives, read from the beginning at each iteration."""
+    """Remote or compressed archives, read from the beginning at each iteration."""
 
     start: int = 0
     stop: int | None = None
@@ -226,17 +220,27 @@ class TarStream(Tars):
         """Inspect the first examples.
 
         Raises:
-            ValueError: There is no image in them.
+            EmptyArchive: The first of them do not have an image.
         """
         stream = cls(tuple(archives), split, token)
-        fields, alone = _image_fields(list(itertools.islice(stream._all(), LOOKED_AT)), archives[0])
-        return replace(stream, fields=fields, alone=alone)
+        fields = Fields.of(itertools.islice(stream._first(), LOOKED_AT), archives[0])
+        return replace(stream, fields=fields, columns=fields.names)
+
+    def _first(self) -> Iterator[Group]:
+        """The first examples that have an image, if there is one in the first :data:`SEARCHED` bytes."""
+        begun = False
+        for group in self._all():
+            if any(map(is_image, group)):
+                begun = True
+                yield group
+            elif not begun and max(place.start for place in group.values()) > SEARCHED:
+                return
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         for group in itertools.islice(self._all(), self.start, self.stop):
             yield {name: _read(place) for name, place in self._chosen(group).items()}
 
-    def _all(self) -> Iterator[_Group]:
+    def _all(self) -> Iterator[Group]:
         for path in self.archives:
             with opened(path, self.token, whole=True) as raw:
                 yield from _groups(_places(raw, path, read=True))

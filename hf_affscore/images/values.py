@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from hf_affscore.errors import DatasetError
 from hf_affscore.images.decoding import PLUGINS
 from hf_affscore.images.pixels import channel_axis
 
@@ -25,6 +26,10 @@ IMAGE_ENDINGS = frozenset(
 
 #: Minimum height and width of an array in a column that is not declared as images: boxes and points are smaller.
 LEAST_SIDE = 8
+
+
+class NoImages(DatasetError):
+    """A table or archive holds no images."""
 
 
 class Kind(IntEnum):

@@ -12,7 +12,7 @@ from PIL import Image
 
 from hf_affscore.errors import AffscoreWarning, DatasetError
 from hf_affscore.images.decoding import Undecodable
-from hf_affscore.images.layouts import image_files
+from hf_affscore.images.layouts import files_below, layout_of
 from hf_affscore.images.open import locate_images, open_images
 from hf_affscore.options import Options
 
@@ -36,7 +36,7 @@ def colours_of(dataset, **options):
     asked = Options(**{"shuffle": False, **options})
     stream = open_images(locate_images(dataset, asked), asked, lambda: (3, 4, 5))
     found = []
-    for item in stream.items:
+    for _, [item] in stream.fetched((None, [item]) for item in stream.items):
         try:
             found.append(stream.decode(item).getpixel((0, 0)))
         except Undecodable:
@@ -118,8 +118,92 @@ def test_voc_with_its_masks(tmp_path):
     assert "2 in VOCdevkit/VOC2012/SegmentationClass" in sentences[0]
 
 
+@pytest.mark.parametrize(
+    ("images", "masks"),
+    [
+        (["train", "test"], ["train_masks", "test_masks"]),
+        (["images"], ["images_gt"]),
+        (["val_images", "train_images"], ["val_labels", "train_labels"]),
+        (["images/train", "images/val"], ["masks/train", "masks/val"]),
+        (["train/images", "val/images"], ["train/masks", "val/masks"]),
+        (["train", "val"], ["trainannot", "valannot"]),
+        (["Train", "Test"], ["TrainMasks", "TestMasks"]),
+        (["train2017", "val2017"], ["train2017_labels", "val2017-labels"]),
+        (["train", "val"], ["annotations/train", "annotations/val"]),
+        (["leftImg8bit/train/a", "leftImg8bit/val/a"], ["gtFine/train/a", "gtFine/val/a"]),
+        (["train", "test"], ["mask"]),
+    ],
+)
+@pytest.mark.parametrize("where", ["here", "on the hub"])
+def test_folders_of_masks_join_no_split(images, masks, where, tmp_path, hub):
+    used = [make(tmp_path, *numbered(place)) for place in images]
+    make(tmp_path, *(name for place in masks for name in numbered(place, 3)))
+    name = tmp_path
+    if where == "on the hub":
+        hub.add("dataset", "ada/masks", tmp_path)
+        name = "ada/masks"
+    found, [sentence] = said(lambda: colours_of(name))
+    of_split = [colours for place, colours in zip(images, used, strict=True) if "rain" not in place]
+    assert Counter(found) == Counter(colour for colours in of_split for colour in colours.values())
+    assert f"{3 * len(masks)} of the {3 * len(masks) + 4 * len(images)} images" in sentence
+
+
+def test_masks_in_the_folder_of_their_images(tmp_path):
+    colours = make(tmp_path, *numbered("benign", 3, "benign ({}).png"), "benign/a_label.jpg")
+    make(tmp_path, *numbered("benign", 3, "benign ({})_mask.png"), "benign/benign (1)_mask_1.png")
+    found, [sentence] = said(lambda: colours_of(tmp_path))
+    assert Counter(found) == Counter(colours.values())
+    assert "4 of the 8 images" in sentence
+
+
+@pytest.mark.parametrize("classes", [("face", "face_mask"), ("label", "logo"), ("with_mask", "without_mask")])
+def test_classes_with_words_for_annotations(tmp_path, classes):
+    assert uses(tmp_path, make(tmp_path, *(name for one in classes for name in numbered(one))).values())
+
+
 def test_a_class_called_mask_is_a_class(tmp_path):
     assert uses(tmp_path, make(tmp_path, *numbered("mask"), *numbered("no_mask")).values())
+
+
+DETECTION = {
+    "yolo": (["images/train", "images/val"], {"labels/{}.txt": 8, "data.yaml": 1}),
+    "yolo of Roboflow": (
+        ["train/images", "valid/images"],
+        {"train/labels/{}.txt": 8, "README.roboflow.txt": 1},
+    ),
+    "yolo without splits": (["images"], {"labels/{}.txt": 4}),
+    "yolo beside": (["obj"], {"obj/{}.txt": 4}),
+    "coco": (["train2017", "val2017"], {"annotations/instances_{}.json": 2}),
+    "coco beside": (
+        ["valid", "train"],
+        {"train/_annotations.coco.json": 1, "valid/_annotations.coco.json": 1},
+    ),
+    "voc": (["VOCdevkit/VOC2012/JPEGImages"], {"VOCdevkit/VOC2012/Annotations/{}.xml": 4}),
+    "labelme": (["photos"], {"photos/{}.json": 4}),
+    "with a table": (["images"], {"labels.csv": 1, "README.md": 1}),
+}
+
+
+@pytest.mark.parametrize("form", DETECTION)
+@pytest.mark.parametrize("where", ["here", "on the hub", "in a folder on the hub"])
+def test_detection_layouts(form, where, tmp_path, hub):
+    places, labels = DETECTION[form]
+    used = [make(tmp_path, *numbered(place, form="{}.jpg")) for place in places]
+    for name, count in labels.items():
+        for number in range(count):
+            (tmp_path / name.format(number)).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name.format(number)).write_text("text")
+    hub.add("dataset", "ada/flat", tmp_path)
+    hub.add(
+        "dataset",
+        "ada/deep",
+        {f"d/e/{p.relative_to(tmp_path)}": p for p in tmp_path.rglob("*") if p.is_file()},
+    )
+    name = {"here": tmp_path, "on the hub": "ada/flat"}.get(where, "hf://datasets/ada/deep@main/d/e")
+    last = used[next((n for n, place in enumerate(places) if "val" in place), 0)]
+    assert uses(name, last.values())
+    if len(places) > 1:
+        assert Counter(colours_of(name, split="train")) == Counter(used[1 - used.index(last)].values())
 
 
 # classes and splits
@@ -132,6 +216,8 @@ def test_a_class_called_mask_is_a_class(tmp_path):
         ("bullet_train", "test_tube", "cat"),
         ("freight train", "bus"),
         ("dev", "ops", "x"),
+        ("steam-train", "test-bench"),
+        ("freight train", "dev board", "val.d.isere"),
     ],
 )
 def test_classes_called_like_splits(tmp_path, classes):
@@ -171,9 +257,38 @@ def test_splits_by_names_of_files(tmp_path):
     assert len(colours_of(tmp_path)) == 9
 
 
+def test_splits_whose_names_agree_in_most(tmp_path):
+    make(tmp_path, *numbered("train_HR"), *numbered("train_LR"), *numbered("train_extra"))
+    test = make(tmp_path, *numbered("valid_HR", 2), *numbered("valid_LR", 2))
+    assert uses(tmp_path, test.values())
+    train = make(tmp_path / "two", *numbered("train2014"), *numbered("val2017", 2))
+    assert len(colours_of(tmp_path / "two", split="train")) == len(train) - 2
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("dog.test.png", "cat.test.png"),
+        ("steam-train.png", "test_bench.png"),
+        ("val d'isere.jpg", "dev board.jpg"),
+    ],
+)
+def test_names_of_files_that_only_contain_split_words(tmp_path, names):
+    colours = make(tmp_path, *names)
+    assert uses(tmp_path, colours.values())
+    assert uses(tmp_path, colours.values(), split="train")
+
+
+@pytest.mark.parametrize("form", ["ILSVRC2012_{}_0000{}.JPEG", "{}_a{}f.png", "cat_{}_{}.png", "x/{}-{}.png"])
+def test_splits_by_names_of_files_with_numbers(tmp_path, form):
+    make(tmp_path, *(form.format("train", number) for number in range(3)))
+    val = make(tmp_path, *(form.format("val", number) for number in range(2)))
+    assert uses(tmp_path, val.values())
+
+
 def test_a_split_alone(tmp_path):
     colours = make(tmp_path, *numbered("validation/a"), *numbered("validation/b"))
-    assert image_files(tmp_path).keys() == {"validation"}
+    assert layout_of(files_below(tmp_path)).splits.keys() == {"validation"}
     assert uses(tmp_path, colours.values())
     with pytest.raises(DatasetError, match="no split 'test'; it has validation"):
         colours_of(tmp_path, split="test")
@@ -272,14 +387,14 @@ def test_tables_with_images_decide(tmp_path):
     make(tmp_path, "preview.png")
     data = datasets.Dataset.from_dict({"image": [Image.new("RGB", (4, 4), (1, 2, 3))]})
     data.to_parquet(tmp_path / "train.parquet")
-    assert image_files(tmp_path) is None
+    assert layout_of(files_below(tmp_path)).form == "parquet"
     assert colours_of(tmp_path) == [(1, 2, 3)]
 
 
 def test_no_image_is_not_for_here(tmp_path):
-    assert image_files(tmp_path) is None
+    assert layout_of(files_below(tmp_path)) is None
     (tmp_path / "a.txt").write_text("text")
-    assert image_files(tmp_path) is None
+    assert layout_of(files_below(tmp_path)) is None
 
 
 def test_images_beside_a_table_are_counted(tmp_path):

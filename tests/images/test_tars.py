@@ -141,7 +141,7 @@ def test_joined_archives_are_not_damaged(place):
 
 
 def test_archives_without_images_say_so(place):
-    with pytest.raises(DatasetError, match=r"train\.tar does not begin with an example that has an image"):
+    with pytest.raises(DatasetError, match=r"train\.tar holds no example with an image"):
         opened(place(train=packed([("1.txt", b"text")])))
 
 
