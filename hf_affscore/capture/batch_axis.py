@@ -9,6 +9,9 @@ For a batch of N images, the first axis of a tensor is the batch:
 3. otherwise not. If a first axis of that length also arose in another way (concatenation, repetition, indexing),
    its rows may be ordered by window, and a wrong order would give a plausible but wrong score.
 
+A model that packs the patches of several images into one sequence has no such axis. Its images run one by one, and
+every first axis holds rows of the one image.
+
 Rule 1 is wrong for an axis that has N entries by chance. One batch cannot show that: before an analysis, a few
 images run in batches of other sizes, and calls without a row per image there are skipped
 (:mod:`hf_affscore.run.probe`).

@@ -64,6 +64,7 @@ class Capture(Generic[T]):
             not keep the tensor itself, which the model may overwrite later. It may raise :class:`Skip`.
         selection: Which calls are scored; default: every activation outside attention. Not used with a
             :class:`Watched`, which has its own.
+        one_image: Whether a single image runs, so that all rows of a first axis are its own.
 
     Attributes:
         calls: Captured calls, in execution order.
@@ -88,6 +89,8 @@ class Capture(Generic[T]):
         model: nn.Module | Watched,
         summarize: Callable[[Tensor, CallSite], T],
         selection: Selection | None = None,
+        *,
+        one_image: bool = False,
     ) -> None:
         self.calls: list[Call[T]] = []
         self.skipped: list[SkippedCall] = []
@@ -95,6 +98,7 @@ class Capture(Generic[T]):
         self._watched = model if isinstance(model, Watched) else Watched(model, selection)
         self._summarize = summarize
         self._selection = self._watched.selection
+        self._one_image = one_image
         self._layout = Layout()
         self._counts: Counter[tuple[str, str]] = Counter()
         self._running: list[_Frame[T]] = [_Frame(ROOT)]  # modules, outermost first
@@ -174,8 +178,8 @@ class Capture(Generic[T]):
         tensor = _first_tensor((*args, *kwargs.values()))
         site = CallSite(path, activation.name, number, kind)
         if tensor is not None and is_plain(tensor):
-            axis, folded = self._layout.channel_axis(tensor), self._layout.first_axis.folded_from(tensor)
-            site = replace(site, channel_axis=axis, folded_from=folded)
+            folded = 1 if self._one_image else self._layout.first_axis.folded_from(tensor)
+            site = replace(site, channel_axis=self._layout.channel_axis(tensor), folded_from=folded)
         begun: _Begun[T] = _Begun(site, self._selection.why_skipped(activation, path))
         if begun.reason is not None:
             return begun

@@ -170,6 +170,10 @@ def defect(batches: Mapping[int, Pair], num_batches: int) -> str | None:
     return widths_differ(widths) if len(widths) > 1 else None
 
 
+#: How the reason for skipping rows of several widths begins.
+WIDTHS = "its pooled width differs"
+
+
 def widths_differ(widths: Iterable[int]) -> str:
     """The reason for skipping rows of several widths."""
-    return f"its pooled width differs between input and output or between batches: {sorted(widths)}"
+    return f"{WIDTHS} between input and output or between batches: {sorted(widths)}"

@@ -41,6 +41,10 @@ class Summary:
     rows: npt.NDArray[np.floating]
     near_zero: npt.NDArray[np.float64]
 
+    def first(self, number: int) -> Summary:
+        """The rows of the first images; shares near zero are kept whole, since only images have them."""
+        return Summary(self.rows[:number], self.near_zero)
+
     @classmethod
     def concatenate(cls, parts: Sequence[Summary]) -> Summary:
         """Join the parts of one batch, in order."""

@@ -46,11 +46,7 @@ def add_analyze(commands: Any) -> None:
         metavar="DATASET",
         help='Hub id, local folder, file or pattern of files, or "noise"',
     )
-    command.add_argument(
-        "--processor",
-        metavar="ID_OR_FOLDER",
-        help='image processor of another checkpoint, or "imagenet"; default: the checkpoint\'s own',
-    )
+    _add_processor(command)
     add_options(command)
     _add_outputs(command, output=None)
     command.add_argument("--push-to-hub", metavar="REPO", help="then publish it in this data set repository")
@@ -80,6 +76,7 @@ def add_inspect(commands: Any) -> None:
         allow_abbrev=False,
     )
     command.add_argument("model", metavar="MODEL", help="Hub id or local folder of an image model")
+    _add_processor(command)
     add_options(command, INSPECT_OPTIONS)
     command.add_argument("--json", action="store_true", help="print one JSON document and nothing else")
     command.set_defaults(run=_run_inspect)
@@ -101,6 +98,14 @@ def add_cache(commands: Any) -> None:
     )
     which.add_argument("--all", action="store_true", help="every analysis")
     removal.set_defaults(run=_run_cache_rm)
+
+
+def _add_processor(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--processor",
+        metavar="ID_OR_FOLDER",
+        help='image processor of another checkpoint, or "imagenet"; default: the checkpoint\'s own',
+    )
 
 
 def _add_outputs(command: argparse.ArgumentParser, output: str | None) -> None:
@@ -188,7 +193,7 @@ def _run_inspect(arguments: argparse.Namespace) -> None:
     from hf_affscore.inspection.inspect import inspect
 
     options = {name: getattr(arguments, name) for name in INSPECT_OPTIONS}
-    inspection = inspect(arguments.model, **options)
+    inspection = inspect(arguments.model, processor=arguments.processor, **options)
     if arguments.json:
         print_json(inspection.to_dict())
     else:

@@ -10,7 +10,13 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from hf_affscore.errors import AffscoreError, InputError, ModelError, shown_cause
-from hf_affscore.models.vision_forward import PIXELS, VisionForward, image_shape, vision_forward
+from hf_affscore.models.vision_forward import (
+    PIXELS,
+    VisionForward,
+    image_shape,
+    images_per_pass,
+    vision_forward,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -66,7 +72,8 @@ def batch_for(model: nn.Module, inputs: Any) -> dict[str, torch.Tensor]:
 
 def dry_images(model: nn.Module) -> int:
     """The default number of images to run through a model."""
-    return ON_META if _parameter_like(model).is_meta else ON_CPU
+    fixed = images_per_pass(model, {})
+    return fixed or (ON_META if _parameter_like(model).is_meta else ON_CPU)
 
 
 def num_images(batch: dict[str, torch.Tensor]) -> int:

@@ -14,14 +14,15 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from hf_affscore.capture import CallSite, Capture, Selection, SkippedCall, by_image, looked_for, pool, windows
 from hf_affscore.capture.features import widths_differ
-from hf_affscore.errors import AffscoreError, ModelError, NoActivationError, shown_cause
+from hf_affscore.errors import AffscoreError, InputError, ModelError, NoActivationError, shown_cause
 from hf_affscore.inspection.cost import Work, bytes_of, estimate
 from hf_affscore.inspection.inputs import batch_for, num_images, runner, said_by, told_as
 from hf_affscore.inspection.inspection import Inspection
 from hf_affscore.inspection.operations import Operations
-from hf_affscore.inspection.plan import Plan, plan_of
+from hf_affscore.inspection.plan import Plan, blank_inputs, plan_of
 from hf_affscore.models.evaluation import evaluating
 from hf_affscore.models.video import as_clips
+from hf_affscore.models.vision_forward import GRID
 from hf_affscore.options import Options, Pooling
 from hf_affscore.signature import Record
 
@@ -38,6 +39,7 @@ def inspect(
     model: str | Path | nn.Module | Any,
     *,
     inputs: Inputs = None,
+    processor: Any = None,
     pooling: Pooling = DEFAULT.pooling,
     include: Sequence[str] = DEFAULT.include,
     exclude: Sequence[str] = DEFAULT.exclude,
@@ -55,6 +57,7 @@ def inspect(
         inputs: A batch of pixels or of named inputs, for when the size in the configuration does not fit; the first
             dimension is the batch. The first input may hold the patches of several images one after the other,
             if the last has one entry per image.
+        processor: What preprocesses images, as in :func:`hf_affscore.analyze`; not beside ``inputs``.
         pooling: How an activation becomes one row per image; changes ``dim``.
         include: Score these too, as in :func:`hf_affscore.analyze`.
         exclude: Leave these out.
@@ -66,7 +69,8 @@ def inspect(
 
     Raises:
         ModelError: The model cannot be found, built or run on images of this size.
-        InputError: A pattern matches nothing, or ``model`` is of the wrong kind.
+        InputError: A pattern matches nothing, ``model`` is of the wrong kind, or both ``inputs`` and ``processor``
+            are given.
 
     Example:
         >>> from hf_affscore.assets import DEMO_MODEL
@@ -88,9 +92,13 @@ def inspect(
         trust_remote_code=trust_remote_code,
         token=token,
     )
+    if inputs is not None and processor is not None:
+        raise InputError("Expected inputs or a processor, which makes them; received both. Leave one out.")
     if isinstance(model, nn.Module):
+        if processor is not None:
+            inputs = blank_inputs(processor, model, options)
         return _run(model, type(model).__name__, inputs, options)
-    plan = plan_of(model, options)
+    plan = plan_of(model, options, processor)
     try:
         return _dry_run(plan, "meta", inputs, options)
     except _NeedsValues:
@@ -107,8 +115,8 @@ def _dry_run(plan: Plan, device: str, inputs: Inputs, options: Options) -> Inspe
 
     sentence = f"{plan.name} does not build a model: {{said}}. Check the values of its configuration."
     with told_as(sentence), torch.device(device), torch.random.fork_rng(devices=[]):
-        model = plan.build()
-    return _run(model, plan.name, plan.blank(model) if inputs is None else inputs, options)
+        built = plan.build()
+    return _run(built.module, plan.name, plan.blank(built) if inputs is None else inputs, options)
 
 
 def _run(model: nn.Module, name: str, inputs: Inputs, options: Options) -> Inspection:
@@ -117,6 +125,8 @@ def _run(model: nn.Module, name: str, inputs: Inputs, options: Options) -> Inspe
         f"{type(model).__name__} cannot be inspected: {{said}}. Expected a model that runs on images."
     ):
         batch = as_clips(batch_for(model, inputs), model, repeat=True)
+        if GRID in batch:  # images that run one by one
+            batch = {name: value[:1] for name, value in batch.items()}
         size = num_images(batch)
         seen, operations = _watched(model, batch, options, by_name=isinstance(inputs, Mapping))
         rows, skipped = _records(seen, size)
@@ -150,7 +160,8 @@ def _watched(
     for operations in (Operations(), None):
         selection = Selection(options.include, options.exclude)
         try:
-            with evaluating(model), operations or nullcontext(), Capture(model, width, selection) as seen:
+            seen = Capture(model, width, selection, one_image=GRID in batch)
+            with evaluating(model), operations or nullcontext(), seen:
                 side(
                     {name: value.clone() for name, value in batch.items()}
                 )  # clones: the model may overwrite its inputs

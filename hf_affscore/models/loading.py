@@ -19,9 +19,9 @@ from hf_affscore.models.named_processor import named_processor
 from hf_affscore.models.preprocessing import default_processor, preprocessing_of, stack
 from hf_affscore.models.published import published_accuracy
 from hf_affscore.models.repository import Repository
-from hf_affscore.models.stored import stored_dtype
+from hf_affscore.models.stored import stored
 from hf_affscore.models.video import as_clips
-from hf_affscore.models.vision_forward import IMAGES, PIXELS, VisionForward, num_frames, vision_forward
+from hf_affscore.models.vision_forward import GRID, IMAGES, PIXELS, VisionForward, num_frames, vision_forward
 from hf_affscore.options import Options
 from hf_affscore.sources import Source, locate
 
@@ -109,6 +109,10 @@ class Checkpoint:
         from PIL import Image
 
         made = self._preprocessed([Image.new("RGB", (256, 256))])
+        if GRID in made:
+            raise InputError(
+                f"{self.metadata['class']} takes the patches of images; noise cannot be made for it. Pass images."
+            )
         shape = tuple(next(made[name] for name in IMAGES if name in made).shape[1:])
         frames = None if self.repeat_frames else num_frames(self.module)
         return shape if frames is None else (frames, *shape[-3:])
@@ -170,7 +174,7 @@ def _from_source(source: Source, processor: Any, options: Options) -> Checkpoint
         "library": found.name,
         "library_version": found.version,
         **_published(repository, options),
-        **_stored(repository, options),
+        **({} if options.random_weights else stored(repository)),
         **loaded.notes,
     }
     if options.random_weights:
@@ -187,12 +191,6 @@ def _published(repository: Repository, options: Options) -> dict[str, Any]:
     """The published accuracy of these weights, and the data it was measured on."""
     found = None if options.random_weights else published_accuracy(repository)
     return {"accuracy": None} if found is None else {"accuracy": found.value, "accuracy_on": found.where}
-
-
-def _stored(repository: Repository, options: Options) -> dict[str, Any]:
-    """The number format of the stored weights, which may have fewer digits than the format they run in."""
-    found = None if options.random_weights else stored_dtype(repository)
-    return {} if found is None else {"stored_dtype": found}
 
 
 def _drawn(library: Library, repository: Repository, options: Options) -> nn.Module:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from hf_affscore.errors import AffscoreWarning, InputError, ModelError
 from hf_affscore.extras import require
-from hf_affscore.models.vision_forward import IMAGES, PIXELS, image_shape
+from hf_affscore.models.vision_forward import GRID, IMAGES, PIXELS, image_shape
 
 if TYPE_CHECKING:
     import torch
@@ -146,6 +146,8 @@ def preprocessing_of(
                 made = dict(call(images=[[image] for image in sized], return_tensors="pt"))
             if isinstance(made.get(PIXELS), list):
                 made[PIXELS] = stack(made[PIXELS])
+            if GRID in made:
+                made[PIXELS] = _by_image(made[PIXELS], made[GRID])
             _check_rows(made, len(images), type(processor).__name__)
             return {name: value for name, value in made.items() if isinstance(value, torch.Tensor)}
 
@@ -166,6 +168,22 @@ def preprocessing_of(
         f"processor is a {type(processor).__name__}; expected an image processor of transformers, its Hub id or "
         'folder, "imagenet", or a function from a PIL image to a (3, H, W) tensor.'
     )
+
+
+def _by_image(patches: torch.Tensor, grid: torch.Tensor) -> torch.Tensor:
+    """Packed patches by image, ``(N, most patches, d)``; smaller images are filled up with zeros.
+
+    Args:
+        patches: The patches of all images, one after the other, ``(patches, d)``.
+        grid: The numbers of frames, rows and columns of patches of each image, ``(N, 3)``.
+    """
+    import torch
+    from torch.nn.utils.rnn import pad_sequence
+
+    numbers = grid.prod(-1).tolist()
+    if sum(numbers) != len(patches):
+        return patches  # a processor that packs in another way: refused by _check_rows
+    return pad_sequence(list(torch.split(patches, numbers)), batch_first=True)
 
 
 def _check_rows(made: dict[str, Any], number: int, processor: str) -> None:

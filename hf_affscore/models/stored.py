@@ -25,14 +25,16 @@ FORMATS = {
 LONGEST_HEADER = 100_000_000
 
 
-def stored_dtype(repository: Repository) -> str | None:
-    """The number format of most weights in a checkpoint's first safetensors file; nothing is downloaded.
+def stored(repository: Repository) -> dict[str, str]:
+    """``stored_dtype``: the number format of most weights in a checkpoint's first safetensors file.
 
-    None if there is no such file on this machine, or the format has no name in torch.
+    It may have fewer digits than the format in which the weights run. Nothing is downloaded: empty if there is no
+    such file on this machine, or the format has no name in torch.
     """
     names = sorted(name for name in repository.files if name.endswith(".safetensors") and "/" not in name)
     path = repository.path_on_disk(names[0]) if names else None
-    return None if path is None else _most(path)
+    found = None if path is None else _most(path)
+    return {} if found is None else {"stored_dtype": found}
 
 
 def _most(path: Path) -> str | None:

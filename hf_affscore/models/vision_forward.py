@@ -25,8 +25,11 @@ PIXELS = "pixel_values"
 #: Input names under which models take images.
 IMAGES = (PIXELS, "pixel_values_videos", "flattened_patches")
 
+#: The rows and columns of patches of each image, where a processor packs the patches of all images (Qwen-VL).
+GRID = "image_grid_thw"
+
 #: Inputs that image processors return, including masks and sizes.
-FROM_PROCESSOR = {*IMAGES, "pixel_mask", "pixel_attention_mask", "spatial_shapes"}
+FROM_PROCESSOR = {*IMAGES, GRID, "pixel_mask", "pixel_attention_mask", "spatial_shapes"}
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,8 @@ class VisionForward:
     def __call__(self, inputs: dict[str, torch.Tensor]) -> Any:
         """Run on a batch of inputs by name; inputs that it does not accept are left out."""
         accepted = _parameters(getattr(self.run, "forward", self.run))
+        if GRID in inputs:
+            inputs = {**inputs, PIXELS: _packed(inputs[PIXELS], inputs[GRID])}
         if self.takes not in inputs and PIXELS in inputs:
             inputs = {self.takes: inputs[PIXELS], **inputs}
         if self.one_tile and PIXELS in inputs and inputs[PIXELS].ndim == 5:
@@ -96,6 +101,24 @@ def vision_forward(model: nn.Module) -> VisionForward:
         f"{', as a language model does' if needs == ['input_ids'] else ''}. Expected a model, or "
         f"a part of it, that takes {PIXELS} only; pass such a part as a torch.nn.Module."
     )
+
+
+def images_per_pass(model: nn.Module, inputs: dict[str, torch.Tensor]) -> int | None:
+    """The number of images that a forward pass must have; None if any number can run.
+
+    Images whose patches are packed run one by one, so that every row belongs to one image. A program that was
+    exported for one size of batch runs with that.
+    """
+    fixed: int | None = getattr(model, "exported_batch_size", None)
+    return 1 if GRID in inputs else fixed
+
+
+def _packed(patches: torch.Tensor, grid: torch.Tensor) -> torch.Tensor:
+    """Patches of shape ``(N, most patches, d)`` one after the other, without those that fill up smaller images."""
+    import torch
+
+    numbers = grid.prod(-1).tolist()
+    return torch.cat([image[:number] for image, number in zip(patches, numbers, strict=True)])
 
 
 def writes_text(model: nn.Module) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, TypeAlias
 
 from hf_affscore.capture import Capture, Selection, Watched
@@ -13,6 +14,7 @@ from hf_affscore.capture.summary import Summarize, Summary
 from hf_affscore.errors import AffscoreError, ModelError
 from hf_affscore.models.evaluation import random_numbers_kept
 from hf_affscore.models.loading import Checkpoint
+from hf_affscore.models.vision_forward import GRID, images_per_pass
 from hf_affscore.run.probe import Behaviour, probe
 
 if TYPE_CHECKING:
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
 
 #: Model inputs by name; the first axis of each is the batch.
 Inputs: TypeAlias = "dict[str, torch.Tensor]"
+#: Number of an image that fills up a batch; its rows are dropped.
+FILLER = sys.maxsize
+
 #: A call with the summaries of its input and its output.
 SummarizedCall: TypeAlias = tuple[CallSite, Summary, Summary]
 
@@ -56,12 +61,13 @@ class BatchForward:
             def run(chosen: Sequence[int]) -> Capture[Summary]:
                 few = {name: value[list(chosen)] for name, value in inputs.items()}
                 while True:
-                    summarize.start([images[number] for number in chosen])
-                    if (seen := self._attempt(few, summarize)) is not None:
+                    seen = self._pass(few, [images[number] for number in chosen], summarize)
+                    if seen is not None:
                         return seen
 
             with random_numbers_kept(self._checkpoint.module):
-                self._behaviour = probe(run, len(images), self._checkpoint.module)
+                alone = images_per_pass(self._checkpoint.module, inputs) == 1
+                self._behaviour = probe(run, len(images), self._checkpoint.module, alone=alone)
             if self._behaviour.batch_dependent:  # settings found for a few images may not suit a whole batch
                 self._largest, self._channels_last = settings
         return self._behaviour
@@ -81,10 +87,11 @@ class BatchForward:
         """
         pieces: list[Capture[Summary]] = []
         done = 0
+        fixed = images_per_pass(self._checkpoint.module, inputs)
         while done < len(images):
-            piece = slice(done, min(done + self._largest, len(images)))
-            summarize.start(images[piece])
-            seen = self._attempt({name: value[piece] for name, value in inputs.items()}, summarize)
+            piece = slice(done, min(done + (fixed or self._largest), len(images)))
+            part = {name: value[piece] for name, value in inputs.items()}
+            seen = self._pass(part, images[piece], summarize)
             if seen is not None:
                 pieces.append(seen)
                 done = piece.stop
@@ -93,6 +100,26 @@ class BatchForward:
         by_chance = [SkippedCall(site, without[site]) for site, _, _ in calls if site in without]
         skipped = [*itertools.chain.from_iterable(piece.skipped for piece in pieces), *uneven, *by_chance]
         return [call for call in calls if call[0] not in without], skipped
+
+    def _pass(self, inputs: Inputs, images: Sequence[int], summarize: Summarize) -> Capture[Summary] | None:
+        """One forward pass, filled up with the last image to the number that the model must have.
+
+        None if it has to be repeated.
+        """
+        fixed = images_per_pass(self._checkpoint.module, inputs) or len(images)
+        fillers = [FILLER] * (fixed - len(images))
+        filled = {
+            name: value[[*range(len(images)), *[-1] * len(fillers)]] if fillers else value
+            for name, value in inputs.items()
+        }
+        summarize.start([*images, *fillers])
+        seen = self._attempt(filled, summarize)
+        if seen is not None and fillers:
+            number = len(images)
+            seen.calls = [
+                replace(call, pre=call.pre.first(number), post=call.post.first(number)) for call in seen.calls
+            ]
+        return seen
 
     def _attempt(self, inputs: Inputs, summarize: Summarize) -> Capture[Summary] | None:
         """One forward pass; None if it has to be repeated with the settings that have just been changed."""
@@ -113,7 +140,8 @@ class BatchForward:
         from accelerate.utils.memory import should_reduce_batch_size
 
         num_images = len(next(iter(inputs.values())))
-        if should_reduce_batch_size(error) and num_images > 1:
+        fixed = images_per_pass(self._checkpoint.module, inputs) is not None
+        if should_reduce_batch_size(error) and num_images > 1 and not fixed:
             self._largest = num_images // 2
         elif self._channels_last and not should_reduce_batch_size(error):
             self._channels_last = False
@@ -121,7 +149,7 @@ class BatchForward:
             raise self._failure(error, inputs) from error
 
     def _forward(self, inputs: Inputs, summarize: Summarize) -> Capture[Summary]:
-        with Capture(self.watched, summarize) as seen:
+        with Capture(self.watched, summarize, one_image=GRID in inputs) as seen:
             self._checkpoint.forward({name: self._laid_out(value) for name, value in inputs.items()})
         return seen
 

@@ -53,16 +53,17 @@ class Behaviour:
     not_by_image: Mapping[CallSite, str] = field(default_factory=dict)
 
 
-def probe(run: Run, num_images: int, model: nn.Module) -> Behaviour:
+def probe(run: Run, num_images: int, model: nn.Module, *, alone: bool = False) -> Behaviour:
     """Run a model on a few images of a batch in several ways, and compare its outputs.
 
     Args:
         run: Makes one forward pass.
         num_images: Images of the batch.
         model: The model, for its number format and device.
+        alone: Whether images run one by one, so that none can depend on another.
     """
-    few = [0, min(1, num_images - 1)]
-    other = {1: [0, 0, 0], 2: [0]}.get(num_images, [0, 1, 2])
+    few = [0] if alone else [0, min(1, num_images - 1)]
+    other = few if alone else {1: [0, 0, 0], 2: [0]}.get(num_images, [0, 1, 2])
     before = _generators(model)
     try:
         first = run(few)

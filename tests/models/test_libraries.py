@@ -185,6 +185,10 @@ def convolutions() -> nn.Module:
     return nn.Sequential(*layers).eval()
 
 
+def transform_at_32(image: Any) -> torch.Tensor:
+    return torch.from_numpy(np.array(image.resize((32, 32)))).permute(2, 0, 1).float() / 255
+
+
 def test_a_program_of_torch_export(tmp_path: Path) -> None:
     network, example = convolutions(), torch.randn(2, 3, 32, 32)
     program = torch.export.export(network, (example,), dynamic_shapes=({0: torch.export.Dim("batch")},))
@@ -201,12 +205,27 @@ def test_a_program_of_torch_export(tmp_path: Path) -> None:
     assert len(ha.inspect(tmp_path, trust_remote_code=True).rows) == 3
 
 
-def test_a_program_for_one_size_of_batch_says_how_to_export_it(tmp_path: Path) -> None:
-    torch.export.save(
-        torch.export.export(convolutions(), (torch.randn(4, 3, 32, 32),)), tmp_path / "model.pt2"
-    )
-    with pytest.raises(ModelError, match="exported for batches of exactly 4 images; expected any number"):
-        ha.analyze(tmp_path, photographs(), trust_remote_code=True, **USUAL)
+@pytest.mark.parametrize("size", [1, 4])
+@pytest.mark.parametrize("batch_size", [3, 8])
+def test_a_program_for_one_size_of_batch_runs_with_that(size: int, batch_size: int, tmp_path: Path) -> None:
+    """Ten images in batches of four: the last is filled up, and its fillers are not scored."""
+    network = convolutions()
+    exported = torch.export.export(network, (torch.randn(size, 3, 32, 32),))
+    torch.export.save(exported, tmp_path / "model.pt2")
+    usual = {"num_samples": 10, "batch_size": batch_size, "cache": False, "progress": False}
+    sides: dict[str, Any] = {"processor": transform_at_32, "sparsity_samples": 5}
+    signature = ha.analyze(tmp_path, photographs(10), trust_remote_code=True, **usual, **sides)
+    dynamic = ha.analyze(network, photographs(10), **usual, **sides)
+    assert [row.activation for row in signature.rows] == ["relu", "gelu", "silu"]
+    assert [row.num_samples for row in signature.rows] == [10] * 3
+    for row, other in zip(signature.rows, dynamic.rows, strict=True):
+        assert row.affinity_score == pytest.approx(
+            other.affinity_score, abs=1e-5
+        )  # other batches round otherwise
+        assert row.sparsity_post == pytest.approx(other.sparsity_post, abs=1e-4)
+    model = signature.metadata["model"]
+    assert (model["deterministic"], model["batch_dependent"]) == (True, False)
+    assert len(ha.inspect(tmp_path, trust_remote_code=True).rows) == 3
 
 
 def test_an_onnx_graph(tmp_path: Path) -> None:
@@ -233,6 +252,31 @@ def test_an_onnx_graph(tmp_path: Path) -> None:
     signature = check(tmp_path, module, "imagenet")
     assert library(signature) == ("onnx", "GraphModule")
     assert [row.activation for row in signature.rows] == ["ReLU", "Sigmoid", "Hardswish"]
+
+
+def test_an_onnx_graph_for_one_image(tmp_path: Path) -> None:
+    """As most are exported: it reshapes to the one image that it was given."""
+    of_the_test_extra("onnx2torch")
+
+    class Reshaping(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.act, self.head = nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Linear(4 * 30 * 30, 5)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            x = self.act(self.conv(x))
+            return nn.functional.gelu(self.head(x.reshape(1, -1)))
+
+    torch.manual_seed(0)
+    network, example, file = Reshaping().eval(), (torch.randn(1, 3, 32, 32),), tmp_path / "model.onnx"
+    torch.onnx.export(network, example, file, dynamo=False, opset_version=20)
+    with pytest.raises(ModelError, match=r"onnx2torch cannot convert .*opset_version=17"):
+        ha.analyze(tmp_path, photographs(), processor=transform_at_32, **USUAL)
+    torch.onnx.export(network, example, file, dynamo=False, opset_version=17)
+    signature = ha.analyze(tmp_path, photographs(), processor=transform_at_32, **USUAL)
+    assert [row.dim for row in signature.rows][:1] == [4]
+    assert signature.rows[0].num_samples == 8
+    assert [row.module for row in ha.inspect(tmp_path).rows] == [row.module for row in signature.rows]
 
 
 def test_a_pickled_module_only_if_it_is_trusted(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Checkpoints of every kind become a module and its preprocessing."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,8 @@ from transformers import (
     ViTModel,
 )
 
+import hf_affscore as ha
+from hf_affscore.cli import main
 from hf_affscore.errors import AffscoreWarning, InputError, ModelError
 from hf_affscore.models.libraries.transformers_classes import class_of
 from hf_affscore.models.loading import load_checkpoint, locate_model
@@ -113,6 +116,39 @@ def test_a_processor_by_its_name(tmp_path, hub, recwarn):
     assert not [each for each in recwarn if issubclass(each.category, AffscoreWarning)], "it was asked for"
     ViTModel(ViTConfig(**TINY_VIT)).save_pretrained(tmp_path / "net")
     assert load(tmp_path / "net", processor="imagenet").input_shape() == (3, 16, 16)
+
+
+def test_inspect_takes_the_processor_of_analyze(tmp_path, capsys):
+    """In Python and on the command line; of a network whose rows follow the size of its images."""
+    torch.manual_seed(0)
+    layers = {"embedding_size": 8, "hidden_sizes": [8, 8], "depths": [1, 1], "layer_type": "basic"}
+    ResNetForImageClassification(ResNetConfig(**layers)).save_pretrained(tmp_path / "net")
+    ViTImageProcessor(size={"height": 48, "width": 32}).save_pretrained(tmp_path / "net")
+    ViTImageProcessor(size={"height": 64, "width": 96}).save_pretrained(tmp_path / "other")
+    other = tmp_path / "other"
+
+    def shape(**options):
+        return ha.inspect(tmp_path / "net", **options).rows[0].shape
+
+    def transform(image):
+        return torch.zeros(3, 80, 80)
+
+    assert shape() == "8 x 24 x 16"
+    assert shape(processor=other) == shape(processor=str(other)) == "8 x 32 x 48"
+    assert shape(processor=ViTImageProcessor.from_pretrained(other)) == "8 x 32 x 48"
+    assert shape(processor=transform) == "8 x 40 x 40"
+    assert shape(processor="imagenet") == "8 x 112 x 112"
+    module = ResNetForImageClassification.from_pretrained(tmp_path / "net")
+    assert ha.inspect(module, processor=other).rows[0].shape == "8 x 32 x 48"
+    assert ha.inspect(module.config, processor=other).rows[0].shape == "8 x 32 x 48"
+    with pytest.raises(SystemExit) as done:
+        main(["inspect", str(tmp_path / "net"), "--processor", str(other), "--json"])
+    assert done.value.code == 0
+    assert json.loads(capsys.readouterr().out)["rows"][0]["shape"] == "8 x 32 x 48"
+    with pytest.raises(InputError, match=r"Expected inputs or a processor.*received both"):
+        ha.inspect(module, inputs=torch.zeros(2, 3, 32, 32), processor=other)
+    with pytest.raises(InputError, match="processor is a int; expected an image processor"):
+        ha.inspect(module, processor=3)
 
 
 def test_a_checksum_changes_with_any_file_that_matters(tmp_path):

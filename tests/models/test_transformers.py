@@ -10,7 +10,8 @@ import torch
 import transformers as hf
 
 import hf_affscore as ha
-from hf_affscore.errors import AffscoreWarning, InputError, ModelError
+from hf_affscore.errors import AffscoreWarning, InputError, ModelError, NoActivationError
+from hf_affscore.score import affinity_score
 from tests.models.by_hand import photographs
 
 TINY = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
@@ -86,16 +87,75 @@ def test_of_what_writes_text_the_image_side_runs(kind, tmp_path: Path) -> None:
     assert not any("text" in row.module or "decoder" in row.module for row in signature.rows)
 
 
-def test_patches_packed_over_images_are_skipped_and_said(tmp_path: Path) -> None:
-    vision = {"depth": 1, "embed_dim": 16, "hidden_size": 16, "num_heads": 2, "patch_size": 4, "mlp_ratio": 2}
+def qwen2() -> tuple[hf.PreTrainedModel, object]:
+    vision = {"depth": 2, "embed_dim": 16, "hidden_size": 16, "num_heads": 2, "patch_size": 4, "mlp_ratio": 2}
     config = hf.Qwen2VLConfig(vision_config=vision, text_config={**TEXT, "num_key_value_heads": 2})
-    hf.Qwen2VLForConditionalGeneration(config).save_pretrained(tmp_path)
-    hf.Qwen2VLImageProcessor(patch_size=4, min_pixels=256, max_pixels=4096).save_pretrained(tmp_path)
-    for call in (lambda: ha.analyze(tmp_path, photographs(), **USUAL), lambda: ha.inspect(tmp_path)):
-        with pytest.raises(
-            ModelError, match=r"Qwen2VLImageProcessor makes \d+ patches .* no row belongs to one image"
-        ):
-            call()
+    return hf.Qwen2VLForConditionalGeneration(config), PACKING
+
+
+def qwen2_5() -> tuple[hf.PreTrainedModel, object]:
+    """Its attention is in windows, for which it reorders the patches of all images."""
+    sizes = {
+        "hidden_size": 16,
+        "out_hidden_size": 16,
+        "intermediate_size": 32,
+        "num_heads": 2,
+        "patch_size": 4,
+    }
+    windows = {"depth": 2, "window_size": 16, "fullatt_block_indexes": [1]}
+    config = hf.Qwen2_5_VLConfig(
+        vision_config={**sizes, **windows}, text_config={**TEXT, "num_key_value_heads": 2}
+    )
+    return hf.Qwen2_5_VLForConditionalGeneration(config), PACKING
+
+
+PACKING = hf.Qwen2VLImageProcessor(patch_size=4, min_pixels=256, max_pixels=4096)
+
+
+@pytest.mark.parametrize("kind", [qwen2, qwen2_5], ids=lambda kind: kind.__name__)
+def test_where_patches_are_packed_images_run_one_by_one(kind, tmp_path: Path) -> None:
+    """Against hooks on the tower, which gets one image at a time."""
+    model, processor = kind()
+    model.save_pretrained(tmp_path)
+    processor.save_pretrained(tmp_path)
+    images = [image.resize((48, 32)) for image in photographs()]
+    signature = ha.analyze(tmp_path, images, shuffle=False, **USUAL)
+    assert signature.metadata["model"]["runs"] == "get_image_features"
+    tower = type(model).from_pretrained(tmp_path).eval().model.visual
+    found: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {}
+
+    def keep(name: str, taken: tuple[torch.Tensor, ...], given: torch.Tensor) -> None:
+        rows = found.setdefault(name, [])
+        rows.append(
+            (taken[0].mean(-1).numpy(), given.mean(-1).numpy())
+        )  # the paper's pooling of (patches, d)
+
+    for name, part in tower.named_modules():
+        if type(part).__name__ in ("QuickGELUActivation", "SiLUActivation", "GELU"):
+            part.register_forward_hook(lambda _, taken, given, name=name: keep(name, taken, given))
+    with torch.no_grad():
+        for image in images:
+            made = processor(images=[image], return_tensors="pt")
+            tower(made["pixel_values"], grid_thw=made["image_grid_thw"])
+    assert [row.module for row in signature.rows] == [f"model.visual.{name}" for name in found]
+    for row, pairs in zip(signature.rows, found.values(), strict=True):
+        taken, given = (np.stack(side).astype(np.float64) for side in zip(*pairs, strict=True))
+        assert row.dim == taken.shape[1]
+        assert row.affinity_score == pytest.approx(affinity_score(taken, given), abs=1e-6)  # float32 rows
+    inspected = ha.inspect(tmp_path)
+    assert [row.module for row in inspected.rows] == [row.module for row in signature.rows]
+    assert ha.analyze(tmp_path, images, shuffle=False, **{**USUAL, "batch_size": 1}).rows == signature.rows
+
+
+def test_packed_patches_of_images_of_several_sizes(tmp_path: Path) -> None:
+    model, processor = qwen2()
+    model.save_pretrained(tmp_path)
+    processor.save_pretrained(tmp_path)
+    with pytest.raises(NoActivationError, match="pass images of one size, or pooling='channels'"):
+        ha.analyze(tmp_path, photographs(), **USUAL)
+    assert len(ha.analyze(tmp_path, photographs(), pooling="channels", **USUAL).rows) == 3
+    with pytest.raises(InputError, match="takes the patches of images; noise cannot be made for it"):
+        ha.analyze(tmp_path, "noise", **USUAL)
 
 
 def videomae(folder: Path) -> None:

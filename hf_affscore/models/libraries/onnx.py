@@ -35,7 +35,8 @@ class Onnx:
             module: Any = convert(graph)
         except NotImplementedError as error:
             raise ModelError(
-                f"onnx2torch cannot convert {name}: {error}. Load the checkpoint that it was exported from."
+                f"onnx2torch cannot convert {name}: {error}. Export it again for an older version of ONNX, "
+                "torch.onnx.export(..., opset_version=17), or load the checkpoint that it was exported from."
             ) from error
         weights = {each.name for each in graph.graph.initializer}
         inputs = [each for each in graph.graph.input if each.name not in weights]
@@ -44,6 +45,8 @@ class Onnx:
             raise ModelError(
                 f"{name} has {len(inputs)} input(s) of shape {sizes}; expected one batch of images."
             )
+        if sizes[0]:  # not dynamic
+            module.exported_batch_size = sizes[0]
         if all(sizes[2:]):
             module.image_size = tuple(sizes[2:])
         return Loaded(as_asked(module, options))

@@ -26,7 +26,7 @@ class TorchExport:
         """The program as a module; it runs on the device that it was exported on.
 
         Raises:
-            ModelError: Its input is not one batch of any size, or code may not run.
+            ModelError: Its input is not one batch of images, or code may not run.
         """
         import torch
 
@@ -42,11 +42,8 @@ class TorchExport:
         shape = inputs[0].meta["val"].shape
         if len(shape) == 4 and all(isinstance(size, int) for size in shape[2:]):
             module.image_size = tuple(shape[2:])
-        if isinstance(shape[0], int):
-            raise ModelError(
-                f"{name} was exported for batches of exactly {shape[0]} images; expected any number. Export it "
-                "with dynamic_shapes=({0: torch.export.Dim('batch')},)."
-            )
+        if isinstance(shape[0], int):  # without a dynamic dimension
+            module.exported_batch_size = shape[0]
         return Loaded(as_asked(module, options))
 
     def build(self, repository: Repository, options: Options) -> nn.Module:
