@@ -27,11 +27,12 @@ if TYPE_CHECKING:
 #: Preferred names, in order, if several columns hold images of the same kind.
 PREFERRED = (
     *("pixel_values", "image", "img", "jpg", "jpeg", "png", "webp", "picture", "photo"),
-    *("images", "imgs", "pixels", "image_url", "image_path", "file_name"),
+    *("images", "imgs", "pixels", "image_url", "image_path", "file_name", "0"),
 )
 
-#: Examples to inspect if columns are not declared, or are empty in the first examples.
+#: Examples to inspect if columns are not declared, and if columns are empty in the first of them.
 LOOKED_AT = 16
+SEARCHED = 1000
 
 
 class Examples(Protocol):
@@ -41,8 +42,8 @@ class Examples(Protocol):
     def features(self) -> datasets.Features | None:
         """The declared columns; None if they are not known before the first example."""
 
-    def __iter__(self) -> Iterator[dict[str, Any]]:
-        """The examples, from the first."""
+    def __iter__(self) -> Iterator[Any]:
+        """The examples, from the first: dictionaries, or :class:`Undecodable`."""
 
 
 @dataclass(frozen=True)
@@ -80,10 +81,12 @@ class ImageColumn:
             value = None if value is None else value[key]
         return _first(value) if self.listed else value
 
-    def item_of(self, example: dict[str, Any]) -> Any:
+    def item_of(self, example: dict[str, Any] | Undecodable) -> Any:
         """The encoded image of one example, as input of :func:`hf_affscore.images.decoding.decode`."""
         import torch
 
+        if isinstance(example, Undecodable):
+            return example
         value = self.value_of(example)
         if isinstance(value, torch.Tensor) and not value.is_floating_point():
             return value.numpy(force=True)
@@ -139,8 +142,10 @@ def image_column(data: Examples, options: Options, base: str | None = None) -> I
         chosen = next((c for c in found if c.path == options.image_column), None)
         chosen = chosen or _asked_for(options.image_column, data, names)
     else:
-        examples = [] if found else list(itertools.islice(data, LOOKED_AT))
-        chosen = _preferred(found or list(_shown(examples)), names or list(examples[0] if examples else ()))
+        shown = {} if found else _first_values(data)
+        chosen = _preferred(
+            found or list(_candidates(shown)), names or list(dict.fromkeys(key[0] for key in shown))
+        )
     if chosen.listed:
         warnings.warn(
             f"The column {chosen.path} holds lists of images: the first of each is used.",
@@ -163,13 +168,32 @@ def _declared(feature: Any, keys: tuple[str, ...] = (), listed: bool = False) ->
         yield from _declared(feature.feature, keys, True)
 
 
-def _shown(examples: list[dict[str, Any]]) -> Iterator[_Candidate]:
-    """The columns whose first non-missing value is an image."""
+def _first_values(data: Examples) -> dict[tuple[str, ...], Any]:
+    """The first value of each column that is not missing; None for a column without any in the examples.
+
+    Further examples are read while no column holds images, or one that is still empty has a more usual name.
+    """
     seen: dict[tuple[str, ...], Any] = {}
-    for example in examples:
-        for keys, value in _leaves(example):
-            if value is not None and kind_of(seen.get(keys), keys[-1])[0] is Kind.NONE:
+    for number, example in enumerate(itertools.islice(data, SEARCHED), 1):
+        for keys, value in _leaves({} if isinstance(example, Undecodable) else example):
+            if kind_of(seen.setdefault(keys, None), keys[-1])[0] is Kind.NONE and not _is_missing(value):
                 seen[keys] = value
+        if number >= LOOKED_AT:
+            ranks = [_rank(candidate.keys[-1]) for candidate in _candidates(seen)]
+            empty = [_rank(keys[-1]) for keys, value in seen.items() if value is None]
+            if ranks and min(ranks) <= min(empty, default=len(PREFERRED)):
+                break
+    return seen
+
+
+def _is_missing(value: Any) -> bool:
+    if isinstance(value, dict):
+        return all(_is_missing(part) for part in value.values())
+    return value is None or (isinstance(value, list | str | bytes) and len(value) == 0)
+
+
+def _candidates(seen: dict[tuple[str, ...], Any]) -> Iterator[_Candidate]:
+    """The columns whose values are images."""
     for keys, value in seen.items():
         kind, listed = kind_of(value, keys[-1])
         if kind is not Kind.NONE:
@@ -232,26 +256,32 @@ def _asked_for(path: str, data: Examples, names: list[str] | None) -> _Candidate
     Raises:
         DatasetError: There is no such column, or its values are not images.
     """
-    examples = list(itertools.islice(data, LOOKED_AT))
-    names = names if names is not None else list(examples[0] if examples else ())
-    keys = (path,) if path in names else tuple(path.split("."))
-    column = ImageColumn(path, keys)
-    values = []
-    for example in examples:
+    keys: tuple[str, ...] = (path,)
+    looked_at, first = 0, None
+    for example in itertools.islice(data, SEARCHED):
+        if isinstance(example, Undecodable):
+            continue
+        if not looked_at:
+            names = names if names is not None else list(example)
+            keys = (path,) if path in names else tuple(path.split("."))
+        looked_at += 1
         try:
-            values.append(column.value_of(example))
+            value = ImageColumn(path, keys).value_of(example)
         except (KeyError, TypeError):
-            columns = ", ".join(names) or "none"
+            columns = ", ".join(names or ()) or "none"
             raise DatasetError(f"There is no column {path!r}; the columns are {columns}.") from None
-    values = [value for value in values if value is not None]
-    for value in values:
+        if _is_missing(value):
+            continue
         kind, listed = kind_of(value, keys[-1], asked=True)
         if kind is not Kind.NONE:
             return _Candidate(keys, kind, listed)
-    held = described(values[0]) if values else f"nothing in its first {len(examples)} rows"
+        first = value if first is None else first
+        if looked_at >= LOOKED_AT:
+            break
+    held = f"nothing in its first {looked_at} rows" if first is None else described(first)
     raise DatasetError(
         f"The column {path!r} holds {held}; expected encoded images, paths, addresses or arrays of pixels. "
-        f"Choose another with image_column (--image-column): the columns are {', '.join(names)}."
+        f"Choose another with image_column (--image-column): the columns are {', '.join(names or ())}."
     )
 
 

@@ -15,7 +15,16 @@ import numpy as np
 from hf_affscore.compat import client_error
 from hf_affscore.errors import DatasetError, InputError, redacted, shown_cause
 from hf_affscore.images.metadata import only_orientation, without_metadata
-from hf_affscore.images.pixels import channel_axis, from_array, to_rgb
+from hf_affscore.images.pixels import (
+    BY_IMAGE,
+    Extremes,
+    Scale,
+    channel_axis,
+    extremes,
+    extremes_of_image,
+    from_array,
+    to_rgb,
+)
 from hf_affscore.sources import is_pointer
 
 if TYPE_CHECKING:
@@ -55,29 +64,26 @@ class Undecodable(Exception):
     """One item of a stream is not a readable image."""
 
 
-def decode(item: Any) -> Decoded:
+def decode(item: Any, scale: Scale = BY_IMAGE) -> Decoded:
     """An item of an image column as an image.
 
     Args:
         item: ``{"bytes", "path"}``, with ``"mode"`` if the data set declares one; encoded bytes; an array or nested
             lists; a PIL image or a tensor.
+        scale: The range of more than 8 bits.
 
     Raises:
         Undecodable: It is not a readable image.
         InputError: It is of a type that cannot be an image.
     """
-    if isinstance(item, Undecodable):
-        raise item
-    if item is None:
-        raise Undecodable("the image is missing")
     if isinstance(item, dict) and item.keys() <= {"bytes", "path", "mode"}:
         source = item.get("path") if item.get("bytes") is None else item["bytes"]
         if source is None:
             raise Undecodable("the image is missing")
-        return _read(source, item.get("path"), item.get("mode"))
+        return _read(source, item.get("path"), item.get("mode"), scale)
     if isinstance(item, bytes | bytearray | memoryview):
-        return _read(bytes(item), None, None)
-    return as_image(item)
+        return _read(bytes(item), None, None, scale)
+    return as_image(item, scale)
 
 
 def is_remote(item: Any) -> bool:
@@ -115,33 +121,38 @@ def fetch(item: dict[str, Any], token: str | bool | None) -> dict[str, Any] | Un
         return Undecodable(_reason(error, item["path"]))
 
 
-def _read(source: bytes | str, path: str | None, mode: str | None) -> Image:
-    """An encoded image, from its bytes or from a path, which ``datasets`` may have turned into a URL."""
-    from datasets.download.streaming_download_manager import xopen
-
+def _read(source: bytes | str, path: str | None, mode: str | None, scale: Scale) -> Image:
     try:
-        if isinstance(source, bytes):
-            return _picture(source, mode)
-        with xopen(source, "rb") if "://" in source else open(source, "rb") as file:
-            return _picture(file.read(), mode)
+        return _picture(_content(source), mode, scale)
     except Exception as error:
         raise Undecodable(_reason(error, path)) from error
 
 
-def _picture(data: bytes, mode: str | None) -> Image:
+def _content(source: bytes | str) -> bytes:
+    """The bytes of a file, given by themselves or by a path, which ``datasets`` may have turned into a URL."""
+    from datasets.download.streaming_download_manager import xopen
+
+    if isinstance(source, bytes):
+        return source
+    with xopen(source, "rb") if "://" in source else open(source, "rb") as file:
+        content: bytes = file.read()
+        return content
+
+
+def _picture(data: bytes, mode: str | None, scale: Scale) -> Image:
     """The image in a file; if Pillow fails, a plug-in is tried, or the file without its metadata."""
     try:
-        return to_rgb(_opened(data), mode)
+        return to_rgb(_opened(data), mode, scale)
     except Exception:
         plugin = next((plugin for plugin in PLUGINS if re.match(plugin.start, data, re.DOTALL)), None)
         if plugin is not None:
             _register(plugin)
-            return to_rgb(_opened(data), mode)
+            return to_rgb(_opened(data), mode, scale)
         bare = without_metadata(data)
         if bare == data:
             raise
         try:
-            return to_rgb(_opened(bare), mode)
+            return to_rgb(_opened(bare), mode, scale)
         except Exception:  # report the first error
             pass
         raise
@@ -186,25 +197,56 @@ def _file_name(path: str) -> str:
     return re.split(r"[/\\]", path.split("::")[0])[-1]
 
 
-def as_image(item: Any) -> Decoded:
-    """An item that is already decoded: PIL images and arrays are converted to RGB, tensors are returned unchanged.
+def extremes_of(item: Any) -> Extremes | None:
+    """The extremes of the values of an item; None if they are 8-bit, ready or unreadable."""
+    import torch
+    from PIL.Image import Image
 
-    A floating-point array ``(C, H, W)`` is a tensor. Any other array is pixels.
+    try:
+        if isinstance(item, dict):
+            item = item["path"] if item.get("bytes") is None else item["bytes"]
+        if isinstance(item, bytes | str):
+            with _opened(_content(item)) as image:
+                return extremes_of_image(image)
+        if isinstance(item, Image):
+            return extremes_of_image(item)
+        if isinstance(item, torch.Tensor):
+            return None if item.is_floating_point() else extremes(item.numpy(force=True))
+        array = np.asarray(item)
+        return None if _is_ready(array) else extremes(array)
+    except Exception:  # said where it is decoded
+        return None
+
+
+def _is_ready(array: np.ndarray[Any, Any]) -> bool:
+    return array.dtype.kind == "f" and channel_axis(array.shape) == 0
+
+
+def as_image(item: Any, scale: Scale = BY_IMAGE) -> Decoded:
+    """An item that is already decoded: PIL images, arrays and integer tensors are converted to RGB.
+
+    Floating-point tensors and floating-point arrays ``(C, H, W)`` are ready and returned unchanged.
     """
     import torch
     from PIL.Image import Image
 
+    if isinstance(item, Undecodable):
+        raise item
+    if item is None:
+        raise Undecodable("the image is missing")
     if isinstance(item, Image):
         try:
-            return to_rgb(item)
+            return to_rgb(item, scale=scale)
         except Exception as error:  # Pillow reads a file when its pixels are first needed
             raise Undecodable(_reason(error)) from error
+    if isinstance(item, torch.Tensor) and not item.is_floating_point() and not item.is_meta:
+        item = item.numpy(force=True)
     if isinstance(item, np.ndarray | list):
         try:
             array = np.asarray(item)
-            if array.dtype.kind == "f" and channel_axis(array.shape) == 0:
+            if _is_ready(array):
                 return torch.from_numpy(np.array(array, np.float32))
-            return to_rgb(from_array(array))
+            return to_rgb(from_array(array, scale))
         except Exception as error:  # lists may hold anything
             raise Undecodable(_reason(error)) from error
     if isinstance(item, torch.Tensor):
@@ -216,11 +258,6 @@ def as_image(item: Any) -> Decoded:
         if item.is_meta:
             raise InputError(
                 "An image tensor is on the meta device, which has no pixels; expected real ones."
-            )
-        if not item.is_floating_point():
-            raise InputError(
-                f"An image tensor is of type {item.dtype}; expected ready, normalised floating point pixels. "
-                "Pass PIL images to have them preprocessed."
             )
         return item
     kind = "text" if isinstance(item, str) else f"a {type(item).__name__}"

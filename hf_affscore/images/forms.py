@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pyarrow
 
+from hf_affscore.images.indexed import Indexed
 from hf_affscore.images.parquet import ParquetRows
 from hf_affscore.images.tars import TarRows, TarStream, is_compressed
 from hf_affscore.images.transformed import Transformed
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
         | TarRows
         | TarStream
         | Transformed
+        | Indexed
         | "ImageFiles"
     )
 

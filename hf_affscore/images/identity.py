@@ -41,10 +41,10 @@ def identity(item: Any) -> str | None:
     return _of_file(item) if isinstance(item, str) else None
 
 
-def _of_file(path: str) -> str:
+def _of_file(path: str) -> str | None:
     place = path.split("::")[-1].removeprefix("file://")  # the archive that contains the file, if any
     if "://" in place:
-        return path
+        return None if place.startswith("hf://buckets/") else path  # a bucket has no commit
     try:
         stat = os.stat(place)
     except OSError:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,7 +25,21 @@ from hf_affscore.images.draw import (
     draw_rows,
 )
 from hf_affscore.images.held import HeldRows
+from hf_affscore.images.indexed import (
+    Examples,
+    Indexed,
+    first_example,
+    has_parts,
+    image_of,
+    is_indexed,
+    row_of,
+    warn_of_unnormalised,
+    without_loader,
+)
 from hf_affscore.images.parquet import ParquetRows
+from hf_affscore.images.pixels import BY_IMAGE, Scale
+from hf_affscore.images.ranges import with_one_range
+from hf_affscore.images.selection import choose_split
 from hf_affscore.images.splits import local_splits, splits_on_the_hub
 from hf_affscore.images.stream import ImageStream, said, size_of
 from hf_affscore.images.tars import TarRows, TarStream
@@ -39,9 +52,6 @@ if TYPE_CHECKING:
 
     from hf_affscore.images.decoding import Decoded
     from hf_affscore.images.forms import Data
-
-#: Preferred splits, in order, if none is requested.
-PREFERRED_SPLITS = ("test", "validation", "val", "valid", "train")
 
 
 def is_name(dataset: Any) -> TypeIs[str | Path | Sequence[str | Path]]:
@@ -71,8 +81,9 @@ def open_images(
     """The images of ``dataset`` as a stream.
 
     Args:
-        dataset: The result of :func:`locate_images`, a ``datasets`` object, or an iterable of PIL images or ready
-            ``(3, H, W)`` tensors.
+        dataset: The result of :func:`locate_images`, a ``datasets`` object, or an object that gives images by
+            number or one after the other (:mod:`hf_affscore.images.indexed`): PIL images, pixels, or ready
+            ``(3, H, W)`` tensors, alone or in tuples or mappings.
         options: Split, column, order and revision.
         noise_shape: Shape of one model input ``(C, H, W)``, called only if ``dataset`` is ``"noise"``.
 
@@ -80,20 +91,24 @@ def open_images(
         DatasetError: Not found, without images, or without a unique image column.
         InputError: ``dataset`` has an unsupported type.
     """
-    import datasets
-
     if is_name(dataset):
         dataset = locate_images(dataset, options)
+    if isinstance(dataset, Source) and dataset.location == "noise":
+        options.refuse(("split", "dataset_config", "image_column", "dataset_revision"), "noise has none")
+        return _noise(noise_shape(), options)
+    return with_one_range(_opened(dataset, options), options)
+
+
+def _opened(dataset: Source | Iterable[Any], options: Options) -> ImageStream:
+    import datasets
+
     if isinstance(dataset, Source):
-        if dataset.location == "noise":
-            options.refuse(("split", "dataset_config", "image_column", "dataset_revision"), "noise has none")
-            return _noise(noise_shape(), options)
         return _on_the_hub(dataset, options) if dataset.on_the_hub else _local(dataset, options)
     options.refuse(("dataset_config", "dataset_revision"), "the data set is passed as an object")
     if isinstance(dataset, datasets.DatasetDict | datasets.IterableDatasetDict):
         with _explained("The data set could not be read"):
             splits = {name: functools.partial(dataset.__getitem__, name) for name in dataset}
-            return _from_data(_choose_split(splits, options, "The data set"), {"id": None}, options)
+            return _from_data(choose_split(splits, options, "The data set"), {"id": None}, options)
     if isinstance(dataset, datasets.Dataset | datasets.IterableDataset):
         if options.split is not None:
             raise InputError(
@@ -103,12 +118,13 @@ def open_images(
         with _explained("The data set could not be read"):
             data = encoded(dataset, options.image_column)
             return _from_data(data, {"id": getattr(dataset.info, "dataset_name", None)}, options)
-    if isinstance(dataset, Iterable) and not isinstance(dataset, bytes | dict):
-        options.refuse(("split", "image_column"), f"a {type(dataset).__name__} of images has none")
-        return _from_iterable(dataset, options)
+    if (isinstance(dataset, Iterable) and not isinstance(dataset, bytes | dict)) or is_indexed(dataset):
+        options.refuse(("split",), f"a {type(dataset).__name__} of images has none")
+        with _explained("The data set could not be read"):
+            return _from_object(dataset, options)
     raise InputError(
-        f"dataset is a {type(dataset).__name__}; expected a Hub id, a local folder, a datasets.Dataset, an "
-        'iterable of PIL images or (3, H, W) tensors, or "noise".'
+        f"dataset is a {type(dataset).__name__}; expected a Hub id, a local folder, a datasets.Dataset, a "
+        'torch Dataset, an iterable of PIL images or (3, H, W) tensors, or "noise".'
     )
 
 
@@ -128,14 +144,25 @@ def _noise(shape: tuple[int, ...], options: Options) -> ImageStream:
     return ImageStream(range(count), draw, {"id": "noise", "shape": list(shape)})
 
 
-def _from_iterable(images: Iterable[Any], options: Options) -> ImageStream:
-    """Images as given: a sequence is read by index, any other iterable from its beginning."""
-    metadata: dict[str, Any] = {"id": None, "type": type(images).__name__}
-    if isinstance(images, Sequence):
-        order = draw_rows(len(images), options)
-        return ImageStream(Permuted(images, order.numbers), as_image, metadata | _drawn(order))
-    rows = len(images) if isinstance(images, Sized) else None
-    return ImageStream(_from_the_beginning(images, metadata, options, rows), as_image, metadata)
+def _from_object(data: Any, options: Options) -> ImageStream:
+    """Images as an object gives them: by number if it can, else from its beginning."""
+    data = without_loader(data)
+    metadata: dict[str, Any] = {"id": None, "type": type(data).__name__}
+    if is_indexed(data):
+        if has_parts(first_example(data)):
+            return _from_data(Indexed(data), metadata, options)
+        options.refuse(("image_column",), f"a {type(data).__name__} of images has none")
+        order = draw_rows(len(data), options)
+        items = Permuted(Indexed(data), order.numbers, image_of)
+        return ImageStream(items, as_image, metadata | _drawn(order))
+    examples, rows = Examples(data), len(data) if isinstance(data, Sized) else None
+    if has_parts(examples.first):
+        column = image_column(examples.rows(), options)
+        metadata["image_column"] = column.path
+        images = Mapped(lambda example: column.item_of(row_of(example)), examples)
+        return ImageStream(_from_the_beginning(images, metadata, options, rows), decode, metadata)
+    options.refuse(("image_column",), f"a {type(data).__name__} of images has none")
+    return ImageStream(_from_the_beginning(examples, metadata, options, rows), as_image, metadata)
 
 
 def _from_the_beginning(
@@ -159,7 +186,7 @@ def _on_the_hub(source: Source, options: Options) -> ImageStream:
         failures_named("dataset", name, options.dataset_revision),
     ):
         splits = splits_on_the_hub(source, options)
-        data = _choose_split(splits, options, f"Data set {name!r}")
+        data = choose_split(splits, options, f"Data set {name!r}")
         return _from_data(data, where, options, source.root)
 
 
@@ -169,7 +196,7 @@ def _local(source: Source, options: Options) -> ImageStream:
     what = f"the files {source.name}" if source.files else f"the folder {source.location}"
     with _explained(f"No images could be read from {what}", _pattern_hint(Path(source.location))):
         splits = local_splits(source, options)
-        data = _choose_split(splits, options, what[0].upper() + what[1:])
+        data = choose_split(splits, options, what[0].upper() + what[1:])
         folder = str(Path(source.files[0]).parent) if source.files else source.location
         return _from_data(data, where, options, folder)
 
@@ -190,52 +217,13 @@ def _pattern_hint(folder: Path) -> str:
     return f" Its name holds {odd}, which datasets reads as a pattern: rename it." if odd else ""
 
 
-def _choose_split(splits: Mapping[str, Callable[[], Data]], options: Options, what: str) -> Data:
-    """One split, or the part of it selected by ``name[from:to]``.
-
-    Raises:
-        DatasetError: The split does not exist or is empty, or the option is malformed.
-    """
-    names = [str(name) for name in splits]
-    if not names:
-        raise DatasetError(f"{what} has no split at all; expected at least one with images.")
-    asked = options.split or next((name for name in PREFERRED_SPLITS if name in names), names[0])
-    selection = re.fullmatch(r"([^\[\]]+)(?:\[(\d*):(\d*)\])?", asked)
-    if selection is None:
-        raise DatasetError(
-            f"split is {options.split!r}; expected a name, or a part of a split by position: validation[100:600]."
-        )
-    name, start, stop = selection[1], int(selection[2] or 0), int(selection[3]) if selection[3] else None
-    if name not in names:
-        raise DatasetError(f"{what} has no split {name!r}; it has {', '.join(names)}.")
-    data = splits[name]()
-    if _is_empty(data):
-        others = ", ".join(other for other in names if other != name)
-        advice = f"Choose another with split (--split): {others}." if others else "There is no other."
-        raise DatasetError(f"The split {name!r} of {what[0].lower()}{what[1:]} has no images in it. {advice}")
-    return _part(encoded(data, options.image_column), start, stop)
-
-
-def _is_empty(data: Data) -> bool:
-    """Whether a split is known to be empty, without reading it."""
-    return hasattr(data, "__len__") and len(data) == 0
-
-
-def _part(data: Data, start: int, stop: int | None) -> Data:
-    """Examples ``start`` to ``stop``."""
-    import datasets
-
-    if not isinstance(data, datasets.Dataset | datasets.IterableDataset):
-        return data.part(start, stop)
-    data = data.skip(start) if start else data
-    return data if stop is None else data.take(max(stop - start, 0))
-
-
 def _from_data(data: Data, where: dict[str, Any], options: Options, base: str | None = None) -> ImageStream:
     """The encoded images of one column of a split in the order of the draw; relative paths start from ``base``."""
     import datasets
 
     column = image_column(data, options, base)
+    if isinstance(data, Indexed):
+        warn_of_unnormalised(data, column.item_of)
     data = data.select_columns([column.name])
     split = str(data.split) if data.split is not None else None
     metadata = {**where, "split": split, "image_column": column.path}
@@ -271,10 +259,13 @@ def _read_by_position(
         job = fetch_item(item)
         return job() if job else item
 
-    def decode_item(item: Any) -> Decoded:
-        return decode(read(item) if isinstance(item, int) else item)
+    def decode_item(item: Any, scale: Scale = BY_IMAGE) -> Decoded:
+        return decode(read(item) if isinstance(item, int) else item, scale)
 
-    return ImageStream(rows, decode_item, metadata, lambda position: functools.partial(read, position))
+    def job(item: Any) -> Callable[[], Any] | None:
+        return functools.partial(read, item) if isinstance(item, int) else None
+
+    return ImageStream(rows, decode_item, metadata, job)
 
 
 def _file_of(

@@ -3,7 +3,8 @@
 Range of values
 ---------------
 Images with 8 bits per channel are used unchanged. Others are scaled by their declared range, or else by the range
-of their values, so that no image becomes all black:
+of the values in a data set, so that no data set becomes all black. One range holds for all images, so that their
+brightness can be compared; it is found in the first images of a draw (:mod:`hf_affscore.images.ranges`):
 
 - Integers up to 255, 1,023 or 4,095 are taken as 8, 10 or 12 bits, others up to 65,535 as 16. A 12-bit TIFF
   declares its range.
@@ -15,7 +16,9 @@ Infinite values become the nearest finite value, NaN the minimum. Transparency i
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -47,12 +50,57 @@ TURNS = {
 }
 
 
-def to_rgb(image: Image, mode: str | None = None) -> Image:
+class Extremes(NamedTuple):
+    """The least and the largest value of images, and whether they are integers."""
+
+    whole: bool
+    least: float
+    largest: float
+
+
+@dataclass(frozen=True)
+class Scale:
+    """The values of black and white for images of more than 8 bits.
+
+    Attributes:
+        integers: For integer values; None: the range of each image.
+        floats: For floating-point values; None: the range of each image.
+    """
+
+    integers: tuple[float, float] | None = None
+    floats: tuple[float, float] | None = None
+
+    @classmethod
+    def of(cls, found: Iterable[Extremes]) -> Scale:
+        """The range of all values, by the rules in the docstring of this module.
+
+        Example:
+            >>> Scale.of([Extremes(True, 0, 900), Extremes(True, 7, 4000), Extremes(False, 0.1, 0.2)])
+            Scale(integers=(0, 4095), floats=(0, 1))
+        """
+        found = list(found)
+
+        def shared(whole: bool) -> tuple[float, float] | None:
+            of_kind = [each for each in found if each.whole == whole]
+            if not of_kind:
+                return None
+            least, largest = min(each.least for each in of_kind), max(each.largest for each in of_kind)
+            return _range(least, largest, whole, None)
+
+        return cls(shared(True), shared(False))
+
+
+#: The range of each image for itself.
+BY_IMAGE = Scale()
+
+
+def to_rgb(image: Image, mode: str | None = None, scale: Scale = BY_IMAGE) -> Image:
     """Any PIL image as 8-bit RGB, upright.
 
     Args:
         image: An image in any of Pillow's modes; if it has several frames, the current one is used.
         mode: The mode that a data set declares (``datasets.Image(mode="L")``); the image is converted to it first.
+        scale: The range of more than 8 bits.
 
     Raises:
         ValueError: Its mode cannot be converted, or it has no finite value.
@@ -62,7 +110,7 @@ def to_rgb(image: Image, mode: str | None = None) -> Image:
 
     image.load()
     turn = TURNS.get(orientation(image))  # read before conversion, which drops it
-    image = _eight_bits(image)
+    image = _eight_bits(image, scale)
     if turn is not None:
         image = image.transpose(Transpose[turn])
     if "transparency" in image.info:  # for a palette it may be a table, about which Pillow warns
@@ -75,7 +123,7 @@ def to_rgb(image: Image, mode: str | None = None) -> Image:
     return image.convert("RGB")
 
 
-def from_array(values: Any) -> Image:
+def from_array(values: Any, scale: Scale = BY_IMAGE) -> Image:
     """An image from an array or nested lists: ``(H, W)``, ``(H, W, C)`` or ``(C, H, W)``, C from 1 to 4.
 
     If both the first and the last axis can hold the channels, an axis of length three is preferred, then the last.
@@ -100,7 +148,7 @@ def from_array(values: Any) -> Image:
     if array.dtype.kind == "b":
         array = array * np.uint8(255)
     elif array.dtype != np.uint8:
-        array = eight_bits(array)
+        array = eight_bits(array, scale=scale)
     if axis is not None:
         array = np.moveaxis(array, axis, -1)
         array = array[..., 0] if array.shape[-1] == 1 else array
@@ -118,7 +166,17 @@ def channel_axis(shape: tuple[int, ...]) -> int | None:
     return None
 
 
-def eight_bits(values: Array, bits: int | None = None) -> Array:
+def extremes(values: Array) -> Extremes | None:
+    """The extremes of an array; None if its values are 8-bit, or none is finite."""
+    if values.dtype.kind not in "iuf" or values.dtype == np.uint8:
+        return None
+    finite = values[np.isfinite(values)]
+    if finite.size == 0:
+        return None
+    return Extremes(values.dtype.kind != "f", float(finite.min()), float(finite.max()))
+
+
+def eight_bits(values: Array, bits: int | None = None, scale: Scale = BY_IMAGE) -> Array:
     """Numbers as uint8, from 0 for black to 255 for white; ``bits`` is their bit depth, if known.
 
     Raises:
@@ -129,13 +187,17 @@ def eight_bits(values: Array, bits: int | None = None) -> Array:
         [0, 128, 255]
         >>> eight_bits(np.array([0, 4095])).tolist()
         [0, 255]
+        >>> eight_bits(np.array([0, 4095]), scale=Scale(integers=(0, 65535))).tolist()
+        [0, 16]
     """
     numbers = values.astype(np.float64)
     finite = numbers[np.isfinite(numbers)]
     if finite.size == 0:
         raise ValueError("none of its values is finite")
     least, largest = float(finite.min()), float(finite.max())
-    low, high = _range(least, largest, values.dtype.kind != "f", bits)
+    whole = values.dtype.kind != "f"
+    shared = None if bits else (scale.integers if whole else scale.floats)
+    low, high = shared or _range(least, largest, whole, bits)
     numbers = np.nan_to_num(numbers, nan=least, posinf=largest, neginf=least)
     scaled = np.rint((numbers - low) / (high - low) * 255)
     return scaled.clip(0, 255).astype(np.uint8)
@@ -157,12 +219,26 @@ def _range(least: float, largest: float, whole: bool, bits: int | None) -> tuple
     return least, largest
 
 
-def _eight_bits(image: Image) -> Image:
+def extremes_of_image(image: Image) -> Extremes | None:
+    """The extremes of a PIL image; None if it has 8 bits per value, or declares its range."""
+    return extremes(np.asarray(image)) if _is_deep(image) and _declared_bits(image) is None else None
+
+
+def _eight_bits(image: Image, scale: Scale) -> Image:
     """An image with more than 8 bits per value as 8-bit; other images are returned unchanged."""
     from PIL import Image as Images
 
-    if image.mode not in ("I", "F") and not image.mode.startswith("I;16"):
+    if not _is_deep(image):
         return image
+    return Images.fromarray(eight_bits(np.asarray(image), _declared_bits(image), scale))
+
+
+def _is_deep(image: Image) -> bool:
+    return image.mode in ("I", "F") or image.mode.startswith("I;16")
+
+
+def _declared_bits(image: Image) -> int | None:
+    """The bit depth that a file declares, if it is less than that of its values."""
     declared = getattr(image, "tag_v2", {}).get(BITS_PER_SAMPLE)
     bits = declared[0] if isinstance(declared, tuple) else declared
-    return Images.fromarray(eight_bits(np.asarray(image), 12 if bits == 12 else None))
+    return 12 if bits == 12 else None

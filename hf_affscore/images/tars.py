@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
 import numpy as np
 
+from hf_affscore.errors import DatasetError
 from hf_affscore.images.annotations import annotation_files
 from hf_affscore.images.decoding import Undecodable
 from hf_affscore.images.fields import Fields, Group, Place, annotates, is_image
@@ -237,8 +238,14 @@ class TarStream(Tars):
                 return
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        for group in itertools.islice(self._all(), self.start, self.stop):
-            yield {name: _read(place) for name, place in self._chosen(group).items()}
+        number = -1
+        for number, group in enumerate(itertools.islice(self._all(), self.stop)):
+            if number >= self.start:
+                yield {name: _read(place) for name, place in self._chosen(group).items()}
+        if number < self.start:
+            raise DatasetError(
+                f"The split {self.split!r} has {number + 1} images; the part asked for begins after the last."
+            )
 
     def _all(self) -> Iterator[Group]:
         for path in self.archives:

@@ -115,7 +115,8 @@ def _array(array: np.ndarray[Any, Any], asked: bool) -> Kind:
         return Kind.NONE
     if array.dtype.kind == "f":
         return Kind.NONE if axis is None else Kind.ARRAY
-    return Kind.ARRAY if array.min() >= 0 and array.max() <= 255 else Kind.NONE
+    few = array.dtype == np.uint16 or (array.min() >= 0 and array.max() <= 255)
+    return Kind.ARRAY if few else Kind.NONE
 
 
 def _names_an_image(text: str, name: str, asked: bool) -> bool:

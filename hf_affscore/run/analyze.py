@@ -59,14 +59,15 @@ def analyze(
         model: Hub id, local folder, or a ``torch.nn.Module`` (run on its own device in evaluation mode, and left
             unchanged).
         dataset: Hub id (``user/name``, ``user/name@revision``, ``hf://datasets/user/name@revision/folder``), local
-            folder, file, pattern or list of files, ``datasets.Dataset`` or ``IterableDataset``, an iterable of PIL
-            images or of ready ``(3, H, W)`` tensors, or ``"noise"`` for standard normal pixels.
+            folder, file, pattern or list of files, ``datasets.Dataset`` or ``IterableDataset``, a torch ``Dataset``,
+            an iterable of PIL images or of ready ``(3, H, W)`` tensors, alone or in tuples or dictionaries, or
+            ``"noise"`` for standard normal pixels.
         processor: An image processor of transformers, the Hub id or folder of a checkpoint that has one,
             ``"imagenet"``, or a function from a PIL image to a ``(3, H, W)`` tensor; default: the checkpoint's own.
         split: Split of the data set, or a part of one: ``validation[100:600]``; default: its test or
             validation split.
         dataset_config: Configuration of the data set.
-        image_column: Column that holds the images, where there are several.
+        image_column: Column that holds the images, where there are several; of tuples ``"0"``, ``"1"``.
         num_samples: Images to use, or ``"all"``: then every ``group_size`` images are scored together, and rows
             hold means and deviations over the groups.
         group_size: With ``"all"``: images that are scored together. An incomplete last group is left out.

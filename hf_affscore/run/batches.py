@@ -134,7 +134,7 @@ class BatchLoader:
             Whether they were skipped; if not, the stream still continues with them.
         """
         chunk = list(itertools.islice(self._items, count))
-        same = self._processes.is_main and digest([self._resume.identify(*item) for item in chunk]) == images
+        same = self._processes.is_main and digest(self._identities(chunk)) == images
         if not self._processes.broadcast(same):
             self._items = itertools.chain(chunk, self._items)
             return False
@@ -156,10 +156,14 @@ class BatchLoader:
             if self._processes.is_mine(next(numbers)):
                 yield chunk
 
+    def _identities(self, chunk: list[Item]) -> list[str]:
+        pixel_range = self._stream.metadata.get("pixel_range")
+        return [self._resume.identify(*item, pixel_range) for item in chunk]
+
     def _planned(self, chunk: list[Item]) -> tuple[_Planned, list[Any]]:
         """A batch and its encoded images; no images if an interrupted run has finished it."""
         positions, items = [position for position, _ in chunk], [item for _, item in chunk]
-        images = [self._resume.identify(*item) for item in chunk]
+        images = self._identities(chunk)
         finished = self._resume.load_batch(positions[0], images)
         return _Planned(positions, images, finished), [] if finished is not None else items
 

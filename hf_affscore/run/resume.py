@@ -159,11 +159,12 @@ class ResumeCache:
             shutil.rmtree(self.folder, ignore_errors=True)
         self._release()
 
-    def identify(self, position: int, item: Any) -> str:
-        """The identity of the image at a position of the stream; empty without a folder."""
+    def identify(self, position: int, item: Any, pixel_range: Any = None) -> str:
+        """The identity of an image of the stream, with the range that it is scaled by; empty without a folder."""
         if self.folder is None:
             return ""
-        return identity(item) or f"image {position} of {self._state}"
+        scaled = "" if pixel_range is None else f" {pixel_range}"
+        return (identity(item) or f"image {position} of {self._state}") + scaled
 
     def load_batch(self, start: int, images: list[str]) -> Batch | None:
         """The batch whose first image is at ``start``, if it was finished before and has the same images."""

@@ -226,6 +226,36 @@ def test_rows_whose_first_images_are_missing():
     )
 
 
+EMPTY = {
+    "None": None,
+    "no bytes": {"bytes": None, "path": None},
+    "an empty list": [],
+    "an empty text": "",
+}
+
+
+@pytest.mark.parametrize("how", ["object", "stream", "parquet"])
+@pytest.mark.parametrize("empty", EMPTY)
+def test_columns_that_are_empty_at_first(empty, how, tmp_path, files):
+    """The column is found beside one that is always empty, and beside one that looks like images from the start."""
+    value = EMPTY[empty]
+    pictures = {
+        "None": PNGS,
+        "no bytes": [{"bytes": data, "path": None} for data in PNGS],
+        "an empty list": [[data] for data in PNGS],
+        "an empty text": [str(files / "pictures" / f"{n:02}.PNG") for n in range(12)],
+    }[empty]
+    columns = {"notes": [None] * 112, "image": [value] * 100 + pictures}
+    folder = tmp_path / "table"
+    folder.mkdir()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", AffscoreWarning)
+        assert holds(opened(table(columns, how, folder)), [None] * 100 + PHOTOS)
+        assert holds(opened(table(columns, how, folder), image_column="image"), [None] * 100 + PHOTOS)
+        masks = {"mask": [PNGS[0]] * 112} if empty != "an empty text" else {}
+        assert holds(opened(table(columns | masks, how, folder)), [None] * 100 + PHOTOS)
+
+
 @pytest.mark.parametrize(
     ("values", "held"),
     [

@@ -12,8 +12,10 @@ import pytest
 import torch
 import yaml
 from PIL import Image
+from PIL.PngImagePlugin import PngImageFile
 
-from hf_affscore.errors import DatasetError, InputError
+from hf_affscore.errors import AffscoreWarning, DatasetError, InputError
+from hf_affscore.images import ranges
 from hf_affscore.images import stream as streams
 from hf_affscore.images.decoding import Undecodable, fetch, to_rgb
 from hf_affscore.images.open import locate_images, open_images
@@ -181,7 +183,8 @@ def fetched_values(stream):
     return values(ImageStream(fetched(stream, stream.items), stream.decode, {}))
 
 
-def test_files_on_the_hub_are_read_when_they_are_asked_for(files_on_the_hub):
+def test_files_on_the_hub_are_read_when_they_are_asked_for(files_on_the_hub, monkeypatch):
+    monkeypatch.setattr(ranges, "LOOKED_AT", 3)  # these are read at once, and not again
     token = files_on_the_hub.token("ada")
     expected = [None if value == 5 else value for value in range(40)]
     stream = opened("ada/files", token=token)
@@ -192,11 +195,12 @@ def test_files_on_the_hub_are_read_when_they_are_asked_for(files_on_the_hub):
     assert fetched_values(opened("ada/files", token=token, split="test[3:7]")) == expected[3:7]
     files_on_the_hub.log.clear()
     items = iter(stream.items)
-    assert [next(items)["bytes"] for _ in range(10)] == [None] * 10
+    assert [next(items)["bytes"] for _ in range(10)][3:] == [None] * 7
     rest = list(fetched(stream, items))
     assert rest[0]["bytes"] == png(picture(10))
-    read = {line.path.rpartition("/")[2] for line in files_on_the_hub.log if line.path.endswith(".png")}
-    assert read == {f"{value:02}.png" for value in range(10, 40)}
+    read = [line.path.rpartition("/")[2] for line in files_on_the_hub.log if line.path.endswith(".png")]
+    assert set(read) == {f"{value:02}.png" for value in [0, 1, 2, *range(10, 40)]}
+    assert len(set(read)) == len(read)
 
 
 def test_files_on_the_hub_by_what_somebody_opened_with_datasets(files_on_the_hub):
@@ -271,6 +275,7 @@ def test_a_stream_that_decodes_itself_names_the_way_out(files_on_the_hub):
 
 def test_few_files_on_the_hub_are_read_ahead(files_on_the_hub, monkeypatch):
     monkeypatch.setattr(streams, "FETCHERS", 4)
+    monkeypatch.setattr(ranges, "LOOKED_AT", 4)
     stream = opened("ada/files", token=files_on_the_hub.token("ada"))
     files_on_the_hub.log.clear()
     items = fetched(stream, stream.items)
@@ -353,8 +358,8 @@ def test_nothing_is_decoded_that_nobody_looks_at(tmp_path, monkeypatch):
         picture(value).save(tmp_path / f"{value:02}.png")
     stream = opened(tmp_path)
     decoded = []
-    real = Image.open
-    monkeypatch.setattr(Image, "open", lambda *args, **kw: decoded.append(1) or real(*args, **kw))
+    real = PngImageFile.load_prepare
+    monkeypatch.setattr(PngImageFile, "load_prepare", lambda image: decoded.append(1) or real(image))
     items = iter(stream.items)
     for _ in range(10):
         item = next(items)
@@ -390,6 +395,37 @@ def test_text_where_an_image_was_expected():
 def test_raw_bytes_are_read_as_encoded_images():
     data = datasets.Dataset.from_dict({"jpg": [png(picture(9))]})
     assert values(opened(data, image_column="jpg")) == [9]
+
+
+@pytest.mark.parametrize("form", ["object", "folder", "parquet", "tar.gz"])
+def test_a_part_outside_the_split_says_how_many_images_there_are(encoded, form, tmp_path):
+    place = {
+        "folder": tmp_path / "images",
+        "parquet": tmp_path / "tables",
+        "tar.gz": tmp_path / "archives",
+    }.get(form)
+    if place:
+        place.mkdir()
+    if form == "folder":
+        for value in range(40):
+            picture(value).save(place / f"{value:02}.png")
+    elif form == "parquet":
+        encoded.to_parquet(place / "train.parquet")
+    elif form == "tar.gz":
+        with tarfile.open(place / "train.tar.gz", "w:gz") as archive:
+            for value in range(40):
+                picture(value).save(tmp_path / "one.png")
+                archive.add(tmp_path / "one.png", f"{value}.png")
+    dataset = place or datasets.DatasetDict(train=encoded)
+    with pytest.raises(DatasetError, match=r"has 40 images.*begins after the last"):
+        list(opened(dataset, split="train[5000:]").resumed())
+    with pytest.raises(DatasetError, match=r"selects no images; expected from < to"):
+        opened(dataset, split="train[30:10]")
+    if form != "tar.gz":
+        with pytest.warns(
+            AffscoreWarning, match=r"40 images; train\[35:5000\] ends after the last and gives 5"
+        ):
+            assert values(opened(dataset, split="train[35:5000]")) == list(range(35, 40))
 
 
 def test_an_unknown_split_says_what_there_is(encoded):
@@ -445,12 +481,16 @@ def test_an_empty_folder_and_a_file(tmp_path):
 
 
 def test_tensors_of_the_wrong_shape_or_type():
-    stream = opened([torch.zeros(4, 4), torch.zeros(3, 4, 4, dtype=torch.uint8)])
-    first, second = stream.items
+    stream = opened([torch.zeros(4, 4)])
     with pytest.raises(InputError, match=r"shape \(4, 4\); expected \(3, H, W\)"):
-        stream.decode(first)
-    with pytest.raises(InputError, match="expected ready, normalised floating point"):
-        stream.decode(second)
+        stream.decode(next(iter(stream.items)))
+
+
+def test_tensors_of_integers_are_pixels():
+    pixels = torch.arange(60, dtype=torch.uint8).reshape(3, 4, 5)
+    stream = opened([pixels])
+    image = stream.decode(next(iter(stream.items)))
+    assert np.array_equal(np.asarray(image), pixels.permute(1, 2, 0).numpy())
 
 
 # kinds of image
