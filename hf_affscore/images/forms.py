@@ -12,7 +12,7 @@ from hf_affscore.images.indexed import Indexed
 from hf_affscore.images.parquet import ParquetRows
 from hf_affscore.images.tars import TarRows, TarStream, is_compressed
 from hf_affscore.images.transformed import Transformed
-from hf_affscore.sources import POINTER, refuse_pointer
+from hf_affscore.sources import POINTER, file_name, refuse_pointer
 
 if TYPE_CHECKING:
     import datasets
@@ -118,10 +118,13 @@ def _one_arrow(path: str) -> datasets.Dataset:
     with open(path, "rb") as file:
         start = file.read(POINTER)
     refuse_pointer(path, start)
-    found: datasets.Dataset
-    if not start.startswith(b"ARROW1"):  # the format of streams, in which datasets writes
-        found = datasets.Dataset.from_file(path)
+    try:
+        found: datasets.Dataset
+        if not start.startswith(b"ARROW1"):  # the format of streams, in which datasets writes
+            found = datasets.Dataset.from_file(path)
+            return found
+        table = pyarrow.ipc.open_file(pyarrow.memory_map(path)).read_all()
+        found = datasets.Dataset(datasets.table.InMemoryTable(table))
         return found
-    table = pyarrow.ipc.open_file(pyarrow.memory_map(path)).read_all()
-    found = datasets.Dataset(datasets.table.InMemoryTable(table))
-    return found
+    except (pyarrow.ArrowException, OSError) as error:
+        raise pyarrow.ArrowInvalid(f"{file_name(path)}: {error}") from error

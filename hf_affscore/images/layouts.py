@@ -32,6 +32,7 @@ TABLES = {
     **dict.fromkeys(("parquet", "pq"), "parquet"),
     **dict.fromkeys(("arrow", "feather", "ipc"), "arrow"),
     **dict.fromkeys(("tar", "tgz", "tar.gz", "tar.bz2", "tar.xz"), "tar"),
+    "zip": "zip",
 }
 
 _WORD = re.compile(rf"(?:^|(?<=[-._ 0-9]))({'|'.join(SPLITS)})(?=$|[-._ 0-9])", re.IGNORECASE)
@@ -45,7 +46,7 @@ class Layout:
     """The files of a data set.
 
     Attributes:
-        form: ``"image"``, ``"parquet"``, ``"arrow"`` or ``"tar"``.
+        form: ``"image"``, ``"parquet"``, ``"arrow"`` or ``"tar"``; ``"zip"`` files are not used beside these.
         splits: The names of the files by split, sorted; relative to the data set, with ``/``.
         unused: Names of other images, tables and archives.
     """
@@ -81,7 +82,7 @@ def form_of(name: str) -> str | None:
 
 
 def layout_of(names: Collection[str], *, images: bool = False) -> Layout | None:
-    """The layout of the files of a data set; None if there are no images, tables or archives.
+    """The layout of the files of a data set; None if there are no images, tables or archives, except zip files.
 
     Args:
         names: Names of all files, relative to the data set, with ``/``.
@@ -91,7 +92,7 @@ def layout_of(names: Collection[str], *, images: bool = False) -> Layout | None:
     for name in sorted(names):
         if (form := form_of(name)) is not None:
             by_form[form].append(name)
-    if not by_form:
+    if by_form.keys() <= {"zip"}:  # read by datasets
         return None
     tables = [form for form in ("parquet", "arrow", "tar") if by_form[form]]
     form = (
@@ -119,7 +120,8 @@ def warn_of_left(folder: str, form: str, used: int, unused: Sequence[str]) -> No
     images = [name for name in unused if form_of(name) == "image"]
     tables = [name for name in unused if form_of(name) != "image"]
     if form == "image":
-        return warn_of_unused(folder, images, used + len(images))
+        warn_of_unused(folder, images, used + len(images))
+        return warn_of_unused(folder, tables, len(tables), "tables and archives")
     if images:  # not known before the rows of the tables are read, which may name files
         warnings.warn(
             f"{len(images)} image file(s) in {folder} lie beside tables or archives, which define the data set: "

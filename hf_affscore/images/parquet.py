@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from multiprocessing.pool import ThreadPool
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow
 import pyarrow.parquet
 
+from hf_affscore.errors import AffscoreWarning
 from hf_affscore.images.draw import Block
 from hf_affscore.images.files import opened
 from hf_affscore.sources import POINTER, file_name, refuse_pointer
@@ -73,8 +75,6 @@ class ParquetRows:
             DatasetError: A file is a Git LFS pointer.
             pyarrow.ArrowInvalid: A file is damaged.
         """
-        import datasets
-
         with ThreadPool(min(FOOTERS, len(files))) as threads:
             footers = threads.map(functools.partial(_footer, token=token), files, chunksize=1)
         groups = [
@@ -82,7 +82,7 @@ class ParquetRows:
             for file, footer in enumerate(footers)
             for number in range(footer.num_row_groups)
         ]
-        features = declared or datasets.Features.from_arrow_schema(footers[0].schema.to_arrow_schema())
+        features = declared or _columns_of(footers)
         return cls(tuple(files), features, token, split, None, tuple(footers), tuple(groups))
 
     def __len__(self) -> int:
@@ -94,11 +94,22 @@ class ParquetRows:
             yield from (self.example(batch) for _, batch in self.read(block, range(self._groups[block].rows)))
 
     def select_columns(self, names: list[str]) -> ParquetRows:
-        """The same rows with one column."""
+        """The rows with one column, without files that lack it; a warning counts these."""
         import datasets
 
         [name] = names
-        return replace(self, column=name, features=datasets.Features({name: self.features[name]}))
+        lacking = {number for number, footer in enumerate(self._footers) if name not in _names_in(footer)}
+        if lacking:
+            warnings.warn(
+                f"{len(lacking)} of the {len(self.files)} Parquet files have no column {name} and are not used: "
+                f"{', '.join(file_name(self.files[number]) for number in sorted(lacking)[:5])}.",
+                AffscoreWarning,
+                stacklevel=3,
+            )
+        groups = tuple(group for group in self._groups if group.file not in lacking)
+        return replace(
+            self, column=name, features=datasets.Features({name: self.features[name]}), _groups=groups
+        )
 
     def cast_column(self, name: str, feature: Any) -> ParquetRows:
         """The same rows, with one column read as another feature."""
@@ -171,6 +182,22 @@ class ParquetRows:
         """The example in a batch of one row, as ``datasets`` gives it."""
         found: dict[str, Any] = self.features.decode_example(batch.to_pylist()[0])
         return found
+
+
+def _names_in(footer: pyarrow.parquet.FileMetaData) -> tuple[str, ...]:
+    """The columns of a file, without the parts of nested ones."""
+    columns = (footer.schema.column(number).path for number in range(len(footer.schema)))
+    return tuple(dict.fromkeys(path.split(".")[0] for path in columns))
+
+
+def _columns_of(footers: Sequence[pyarrow.parquet.FileMetaData]) -> datasets.Features:
+    """The columns of all files; files may lack some."""
+    import datasets
+
+    found: dict[str, Any] = {}
+    for footer in {_names_in(footer): footer for footer in reversed(footers)}.values():
+        found = {**datasets.Features.from_arrow_schema(footer.schema.to_arrow_schema()), **found}
+    return datasets.Features(found)
 
 
 def _footer(path: str, token: str | bool | None) -> pyarrow.parquet.FileMetaData:

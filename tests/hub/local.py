@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from tests.hub import api, content
+from tests.hub import api, buckets, content
 from tests.hub.faults import Fault, Faults
 from tests.hub.protocol import Logged, Server
 from tests.hub.storage import Blob, Kind, Repository, Store, User, uses_lfs
@@ -29,7 +29,9 @@ class LocalHub:
     def __init__(self) -> None:
         self.store, self.log, self._faults = Store(), list[Logged](), Faults()
         self._storage = Server(content.STORAGE_ROUTES, self.store, self._faults, self.log)
-        routes = api.ROUTES + content.HUB_ROUTES + content.STORAGE_ROUTES  # the last for its use as a proxy
+        routes = (
+            api.ROUTES + buckets.ROUTES + content.HUB_ROUTES + content.STORAGE_ROUTES
+        )  # the last for its use as a proxy
         self._server = Server(routes, self.store, self._faults, self.log)
         self._server.storage = self._storage.address
         self.endpoint = self._server.address

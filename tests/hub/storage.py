@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import Literal
 
-Kind = Literal["model", "dataset", "space"]
+Kind = Literal["model", "dataset", "space", "bucket"]
 LFS_SUFFIXES = (".parquet", ".safetensors", ".bin", ".png", ".jpg", ".npy", ".arrow", ".zip")
 LARGE = 1_000_000  # bytes from which any file goes to large file storage
 

@@ -3,6 +3,7 @@
 import io
 import shutil
 import tarfile
+import zipfile
 
 import datasets
 import numpy as np
@@ -152,6 +153,37 @@ def test_tables_without_images_beside_images_do_not_decide(name, tmp_path):
     found, [sentence] = said(lambda: colours_of(tmp_path))
     assert sorted(found) == sorted(expected.values())
     assert "hold no images: the 6 image files are used" in sentence
+
+
+def zipped(path, numbers):
+    with zipfile.ZipFile(path, "w") as archive:
+        for number in numbers:
+            archive.writestr(f"{number}.png", png(number))
+
+
+def test_zip_files_alone_and_beside_images(tmp_path):
+    zipped(tmp_path / "a.zip", range(3))
+    assert colours_of(tmp_path) == colours(range(3))
+    expected = make(tmp_path, "x.png")
+    found, [sentence] = said(lambda: colours_of(tmp_path))
+    assert found == list(expected.values())
+    assert "1 of the 1 tables and archives" in sentence
+
+
+@pytest.mark.parametrize("name", ["a_labels.parquet", "z_labels.parquet"])
+def test_parquet_files_without_the_column_of_the_images(name, tmp_path):
+    write(tmp_path / "images.parquet", range(3))
+    datasets.Dataset.from_dict({"image_id": ["a"] * 9, "label": [1] * 9}).to_parquet(tmp_path / name)
+    found, [sentence] = said(lambda: colours_of(tmp_path))
+    assert found == colours(range(3))
+    assert f"1 of the 2 Parquet files have no column image and are not used: {name}" in sentence
+
+
+@pytest.mark.parametrize("name", ["a.parquet", "a.arrow", "a.feather"])
+def test_a_damaged_table_is_named(name, tmp_path):
+    (tmp_path / name).write_bytes(b"ARROW1" + bytes(90) if name.endswith("feather") else b"x" * 90)
+    with pytest.raises(DatasetError, match=rf"No images could be read.*{name}: "):
+        colours_of(tmp_path)
 
 
 def test_a_pattern_that_matches_other_files_too(tmp_path):
