@@ -36,7 +36,7 @@ IDENTITY: dict[str, type] = {
     "module": str,  # path of the module that ran, as in named_modules()
     "activation": str,  # class or function: "ReLU", "gelu"
     "call": int,  # number of the call when the same site runs more than once in a forward pass, from 0
-    "kind": str,  # "module" or "function"
+    "kind": str,  # "module", "function" or, of what is only skipped, "operator"
     "dim": int,  # features after pooling
     "num_samples": int,  # rows from which the numbers are computed
 }

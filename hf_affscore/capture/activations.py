@@ -12,7 +12,6 @@ tables too, so that they are reported as skipped.
 from __future__ import annotations
 
 import functools
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -24,6 +23,7 @@ import torch
 from torch import nn
 from torch.overrides import handle_torch_function, has_torch_function
 
+from hf_affscore.capture.kernels import NAMESPACES, kernel_of_name
 from hf_affscore.errors import InputError
 
 Role = Literal["activation", "gate", "softmax", "attention", "recurrent", "fused", "custom"]
@@ -81,28 +81,6 @@ ALIASES = {
     "log_softmax": ("_log_softmax", "special_log_softmax"),
 }
 
-
-#: Namespaces of operators whose activations can be recognised by name.
-NAMESPACES = {
-    *("aten", "prim", "prims", "quantized", "quantized_decomposed", "torchvision", "image", "torchaudio"),
-    *(
-        "onednn",
-        "mkldnn",
-        "mkl",
-        "sparse",
-        "inductor",
-        "c10d",
-        "_c10d_functional",
-        "higher_order",
-        "profiler",
-    ),
-}
-
-#: Names of kernels that compute an activation together with something else.
-_FUSED = re.compile(
-    r"(?:^|_)(?:c?e?lu|[gs]elu|relu6?|silu|swish|mish|tanh|sigmoid|hardswish|hardsigmoid|hardtanh|softplus"
-    r"|(?:sw|ge|re)i?glu|activation|pointwise)(?:_|$)"
-)
 
 #: Where torch's own Python files are.
 _TORCH = str(Path(torch.__file__).parent)
@@ -214,8 +192,10 @@ def of_function(function: Callable[..., Any]) -> Activation | None:
         return known
     if isinstance(function, torch._ops.OpOverloadPacket):
         return _operator(function)
+    if isinstance(function, torch._ops.HigherOrderOperator):
+        return _of_name(function.__name__) or Activation(function.__name__, "custom")
     if isinstance(function, BuiltinFunctionType):
-        return _of_fused_name(function.__name__)
+        return _of_name(function.__name__)
     # Python functions of torch itself never stand for another one.
     own = isinstance(function, FunctionType) and function.__code__.co_filename.startswith(_TORCH)
     return None if own and function.__name__ not in _names() else _in_place_of(function)
@@ -237,15 +217,15 @@ def _operator(packet: Any) -> Activation | None:
     namespace, _, name = packet._qualified_op_name.partition("::")
     if namespace != "aten" and (activation := _names().get(name.removesuffix("_"))) is not None:
         return activation
-    fused = _of_fused_name(name)
-    return fused or (None if namespace in NAMESPACES else Activation(f"{namespace}.{name}", "custom"))
+    known = _of_name(name)
+    return known or (None if namespace in NAMESPACES else Activation(f"{namespace}.{name}", "custom"))
 
 
 @cache
-def _of_fused_name(name: str) -> Activation | None:
-    """A kernel that computes an activation together with something else: ``conv2d_relu``, ``silu_and_mul``."""
-    is_fused = _FUSED.search(name) is not None and not name.endswith("backward")
-    return Activation(name, "fused") if is_fused else None
+def _of_name(name: str) -> Activation | None:
+    """A kernel whose name tells that there is an activation in it."""
+    kernel = kernel_of_name(name)
+    return kernel and Activation(name, kernel)
 
 
 @cache

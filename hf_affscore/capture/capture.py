@@ -14,9 +14,9 @@ Counting semantics:
 - A module that is asked for as a whole (:mod:`~hf_affscore.capture.selection`) is listed when it ends, after
   the activations inside it.
 
-A model gives the same outputs as without a capture, to the bit, with one exception: torch's fused inference path
-of ``nn.TransformerEncoderLayer`` hides its activation and is off during a capture; the unfused path agrees with it
-up to rounding. Compiled models run uncompiled during a capture.
+A model gives the same outputs as without a capture, to the bit, except that torch's fused inference path of
+``nn.TransformerEncoderLayer``, which hides its activation, is off; the unfused path agrees with it up to rounding.
+Compiled models run uncompiled.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ from torch.overrides import TorchFunctionMode
 
 from hf_affscore.capture.activations import Activation, of_function
 from hf_affscore.capture.batch_axis import Skip
-from hf_affscore.capture.exotic import is_plain
+from hf_affscore.capture.below import UNSEEN, Below
+from hf_affscore.capture.exotic import is_plain, kind_of
 from hf_affscore.capture.layout import Layout
 from hf_affscore.capture.selection import Selection
 from hf_affscore.capture.sites import ROOT, Call, CallSite, Kind, SkippedCall
@@ -49,7 +50,7 @@ T = TypeVar("T")
 
 _capturing = threading.local()
 
-#: Name that stands for the unknown activations of a module that runs in another thread.
+#: Name of the unknown activations of a module that runs in another thread.
 THREAD = "(thread)"
 
 _BY_STRIDES = {torch.as_strided, torch.Tensor.as_strided, torch.Tensor.as_strided_}
@@ -65,6 +66,7 @@ class Capture(Generic[T]):
         selection: Which calls are scored; default: every activation outside attention. Not used with a
             :class:`Watched`, which has its own.
         one_image: Whether a single image runs, so that all rows of a first axis are its own.
+        below: Whether to list what runs out of sight, too (:mod:`~hf_affscore.capture.below`), which takes time.
 
     Attributes:
         calls: Captured calls, in execution order.
@@ -91,6 +93,7 @@ class Capture(Generic[T]):
         selection: Selection | None = None,
         *,
         one_image: bool = False,
+        below: bool = True,
     ) -> None:
         self.calls: list[Call[T]] = []
         self.skipped: list[SkippedCall] = []
@@ -106,6 +109,10 @@ class Capture(Generic[T]):
         self._elsewhere: Counter[tuple[str, str | None]] = Counter()  # modules in other threads
         self._lock = threading.Lock()
         self._unwatched = ExitStack()  # holds the context that hides the function calls inside it
+        self._below = Below(
+            self._watched.origins, lambda: self._running[-1].path, self._selection, self.skipped
+        )
+        self._looks_below = below
         self._undo = ExitStack()
 
     def __enter__(self) -> Self:
@@ -119,6 +126,8 @@ class Capture(Generic[T]):
             undo.enter_context(self._watched.by(self))
             if "torch._dynamo" in sys.modules:  # then something may be compiled
                 undo.enter_context(uncompiled)
+            if self._looks_below:
+                undo.enter_context(self._below)
             undo.enter_context(_Functions(self))
             undo.callback(self._unwatched.close)
             self._undo = undo.pop_all()
@@ -135,23 +144,29 @@ class Capture(Generic[T]):
 
     def module_begins(self, module: WatchedModule, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Called by the model's hooks before a module runs."""
-        frame: _Frame[T] = _Frame(module.path)
-        self._running.append(frame)
+        (self._below.comes_in if len(self._running) == 1 else self._below.turns_up)(args, kwargs)
+        self._running.append(frame := _Frame[T](module.path))
         if self._composite is not None or module.activation is None:
             return
-        frame.begun = self._begin(module.activation, "module", args, kwargs)
+        with self._below.covering():
+            frame.begun = self._begin(module.activation, "module", args, kwargs)
         if not module.as_a_whole:
             self._composite = frame
+            self._below.covers(1)
             self._unwatched.enter_context(torch._C.DisableTorchFunction())
 
     def module_ends(self, output: Any) -> None:
         """Called by the model's hooks when the innermost running module has ended."""
-        frame = self._running.pop()
+        frame = self._running[-1]
         if frame is self._composite:
             self._composite = None
             self._unwatched.close()
+            self._below.covers(-1)
+        self._below.turns_up(output)
+        self._running.pop()
         if frame.begun is not None:
-            self._end(frame.begun, output)
+            with self._below.covering():
+                self._end(frame.begun, output)
 
     def module_elsewhere(self, module: WatchedModule) -> None:
         """Called by the model's hooks before a module runs in a thread that the model has started."""
@@ -161,6 +176,8 @@ class Capture(Generic[T]):
 
     def _list_elsewhere(self) -> None:
         """List the activations that ran in other threads; if there were none, the first module that did."""
+        if self._elsewhere:  # then it is known where values came from
+            self.skipped[:] = [skip for skip in self.skipped if skip.site.activation != UNSEEN]
         found = [(path, name) for path, name in self._elsewhere if name is not None]
         found = found or [(path, THREAD) for path, _ in itertools.islice(self._elsewhere, 1)]
         reason = "it runs in another thread, where calls have no order and functions cannot be observed"
@@ -224,10 +241,11 @@ class Capture(Generic[T]):
         except Exception as error:  # an exotic tensor may refuse any operation; the model still uses it
             if is_plain(tensor):
                 raise
-            side = "output" if begun.kept else "input"
-            begun.reason = (
-                f"its {side}, a {_kind(tensor)}, has no rows that can be read ({_first_line(error)})"
+            side, said = (
+                "output" if begun.kept else "input",
+                f"{type(error).__name__}: {error}".splitlines()[0],
             )
+            begun.reason = f"its {side}, a {kind_of(tensor)}, has no rows that can be read ({said})"
 
 
 @dataclass
@@ -266,29 +284,18 @@ class _Functions(TorchFunctionMode):
         self._capture._watched.state.before(func, args, kwargs)
         activation = of_function(func)
         if activation is None:
+            self._capture._below.is_called(func, args)
             output = func(*args, **kwargs)
             self._capture._layout.after(func, args, output)
             self._capture.by_strides |= func in _BY_STRIDES
             return output
-        begun = self._capture._begin(activation, "function", args, kwargs)
-        output = func(*args, **kwargs)
-        self._capture._end(begun, output)
+        self._capture._below.turns_up(args, kwargs)
+        with self._capture._below.covering():
+            begun = self._capture._begin(activation, "function", args, kwargs)
+            output = func(*args, **kwargs)
+            self._capture._end(begun, output)
         return output
 
 
 def _first_tensor(values: Iterable[Any]) -> Tensor | None:
     return next((value for value in values if isinstance(value, Tensor)), None)
-
-
-def _kind(tensor: Tensor) -> str:
-    """The kind of a tensor, for the reason why a call is skipped."""
-    if tensor.is_quantized:
-        return "quantised tensor"
-    if tensor.is_nested:
-        return "nested tensor"
-    layout = str(tensor.layout).removeprefix("torch.")
-    return f"{layout} tensor" if layout != "strided" else type(tensor).__name__
-
-
-def _first_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}".splitlines()[0]

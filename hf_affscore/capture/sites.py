@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Generic, Literal, TypeVar
 
 T = TypeVar("T")
-Kind = Literal["module", "function"]
+Kind = Literal["module", "function", "operator"]
 
 #: Path of the model itself, whose name in ``named_modules()`` is empty.
 ROOT = "(model)"
@@ -20,7 +20,8 @@ class CallSite:
         module: Path of the module that ran; for a function, of the innermost module around the call.
         activation: Name of the class (``"ReLU"``) or function (``"relu"``).
         call: Number of the call among those with the same module and activation, from 0.
-        kind: ``"module"`` or ``"function"``.
+        kind: ``"module"``, ``"function"``, or ``"operator"`` for what was noticed below the functions of Python
+            only.
         channel_axis: The axis that holds the channels: 1, or the last (:mod:`hf_affscore.capture.layout`).
         folded_from: Length of the first axis before others were folded into it in order, if that is certain.
     """

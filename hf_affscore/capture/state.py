@@ -166,7 +166,7 @@ class _Held:
 
     def is_as_copied(self) -> bool:
         """Whether it equals its copy bit for bit; True without a copy."""
-        return self._copy is None or torch.equal(_bits(self._memory), _bits(self._copy))
+        return self._copy is None or torch.equal(bits(self._memory), bits(self._copy))
 
     def put_back(self) -> bool:
         """Restore its memory and its values. Returns False if the values are lost."""
@@ -191,7 +191,8 @@ class _Held:
         return 0 if self._memory.is_inference() else self._memory._version
 
 
-def _bits(tensor: Tensor) -> Tensor:
+def bits(tensor: Tensor) -> Tensor:
+    """The memory of a tensor, in bytes."""
     return tensor.contiguous().reshape(-1).view(torch.uint8)
 
 

@@ -13,6 +13,7 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from hf_affscore.capture.activations import Activation, of_module
+from hf_affscore.capture.origins import Origins
 from hf_affscore.capture.selection import Selection
 from hf_affscore.capture.sites import ROOT
 from hf_affscore.capture.state import ModelState
@@ -58,6 +59,10 @@ class Watched:
         model: The model.
         selection: Which calls are scored.
 
+    Attributes:
+        selection: The same.
+        origins: What is known of the model's tensors.
+
     Raises:
         ModelError: On entering, if the model is scripted or runs in several threads.
         InputError: The context is entered twice, or two threads capture with it.
@@ -76,6 +81,7 @@ class Watched:
 
     def __init__(self, model: nn.Module, selection: Selection | None = None) -> None:
         self.selection = selection or Selection()
+        self.origins = Origins(model)
         self._model = model
         self._watcher: Watcher | None = None
         self._thread = 0  # of the watcher

@@ -12,7 +12,18 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from hf_affscore.capture import CallSite, Capture, Selection, SkippedCall, by_image, looked_for, pool, windows
+from hf_affscore.capture import (
+    CallSite,
+    Capture,
+    Selection,
+    SkippedCall,
+    Watched,
+    by_image,
+    looked_for,
+    pool,
+    windows,
+)
+from hf_affscore.capture.below import NOT_OBSERVED
 from hf_affscore.capture.features import widths_differ
 from hf_affscore.errors import AffscoreError, InputError, ModelError, NoActivationError, shown_cause
 from hf_affscore.inspection.cost import Work, bytes_of, estimate
@@ -22,7 +33,7 @@ from hf_affscore.inspection.operations import Operations
 from hf_affscore.inspection.plan import Plan, blank_inputs, plan_of
 from hf_affscore.models.evaluation import evaluating
 from hf_affscore.models.video import as_clips
-from hf_affscore.models.vision_forward import GRID
+from hf_affscore.models.vision_forward import GRID, VisionForward
 from hf_affscore.options import Options, Pooling
 from hf_affscore.signature import Record
 
@@ -157,26 +168,35 @@ def _watched(
 
     side = runner(model, batch, by_name=by_name)
     failure: Exception | None = None
-    for operations in (Operations(), None):
+    for operations, below in ((Operations(), True), (None, True), (None, False)):
         selection = Selection(options.include, options.exclude)
         try:
-            seen = Capture(model, width, selection, one_image=GRID in batch)
-            with evaluating(model), operations or nullcontext(), seen:
-                side(
-                    {name: value.clone() for name, value in batch.items()}
-                )  # clones: the model may overwrite its inputs
+            with evaluating(model), Watched(model, selection) as watched:
+                seen = Capture(watched, width, one_image=GRID in batch, below=below)
+                with operations or nullcontext(), seen:
+                    _run_copies(side, batch)
+                if watched.origins.in_doubt:  # a second pass tells constants from results
+                    seen = Capture(watched, width, one_image=GRID in batch)
+                    with seen:
+                        _run_copies(side, batch)
         except AffscoreError:
             raise
         except Exception as error:  # a model may raise anything
             failure = error
             continue
         selection.check_all_matched()
+        seen.skipped += () if below else (NOT_OBSERVED,)
         return seen, operations
     shapes = ", ".join(f"{key} {tuple(value.shape)}" for key, value in batch.items())
     on_meta = any(value.is_meta for value in batch.values())
     raise (_NeedsValues if on_meta else ModelError)(
         f"{type(model).__name__} failed on {shapes}: {said_by(failure)}. Pass inputs= of a size that fits."
     ) from (failure and shown_cause(failure))
+
+
+def _run_copies(side: VisionForward, batch: dict[str, torch.Tensor]) -> None:
+    """Run copies of the inputs, which the model may overwrite."""
+    side({name: value.clone() for name, value in batch.items()})
 
 
 def _records(seen: Capture[int], batch_size: int) -> tuple[tuple[Record, ...], tuple[Record, ...]]:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, TypeAlias
 
 from hf_affscore.capture import Capture, Selection, Watched
+from hf_affscore.capture.below import NOT_OBSERVED
 from hf_affscore.capture.sites import CallSite, SkippedCall
 from hf_affscore.capture.summary import Summarize, Summary
 from hf_affscore.errors import AffscoreError, ModelError
@@ -45,6 +46,7 @@ class BatchForward:
         self._checkpoint = checkpoint
         self._behaviour: Behaviour | None = None
         self._largest = sys.maxsize  # images known to fit into one forward pass
+        self._looks_below = True  # for what runs out of sight of Python's functions
         self._channels_last = True  # a convolution then takes three quarters of the time on a CPU
 
     def behaviour(self, inputs: Inputs, images: Sequence[int], summarize: Summarize) -> Behaviour:
@@ -56,7 +58,7 @@ class BatchForward:
             summarize: Makes the summary of a tensor.
         """
         if self._behaviour is None:
-            settings = self._largest, self._channels_last
+            settings = self._largest, self._channels_last, self._looks_below
 
             def run(chosen: Sequence[int]) -> Capture[Summary]:
                 few = {name: value[list(chosen)] for name, value in inputs.items()}
@@ -69,7 +71,7 @@ class BatchForward:
                 alone = images_per_pass(self._checkpoint.module, inputs) == 1
                 self._behaviour = probe(run, len(images), self._checkpoint.module, alone=alone)
             if self._behaviour.batch_dependent:  # settings found for a few images may not suit a whole batch
-                self._largest, self._channels_last = settings
+                self._largest, self._channels_last, self._looks_below = settings
         return self._behaviour
 
     def run(
@@ -96,9 +98,16 @@ class BatchForward:
                 pieces.append(seen)
                 done = piece.stop
         calls, uneven = _joined(pieces)
-        without = self._behaviour.not_by_image if self._behaviour is not None else {}
+        behaviour = self._behaviour or Behaviour()
+        without = behaviour.not_by_image
+        unseen = behaviour.unseen or () if self._looks_below else [NOT_OBSERVED]
         by_chance = [SkippedCall(site, without[site]) for site, _, _ in calls if site in without]
-        skipped = [*itertools.chain.from_iterable(piece.skipped for piece in pieces), *uneven, *by_chance]
+        skipped = [
+            *itertools.chain.from_iterable(piece.skipped for piece in pieces),
+            *uneven,
+            *by_chance,
+            *unseen,
+        ]
         return [call for call in calls if call[0] not in without], skipped
 
     def _pass(self, inputs: Inputs, images: Sequence[int], summarize: Summarize) -> Capture[Summary] | None:
@@ -145,11 +154,15 @@ class BatchForward:
             self._largest = num_images // 2
         elif self._channels_last and not should_reduce_batch_size(error):
             self._channels_last = False
+        elif self._looks_below and not should_reduce_batch_size(error):
+            self._channels_last, self._looks_below = True, False
         else:
             raise self._failure(error, inputs) from error
 
     def _forward(self, inputs: Inputs, summarize: Summarize) -> Capture[Summary]:
-        with Capture(self.watched, summarize, one_image=GRID in inputs) as seen:
+        known = self._behaviour is not None and self._behaviour.unseen is not None  # what runs out of sight
+        below = self._looks_below and not known
+        with Capture(self.watched, summarize, one_image=GRID in inputs, below=below) as seen:
             self._checkpoint.forward({name: self._laid_out(value) for name, value in inputs.items()})
         return seen
 

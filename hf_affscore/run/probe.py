@@ -22,7 +22,8 @@ import numpy as np
 import numpy.typing as npt
 
 from hf_affscore.capture import Capture
-from hf_affscore.capture.sites import CallSite
+from hf_affscore.capture.below import FROM_NUMBERS
+from hf_affscore.capture.sites import CallSite, SkippedCall
 from hf_affscore.capture.summary import Summary
 from hf_affscore.errors import AffscoreWarning, ModelError
 
@@ -46,11 +47,14 @@ class Behaviour:
             on batches of some sizes.
         not_by_image: Calls that are skipped with few images, with the reason. If a whole batch seems to give one
             row per image, the first axis has the length of the batch by chance.
+        unseen: What runs out of sight (:mod:`hf_affscore.capture.below`); None if the passes failed, so that the
+            analysis has to look for it in every pass.
     """
 
     deterministic: bool = True
     batch_dependent: bool = False
     not_by_image: Mapping[CallSite, str] = field(default_factory=dict)
+    unseen: tuple[SkippedCall, ...] | None = None
 
 
 def probe(run: Run, num_images: int, model: nn.Module, *, alone: bool = False) -> Behaviour:
@@ -78,7 +82,7 @@ def probe(run: Run, num_images: int, model: nn.Module, *, alone: bool = False) -
         return Behaviour(batch_dependent=True)
     # After random draws any difference counts, however small.
     varies = any(_differ(first, again, len(few), 0.0 if drew else tolerance) for again in answers)
-    return Behaviour(not varies, depends and not varies, _not_by_image(first, second))
+    return Behaviour(not varies, depends and not varies, _not_by_image(first, second), _unseen(first, second))
 
 
 def warn_of_behaviour(model: Mapping[str, Any], batch_size: int) -> None:
@@ -132,6 +136,19 @@ def _distance(one: npt.NDArray[np.floating], other: npt.NDArray[np.floating]) ->
 def _not_by_image(one: Capture[Summary], other: Capture[Summary]) -> dict[CallSite, str]:
     """Calls that have no row per image in at least one of two captures with different numbers of images."""
     return {skip.site: skip.reason for seen in (one, other) for skip in seen.skipped}
+
+
+def _unseen(one: Capture[Summary], other: Capture[Summary]) -> tuple[SkippedCall, ...]:
+    """What the second capture noticed below Python, which knows the constants that the first has met.
+
+    Numbers that became a tensor with a row per image may do so by chance; in both captures they do not.
+    """
+    before = {skip.site for skip in one.skipped}
+    return tuple(
+        skip
+        for skip in other.skipped
+        if skip.site.kind == "operator" and (skip.reason != FROM_NUMBERS or skip.site in before)
+    )
 
 
 def _tolerance(model: nn.Module) -> float:

@@ -1,4 +1,4 @@
-"""Damaged images of every format that Pillow writes, and EXIF that no camera should have written."""
+"""Damaged images of every format that Pillow reads, and EXIF that no camera should have written."""
 
 import io
 import struct
@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from hf_affscore.images.decoding import Undecodable, decode
+from tests.fuzz import read_only
 from tests.fuzz.harness import CASES, ROUNDS, damage, read_or_refused
 
 #: A mode for each format that cannot hold the usual one.
@@ -55,9 +56,19 @@ def valid_files():
     for format_ in ("GIF", "PNG", "TIFF", "WEBP", "AVIF", "MPO"):
         data = written(frames[0], format_, save_all=True, append_images=frames[1:])
         yield pytest.param(data, id=f"{format_}-frames")
+    for format_, make in read_only.FILES.items():
+        yield pytest.param(make(), id=format_)
 
 
 FILES = list(valid_files())
+
+#: What Pillow recognises and cannot decode itself.
+ONLY_RECOGNISED = {"BUFR", "GRIB", "HDF5", "MPEG", "WMF"}
+
+
+def test_no_format_is_left_out():
+    read = {Image.open(io.BytesIO(file.values[0])).format.upper() for file in FILES}
+    assert set(Image.OPEN) - read <= ONLY_RECOGNISED
 
 
 @pytest.fixture(autouse=True)
