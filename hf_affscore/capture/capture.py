@@ -11,8 +11,7 @@ Counting semantics:
 - The input is the one that the activation receives after other forward pre-hooks. It is summarised before the
   call, since the call may overwrite it. The output is the one before other forward hooks.
 - A gated unit, ``a * sigmoid(b)``, is captured as its gate: input ``b``, output ``sigmoid(b)``.
-- A module that is asked for as a whole (:mod:`~hf_affscore.capture.selection`) is listed when it ends, after
-  the activations inside it.
+- A module that is asked for as a whole (``include``) is listed when it ends, after the activations inside it.
 
 A model gives the same outputs as without a capture, to the bit, except that torch's fused inference path of
 ``nn.TransformerEncoderLayer``, which hides its activation, is off; the unfused path agrees with it up to rounding.
@@ -197,7 +196,7 @@ class Capture(Generic[T]):
         if tensor is not None and is_plain(tensor):
             folded = 1 if self._one_image else self._layout.first_axis.folded_from(tensor)
             site = replace(site, channel_axis=self._layout.channel_axis(tensor), folded_from=folded)
-        begun: _Begun[T] = _Begun(site, self._selection.why_skipped(activation, path))
+        begun = _Begun[T](site, self._selection.why_skipped(activation, path))
         if begun.reason is not None:
             return begun
         if activation.role == "gate" and tensor is not None and is_plain(tensor):
