@@ -47,7 +47,7 @@ class Layout:
 
     Attributes:
         form: ``"image"``, ``"parquet"``, ``"arrow"`` or ``"tar"``; ``"zip"`` files are not used beside these.
-        splits: The names of the files by split, sorted; relative to the data set, with ``/``.
+        splits: The names of the files by split, in the order given; relative to the data set, with ``/``.
         unused: Names of other images, tables and archives.
     """
 
@@ -89,7 +89,7 @@ def layout_of(names: Collection[str], *, images: bool = False) -> Layout | None:
         images: Whether to use image files even if there are tables or archives.
     """
     by_form: dict[str, list[str]] = defaultdict(list)
-    for name in sorted(names):
+    for name in names:
         if (form := form_of(name)) is not None:
             by_form[form].append(name)
     if by_form.keys() <= {"zip"}:  # read by datasets

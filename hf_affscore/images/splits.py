@@ -66,7 +66,7 @@ def local_splits(source: Source, options: Options) -> Splits:
     if (folder / "state.json").exists():
         return {"all": functools.partial(_saved, folder)}
     root = os.path.abspath(folder)
-    names = files_below(root)
+    names = sorted(files_below(root))
     layout = _layout_in(names, root, options)
     if layout is None:
         return _built(str(folder), options, {}, names, root)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import datasets
 import numpy as np
+import pyarrow.ipc
 import pyarrow.parquet
 import pytest
 from PIL import Image
@@ -25,11 +26,15 @@ from hf_affscore.options import Options
 CLASSES, PER_CLASS = 10, 12
 
 
+def encode(pixels):
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
 def png(number):
     """A picture that no other number has."""
-    buffer = io.BytesIO()
-    Image.fromarray(np.random.default_rng(number).integers(0, 256, (6, 5, 3), np.uint8)).save(buffer, "PNG")
-    return buffer.getvalue()
+    return encode(np.random.default_rng(number).integers(0, 256, (6, 5, 3), np.uint8))
 
 
 PICTURES = [png(number) for number in range(CLASSES * PER_CLASS)]
@@ -70,6 +75,27 @@ def write_arrow(place):
     table().save_to_disk(place, num_shards=3)
 
 
+def write_arrow_files(place):
+    """Both formats of Arrow: of files, and of streams."""
+    halves = (table().shard(2, number, contiguous=True).data.table for number in range(2))
+    with pyarrow.OSFile(str(place / "a.arrow"), "wb") as file:
+        first = next(halves)
+        with pyarrow.ipc.new_file(file, first.schema) as writer:
+            writer.write_table(first)
+    with pyarrow.OSFile(str(place / "b.arrow"), "wb") as file:
+        second = next(halves)
+        with pyarrow.ipc.new_stream(file, second.schema) as writer:
+            writer.write_table(second)
+
+
+def write_listed(place):
+    """Files in one order, a list of them in another."""
+    for number, content in enumerate(PICTURES):
+        (place / f"{999 - number:05}.png").write_bytes(content)
+    names = (f"{999 - number:05}.png" for number in range(len(PICTURES)))
+    (place / "metadata.csv").write_text("\n".join(["file_name", *names]))
+
+
 def write_tars(place):
     for shard, start in enumerate(range(0, len(PICTURES), 50)):
         with tarfile.open(place / f"part-{shard}.tar", "w") as archive:
@@ -85,6 +111,7 @@ FORMATS = {
     "parquet": write_parquet,
     "many parquet": write_many_parquet,
     "arrow": write_arrow,
+    "arrow files": write_arrow_files,
     "tars": write_tars,
 }
 
@@ -115,6 +142,13 @@ def hashes(stream, count=None):
 @pytest.mark.parametrize("form", FORMATS)
 def test_every_format_gives_the_pixels_of_an_independent_reading(places, form):
     assert hashes(opened(places[form], shuffle=False)) == EXPECTED
+
+
+def test_a_list_of_images_gives_their_order(tmp_path):
+    write_listed(tmp_path)
+    assert hashes(opened(tmp_path, shuffle=False)) == EXPECTED
+    drawn = np.random.default_rng(5).permutation(len(PICTURES))[:20]
+    assert hashes(opened(tmp_path, seed=5, num_samples=20), 20) == [EXPECTED[number] for number in drawn]
 
 
 @pytest.mark.parametrize("form", FORMATS)
@@ -279,6 +313,68 @@ def test_scores_of_a_few_row_groups_have_no_error_and_say_why(places, monkeypatc
         assert "of 32 row groups, so that they are not independent" in row.reason
     few.summary()
     str(few)
+
+
+SAME_ORDER = {
+    **{form: lambda places, form=form: places[form] for form in FORMATS},
+    "list": lambda places: [Image.open(io.BytesIO(content)) for content in PICTURES],
+    "list of pairs": lambda places: [(Image.open(io.BytesIO(content)), 7) for content in PICTURES],
+    "generator": lambda places: (Image.open(io.BytesIO(content)) for content in PICTURES),
+    "stream": lambda places: table().to_iterable_dataset(),
+    "object": lambda places: table(),
+    "column of paths": lambda places: datasets.Dataset.from_dict(
+        {"path": list(map(str, sorted(places["folder"].rglob("*.png"))))}
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def scores_of_the_folder(places):
+    return scores(places["folder"], seed=2)
+
+
+def scores(dataset, *, seed):
+    """Every number of a signature but the time it took."""
+    import hf_affscore as ha
+    from hf_affscore.assets import DEMO_MODEL
+
+    signature = ha.analyze(DEMO_MODEL, dataset, num_samples=40, seed=seed, cache=False, batch_size=40)
+    return np.array([[row.affinity_score, row.affinity_score_stderr, row.r2] for row in signature.rows])
+
+
+@pytest.mark.parametrize("form", SAME_ORDER)
+def test_the_same_images_in_the_same_order_give_the_same_bits(places, scores_of_the_folder, form):
+    found = scores(SAME_ORDER[form](places), seed=2)
+    assert np.isfinite(found).any()
+    assert np.array_equal(found, scores_of_the_folder, equal_nan=True)
+
+
+def test_the_same_images_in_another_order_give_the_same_scores_in_the_mean(tmp_path):
+    """Sorted by class as Parquet, mixed as an archive, by names as a folder: differences are within chance.
+
+    Classes differ in contrast, so that images of a few classes have other scores.
+    """
+    random = np.random.default_rng(0)
+    noise = random.integers(0, 256, (10, 12, 6, 5, 3))
+    pictures = [(128 + (pixels - 128) * (label + 1) / 10) for label, of in enumerate(noise) for pixels in of]
+    encoded = [encode(pixels.astype(np.uint8)) for pixels in pictures]
+    (tmp_path / "images").mkdir()
+    for content in encoded:
+        (tmp_path / "images" / f"{hashlib.sha256(content).hexdigest()}.png").write_bytes(content)
+    with tarfile.open(tmp_path / "mixed.tar", "w") as archive:
+        for number in random.permutation(len(encoded)):
+            member = tarfile.TarInfo(f"{number}.png")
+            member.size = len(encoded[number])
+            archive.addfile(member, io.BytesIO(encoded[number]))
+    columns = {"image": [{"bytes": content, "path": None} for content in encoded]}
+    datasets.Dataset.from_dict(columns).to_parquet(tmp_path / "sorted.parquet", batch_size=7)
+    seeds, means, errors = range(5), [], []
+    for name in ("images", "mixed.tar", "sorted.parquet"):
+        drawn = np.array([np.nanmean(scores(tmp_path / name, seed=seed)[:, 0]) for seed in seeds])
+        means.append(drawn.mean())
+        errors.append(drawn.std(ddof=1) / len(seeds) ** 0.5)
+    for one, other in itertools.combinations(range(3), 2):
+        assert abs(means[one] - means[other]) < 4 * np.hypot(errors[one], errors[other])
 
 
 # streams
