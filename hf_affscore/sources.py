@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from hf_affscore.compat import status_of
 from hf_affscore.errors import DatasetError, InputError, ModelError
 from hf_affscore.hub import Kind, client, failures_named, pin
 
@@ -208,16 +209,35 @@ def _files_inside(repo: str, inside: str, commit: str, token: str | bool | None)
 
 
 def _bucket(address: str, token: str | bool | None) -> Source:
-    """A folder of a bucket; its state is a checksum over the listing of its files."""
+    """A folder of a bucket; its state is a checksum over the listing of its files.
+
+    Raises:
+        DatasetError: The address is malformed, there is no such bucket or folder, or it is not accessible.
+    """
     bucket, inside = in_bucket(address)
     api = client(token)
-    if not bucket or not hasattr(api, "list_bucket_tree"):
+    if not bucket:
+        raise DatasetError(f"{address} names no bucket; expected hf://buckets/user/bucket/folder.")
+    if not hasattr(api, "list_bucket_tree"):
         raise DatasetError(
-            f"{address} cannot be read; expected hf://buckets/user/bucket/folder and a huggingface_hub that "
-            "supports buckets. Update it: pip install -U huggingface_hub datasets."
+            f"{address} needs a huggingface_hub that supports buckets: pip install -U huggingface_hub datasets."
         )
-    with failures_named("dataset", address):
-        entries = list(api.list_bucket_tree(bucket, inside or None, recursive=True))
+    try:
+        with failures_named("dataset", address):
+            listing = list(api.list_bucket_tree(bucket, inside or None, recursive=True))
+    except DatasetError as error:
+        if status_of(error.__cause__ or error) not in (401, 403, 404):
+            raise
+        raise DatasetError(
+            f"The bucket {bucket!r} was not found, or the token may not read it. Check the spelling; if it is "
+            "private, log in with `hf auth login` or pass a token."
+        ) from error.__cause__
+    if any(entry.path == inside and hasattr(entry, "size") for entry in listing):
+        raise DatasetError(f"{address} is a file; expected a folder of a bucket.")
+    entries = [entry for entry in listing if not inside or entry.path.startswith(f"{inside}/")]
+    if not entries:
+        what = f"no folder {inside!r}" if inside else "no files"
+        raise DatasetError(f"The bucket {bucket!r} has {what}. See its files on the Hub.")
     digest = hashlib.sha256()
     for line in sorted(map(repr, entries)):
         digest.update(line.encode())

@@ -47,15 +47,27 @@ def test_a_private_bucket_needs_its_token(hub):
     hub.add("bucket", "ada/store", {"a.png": png(1), "b.png": png(2)}, private=True)
     assert colours_of("hf://buckets/ada/store", token=hub.token("ada")) == colours([1, 2])
     for token in (hub.token("bob"), None):
-        with pytest.raises(DatasetError, match="buckets/ada/store"):
+        with pytest.raises(
+            DatasetError, match="The bucket 'ada/store' was not found, or the token may not read it"
+        ):
             colours_of("hf://buckets/ada/store", token=token)
 
 
 @pytest.mark.parametrize(
-    "name", ["hf://buckets/ada", "hf://buckets/", "hf://buckets/ada/none", "hf://buckets/ada/store/none"]
+    ("name", "sentence"),
+    [
+        ("hf://buckets/ada", "names no bucket; expected hf://buckets/user/bucket/folder"),
+        ("hf://buckets/", "names no bucket; expected hf://buckets/user/bucket/folder"),
+        ("hf://buckets/ada/none", "The bucket 'ada/none' was not found, or the token may not read it"),
+        ("hf://buckets/ada/store/none", "The bucket 'ada/store' has no folder 'none'"),
+        ("hf://buckets/ada/store/a", "The bucket 'ada/store' has no folder 'a'"),
+        ("hf://buckets/ada/store/a.png", "is a file; expected a folder"),
+        ("hf://buckets/ada/empty", "The bucket 'ada/empty' has no files"),
+    ],
 )
-def test_names_of_no_bucket(name, hub):
+def test_names_of_no_bucket(name, sentence, hub):
     hub.add("bucket", "ada/store", {"a.png": png(1)})
-    with pytest.raises(DatasetError) as raised:
+    hub.add("bucket", "ada/empty")
+    with pytest.raises(DatasetError, match=sentence) as raised:
         colours_of(name)
     assert "\n" not in str(raised.value)
