@@ -257,23 +257,12 @@ def in_bucket(address: str) -> tuple[str, str]:
 
 
 #: Extensions of files that belong to a checkpoint; cards, logs and pictures do not count.
-OF_CHECKPOINTS = {
-    *(
-        ".json",
-        ".py",
-        ".safetensors",
-        ".bin",
-        ".pt",
-        ".pth",
-        ".pkl",
-        ".ckpt",
-        ".pt2",
-        ".onnx",
-        ".data",
-        ".h5",
-        ".keras",
-    ),
-}
+OF_CHECKPOINTS = frozenset(
+    (
+        *(".json", ".py", ".safetensors", ".bin", ".pt", ".pth", ".pkl", ".ckpt", ".pt2", ".onnx", ".data"),
+        *(".h5", ".keras"),
+    )
+)
 
 
 def model_checksum(folder: Path) -> str:
