@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     import torch
     from PIL.Image import Image
 
-    Decoded: TypeAlias = Image | torch.Tensor
+    Decoded: TypeAlias = Image | torch.Tensor | list[Image]  # a list is a clip
 
 
 class _Plugin(NamedTuple):

@@ -34,6 +34,9 @@ def identity(item: Any) -> str | None:
         if "path" in item:
             return identity(item["path"])
         return identity(next(iter(item.values()))) if len(item) == 1 else None
+    if isinstance(item, list | tuple):  # the frames of a clip
+        frames = [identity(frame) for frame in item]
+        return None if None in frames else identity("\n".join(map(str, frames)).encode())
     if isinstance(item, bytes):
         return f"content:{hashlib.sha256(item).hexdigest()[:32]}"
     if isinstance(item, np.ndarray):
@@ -63,6 +66,8 @@ def fingerprint(image: Decoded) -> str:
         >>> fingerprint(Image.new("RGB", (64, 64))) == fingerprint(Image.new("RGB", (64, 64), "red"))
         False
     """
+    if isinstance(image, list):
+        return hashlib.sha256("".join(map(fingerprint, image)).encode()).hexdigest()[:16]
     if hasattr(image, "getbands"):
         from PIL.Image import Resampling
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from hf_affscore.errors import AffscoreError, DatasetError, InputError, shown_cause
 from hf_affscore.hub import failures_named
+from hf_affscore.images.clips import open_clips
 from hf_affscore.images.columns import ImageColumn, image_column
 from hf_affscore.images.decoding import as_image, decode, fetch, is_remote
 from hf_affscore.images.draw import (
@@ -76,7 +77,10 @@ def locate_images(dataset: str | Path | Sequence[str | Path], options: Options) 
 
 
 def open_images(
-    dataset: Source | Iterable[Any], options: Options, noise_shape: Callable[[], tuple[int, ...]]
+    dataset: Source | Iterable[Any],
+    options: Options,
+    noise_shape: Callable[[], tuple[int, ...]],
+    clip_length: int | None = None,
 ) -> ImageStream:
     """The images of ``dataset`` as a stream.
 
@@ -86,6 +90,7 @@ def open_images(
             ``(3, H, W)`` tensors, alone or in tuples or mappings.
         options: Split, column, order and revision.
         noise_shape: Shape of one model input ``(C, H, W)``, called only if ``dataset`` is ``"noise"``.
+        clip_length: Frames of a clip, for a video model; None for images.
 
     Raises:
         DatasetError: Not found, without images, or without a unique image column.
@@ -96,7 +101,8 @@ def open_images(
     if isinstance(dataset, Source) and dataset.location == "noise":
         options.refuse(("split", "dataset_config", "image_column", "dataset_revision"), "noise has none")
         return _noise(noise_shape(), options)
-    return with_one_range(_opened(dataset, options), options)
+    clips = None if clip_length is None else open_clips(dataset, options, clip_length)
+    return with_one_range(clips or _opened(dataset, options), options)
 
 
 def _opened(dataset: Source | Iterable[Any], options: Options) -> ImageStream:

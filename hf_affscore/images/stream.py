@@ -152,6 +152,8 @@ def size_of(item: Any) -> int:
         return len(item.get("bytes") or b"") + 1_000
     if isinstance(item, bytes):
         return len(item) + 1_000
+    if isinstance(item, list | tuple):
+        return sum(map(size_of, item))
     pixels = getattr(item, "nbytes", None)  # a tensor's, an array's
     if pixels is None and hasattr(item, "getbands"):
         pixels = item.width * item.height * len(item.getbands())

@@ -38,7 +38,7 @@ def _undecoded(feature: Any) -> Any:
     """A feature whose images stay encoded; the same object if it has no images."""
     import datasets
 
-    if isinstance(feature, datasets.Image):
+    if isinstance(feature, datasets.Image | datasets.Video):
         return replace(feature, decode=False) if feature.decode else feature
     if isinstance(feature, dict):
         inner = {name: _undecoded(part) for name, part in feature.items()}

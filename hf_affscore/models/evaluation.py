@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hf_affscore.errors import InputError
 from hf_affscore.options import Options
 from hf_affscore.torch_settings import full_float32
 
 if TYPE_CHECKING:
+    import torch
     from torch import nn
 
 #: Default images per forward pass. On a CPU larger batches gain little and take memory: MobileNetV2 with two
@@ -30,6 +32,27 @@ def batch_size(options: Options, module: nn.Module) -> int:
 def on_cpu(module: nn.Module) -> bool:
     """Whether a model runs on the CPU; a model without parameters does."""
     return all(parameter.device.type == "cpu" for parameter in itertools.islice(module.parameters(), 1))
+
+
+def device_of(options: Options) -> torch.device:
+    """The device of the model, unless it is spread over several devices.
+
+    Raises:
+        InputError: This machine has no such device.
+    """
+    import torch
+    from accelerate import PartialState
+
+    if not options.device:
+        return torch.device(PartialState().device)
+    try:
+        torch.empty(1, device=options.device).item()
+        return torch.device(options.device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(
+            f"device is {options.device!r}; expected one that this machine has: {reason}"
+        ) from error
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from hf_affscore.errors import AffscoreError, AffscoreWarning, InputError, ModelError, shown_cause
 from hf_affscore.hub import failures_named
+from hf_affscore.models.evaluation import device_of
 from hf_affscore.models.libraries.library import Library, Loaded
 from hf_affscore.models.libraries.registry import library_of
 from hf_affscore.models.named_processor import named_processor
@@ -20,7 +21,7 @@ from hf_affscore.models.preprocessing import default_processor, preprocessing_of
 from hf_affscore.models.published import published_accuracy
 from hf_affscore.models.repository import Repository
 from hf_affscore.models.stored import stored
-from hf_affscore.models.video import as_clips
+from hf_affscore.models.video import as_clips, by_clip
 from hf_affscore.models.vision_forward import GRID, IMAGES, PIXELS, VisionForward, num_frames, vision_forward
 from hf_affscore.options import Options
 from hf_affscore.sources import Source, locate
@@ -57,19 +58,26 @@ class Checkpoint:
     repeat_frames: bool = False
 
     def inputs(self, images: Sequence[Any]) -> dict[str, torch.Tensor]:
-        """PIL images, or ready ``(3, H, W)`` tensors, as one batch on the model's device and in its precision.
+        """PIL images, clips of them, or ready ``(3, H, W)`` tensors, as one batch for the model.
+
+        It is on the model's device and in its precision.
 
         Raises:
             InputError: The images result in tensors of different shapes.
         """
         import torch
 
-        ready = {isinstance(image, torch.Tensor) for image in images}
-        if len(ready) > 1:
+        tensors, clips = (sum(isinstance(image, kind) for image in images) for kind in (torch.Tensor, list))
+        if {tensors, clips} - {0, len(images)}:
             raise InputError(
-                "The data set mixes PIL images and tensors; expected one kind. Convert the tensors."
+                "The data set mixes images, tensors or clips; expected one kind. Convert the others."
             )
-        batch = {PIXELS: stack(images)} if ready == {True} else self._preprocessed(list(images))
+        if tensors:
+            batch = {PIXELS: stack(images)}
+        elif clips:
+            batch = by_clip(self._preprocessed, images, self.module)
+        else:
+            batch = self._preprocessed(list(images))
         batch = as_clips(batch, self.module, repeat=self.repeat_frames)
         # Not simply the first parameter: images must not be rounded to a quantised model's integers.
         here = [
@@ -100,6 +108,11 @@ class Checkpoint:
     def _image_side(self) -> VisionForward:
         return vision_forward(self.module)
 
+    @property
+    def clip_length(self) -> int | None:
+        """Frames of the clips that a data set has to have; None for a model that takes, or repeats, images."""
+        return None if self.repeat_frames else num_frames(self.module)
+
     def forward(self, inputs: dict[str, torch.Tensor]) -> None:
         """Run the network once, or its image side."""
         self._image_side(inputs)
@@ -114,8 +127,7 @@ class Checkpoint:
                 f"{self.metadata['class']} takes the patches of images; noise cannot be made for it. Pass images."
             )
         shape = tuple(next(made[name] for name in IMAGES if name in made).shape[1:])
-        frames = None if self.repeat_frames else num_frames(self.module)
-        return shape if frames is None else (frames, *shape[-3:])
+        return shape if self.clip_length is None else (self.clip_length, *shape[-3:])
 
 
 def locate_model(model: str | Path, options: Options) -> Source:
@@ -250,27 +262,6 @@ def _from_module(module: nn.Module, processor: Any, options: Options) -> Checkpo
         "accuracy": None,
     }
     return Checkpoint(module, preprocess, metadata, preprocessing, options.repeat_frames)
-
-
-def device_of(options: Options) -> torch.device:
-    """The device of the model, unless it is spread over several devices.
-
-    Raises:
-        InputError: This machine has no such device.
-    """
-    import torch
-    from accelerate import PartialState
-
-    if not options.device:
-        return torch.device(PartialState().device)
-    try:
-        torch.empty(1, device=options.device).item()
-        return torch.device(options.device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(
-            f"device is {options.device!r}; expected one that this machine has: {reason}"
-        ) from error
 
 
 def describe(module: nn.Module) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from hf_affscore.errors import AffscoreWarning, InputError, ModelError
 from hf_affscore.extras import require
-from hf_affscore.models.vision_forward import GRID, IMAGES, PIXELS, image_shape
+from hf_affscore.models.vision_forward import GRID, IMAGES, PIXELS, VIDEOS, image_shape
 
 if TYPE_CHECKING:
     import torch
@@ -135,15 +135,15 @@ def preprocessing_of(
     from transformers.image_processing_base import ImageProcessingMixin
 
     if isinstance(processor, ImageProcessingMixin):
-        call: Callable[..., Any] = processor  # type: ignore[assignment]  # its subclasses are callable
+        call = _call_of(processor)
 
         def process(images: list[Image]) -> dict[str, torch.Tensor]:
             sized = [_enlarged(_middle(image)) for image in images]
-            made = dict(call(images=sized, return_tensors="pt"))
+            made = call(sized)
             if (
                 len(next(iter(made.values()))) == 1 < len(images)
             ):  # the images were taken for frames, or a conversation
-                made = dict(call(images=[[image] for image in sized], return_tensors="pt"))
+                made = call([[image] for image in sized])
             if isinstance(made.get(PIXELS), list):
                 made[PIXELS] = stack(made[PIXELS])
             if GRID in made:
@@ -168,6 +168,21 @@ def preprocessing_of(
         f"processor is a {type(processor).__name__}; expected an image processor of transformers, its Hub id or "
         'folder, "imagenet", or a function from a PIL image to a (3, H, W) tensor.'
     )
+
+
+def _call_of(processor: Any) -> Callable[[list[Any]], dict[str, Any]]:
+    """How a processor of transformers is called on images; one of videos gets clips of one frame."""
+    from transformers.video_processing_utils import BaseVideoProcessor
+
+    if not isinstance(processor, BaseVideoProcessor):
+        return lambda images: dict(processor(images=images, return_tensors="pt"))
+
+    def of_videos(images: list[Image]) -> dict[str, Any]:
+        clips = [[image] for image in images]
+        made = dict(processor(videos=clips, return_tensors="pt", do_sample_frames=False))
+        return {PIXELS: made.pop(VIDEOS), **made} if VIDEOS in made else made
+
+    return of_videos
 
 
 def _by_image(patches: torch.Tensor, grid: torch.Tensor) -> torch.Tensor:

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-PIXELS = "pixel_values"
+PIXELS, VIDEOS = "pixel_values", "pixel_values_videos"
 
 #: Input names under which models take images.
-IMAGES = (PIXELS, "pixel_values_videos", "flattened_patches")
+IMAGES = (PIXELS, VIDEOS, "flattened_patches")
 
 #: The rows and columns of patches of each image, where a processor packs the patches of all images (Qwen-VL).
 GRID = "image_grid_thw"

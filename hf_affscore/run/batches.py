@@ -200,7 +200,10 @@ class BatchLoader:
             return self._checkpoint.inputs(list(images.values())), {}
         except InputError:
             refused = {place: why for place, image in images.items() if (why := self._refusal(image))}
-            if not refused or self._refusal(Image.new("RGB", (256, 256))):
+            ordinary: Any = Image.new("RGB", (256, 256))
+            if isinstance(next(iter(images.values())), list):  # clips
+                ordinary = [ordinary] * (self._checkpoint.clip_length or 1)
+            if not refused or self._refusal(ordinary):
                 raise
         taken = [image for place, image in images.items() if place not in refused]
         return (self._checkpoint.inputs(taken) if taken else {}), refused

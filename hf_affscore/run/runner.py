@@ -19,10 +19,9 @@ from hf_affscore.errors import AffscoreWarning, DatasetError, NoActivationError
 from hf_affscore.images.draw import dependence_of, reach_of
 from hf_affscore.images.open import is_name, locate_images, open_images
 from hf_affscore.images.stream import ImageStream
-from hf_affscore.models.evaluation import batch_size, evaluating
+from hf_affscore.models.evaluation import batch_size, device_of, evaluating
 from hf_affscore.models.loading import (
     Checkpoint,
-    device_of,
     load_checkpoint,
     locate_model,
     warn_of_missing_weights,
@@ -64,7 +63,7 @@ def run(
             if signature is None:
                 _say(options, "Resuming an interrupted run of this analysis.", if_=resume.begun)
                 checkpoint = load_checkpoint(found_model, processor, options)
-                stream = open_images(found_images, options, checkpoint.input_shape)
+                stream = open_images(found_images, options, checkpoint.input_shape, checkpoint.clip_length)
                 signature = signature_of(checkpoint, stream, options, processes, resume)
                 reproducible = signature.metadata["model"]["deterministic"]
                 kept = reproducible and processes.is_main and resume.finish(signature)

@@ -133,7 +133,8 @@ class Tracker:
                 self._checkpoint = load_checkpoint(unwrapped(model), processor, options)
                 found = locate_images(images, options) if is_name(images) else images
                 self._sample = fixed_sample(
-                    open_images(found, options, self._checkpoint.input_shape), options
+                    open_images(found, options, self._checkpoint.input_shape, self._checkpoint.clip_length),
+                    options,
                 )
                 if folder is not None:
                     make_ready(folder, after)

@@ -15,14 +15,19 @@ if TYPE_CHECKING:
 #: Files that hold the settings of an image processor.
 FILES = {"preprocessor_config.json", "processor_config.json"}
 
+#: The file that holds the settings of a video processor.
+VIDEO = "video_preprocessor_config.json"
+
 #: Settings of processors that cut an image into tiles.
 CUTS_TILES = ("do_image_splitting", "crop_to_patches", "do_pan_and_scan", "split_image")
 
 
 def own_processor(repository: Repository, at: dict[str, Any]) -> Any:
-    """The image processor that was saved with a checkpoint; None without one."""
-    from transformers import AutoImageProcessor
+    """The image or video processor that was saved with a checkpoint; None without one."""
+    from transformers import AutoImageProcessor, AutoVideoProcessor
 
+    if VIDEO in repository.files and "preprocessor_config.json" not in repository.files:
+        return AutoVideoProcessor.from_pretrained(repository.source.location, **at)
     if FILES.isdisjoint(repository.files) and "architecture" not in repository.config:
         return None
     return of_whole_images(AutoImageProcessor.from_pretrained(repository.source.location, **at))
