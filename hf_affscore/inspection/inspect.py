@@ -188,7 +188,8 @@ def _watched(
         seen.skipped += () if below else (NOT_OBSERVED,)
         return seen, operations
     shapes = ", ".join(f"{key} {tuple(value.shape)}" for key, value in batch.items())
-    on_meta = any(value.is_meta for value in batch.values())
+    # Some models create a parameter on the CPU whatever the device is, so inputs do not tell.
+    on_meta = any(value.is_meta for value in (*batch.values(), *model.parameters()))
     raise (_NeedsValues if on_meta else ModelError)(
         f"{type(model).__name__} failed on {shapes}: {said_by(failure)}. Pass inputs= of a size that fits."
     ) from (failure and shown_cause(failure))

@@ -19,38 +19,9 @@ from PIL import Image
 import hf_affscore as ha
 from hf_affscore.errors import AffscoreWarning, DatasetError, InputError
 from tests.models.by_hand import photographs
+from tests.models.networks import FRAMES, SIZE, VISION, timesformer, videomae, vjepa2
 
-VISION = {
-    "hidden_size": 16,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "intermediate_size": 32,
-    "image_size": 32,
-    "patch_size": 8,
-}
-SIZE = {"height": 32, "width": 32}
-FRAMES = 4
 USUAL = {"num_samples": 6, "batch_size": 4, "cache": False, "progress": False, "shuffle": False}
-
-
-def videomae() -> tuple[hf.PreTrainedModel, Any]:
-    config = hf.VideoMAEConfig(**VISION, num_frames=FRAMES, tubelet_size=2)
-    processor = hf.VideoMAEImageProcessor(size={"shortest_edge": 32}, crop_size=SIZE)
-    return hf.VideoMAEForVideoClassification(config), processor
-
-
-def timesformer() -> tuple[hf.PreTrainedModel, Any]:
-    config = hf.TimesformerConfig(**VISION, num_frames=FRAMES)
-    return hf.TimesformerForVideoClassification(config), hf.ViTImageProcessor(size=SIZE)
-
-
-def vjepa2() -> tuple[hf.PreTrainedModel, Any]:
-    """Its processor is one of videos, in a file of another name."""
-    layers = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
-    predictor = {"pred_hidden_size": 16, "pred_num_attention_heads": 2, "pred_num_hidden_layers": 1}
-    shape = {"crop_size": 32, "patch_size": 8, "frames_per_clip": FRAMES, "tubelet_size": 2}
-    processor = hf.VJEPA2VideoProcessor(size={"shortest_edge": 32}, crop_size=SIZE)
-    return hf.VJEPA2Model(hf.VJEPA2Config(**layers, **predictor, **shape)), processor
 
 
 def clips(number: int = 6, frames: int = FRAMES) -> list[list[Image.Image]]:

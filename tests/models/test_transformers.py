@@ -13,12 +13,20 @@ import hf_affscore as ha
 from hf_affscore.errors import AffscoreWarning, InputError, ModelError, NoActivationError
 from hf_affscore.score import affinity_score
 from tests.models.by_hand import photographs
+from tests.models.networks import (
+    SIZE,
+    VISION,
+    blip,
+    donut,
+    idefics3,
+    llava,
+    llava_next,
+    llava_onevision,
+    qwen2,
+    qwen2_5,
+    trocr,
+)
 
-TINY = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
-VISION = {**TINY, "image_size": 32, "patch_size": 8}
-TEXT = {**TINY, "vocab_size": 64, "max_position_embeddings": 64}
-LLAMA = hf.LlamaConfig(**TEXT, num_key_value_heads=2)
-SIZE = {"height": 32, "width": 32}
 USUAL = {"num_samples": 8, "batch_size": 4, "cache": False, "progress": False}
 
 
@@ -34,43 +42,13 @@ def analyzed(folder: Path, **options: object) -> ha.Signature:
     return signature
 
 
-def blip() -> tuple[hf.PreTrainedModel, object]:
-    config = hf.BlipConfig(
-        vision_config=VISION, text_config={**TEXT, "encoder_hidden_size": 16}, projection_dim=8
-    )
-    return hf.BlipForConditionalGeneration(config), hf.BlipImageProcessor(size=SIZE)
-
-
-def trocr() -> tuple[hf.PreTrainedModel, object]:
-    decoder = hf.TrOCRConfig(
-        vocab_size=64, d_model=16, decoder_layers=1, decoder_attention_heads=2, decoder_ffn_dim=32
-    )
-    config = hf.VisionEncoderDecoderConfig.from_encoder_decoder_configs(hf.ViTConfig(**VISION), decoder)
-    return hf.VisionEncoderDecoderModel(config), hf.ViTImageProcessor(size=SIZE)
-
-
-def llava_next() -> tuple[hf.PreTrainedModel, object]:
-    config = hf.LlavaNextConfig(
-        vision_config=hf.CLIPVisionConfig(**VISION),
-        text_config=LLAMA,
-        image_grid_pinpoints=[[32, 64], [64, 32]],
-    )
-    processor = hf.LlavaNextImageProcessor(
-        size={"shortest_edge": 32}, crop_size=SIZE, image_grid_pinpoints=[[32, 64], [64, 32]]
-    )
-    return hf.LlavaNextForConditionalGeneration(config), processor
-
-
-def idefics3() -> tuple[hf.PreTrainedModel, object]:
-    config = hf.Idefics3Config(vision_config=VISION, text_config=LLAMA, scale_factor=2, image_token_id=5)
-    processor = hf.Idefics3ImageProcessor(size={"longest_edge": 64}, max_image_size={"longest_edge": 32})
-    return hf.Idefics3ForConditionalGeneration(config), processor
-
-
 #: Models that write about images: the part that runs.
 WRITERS: dict[Callable[[], tuple[hf.PreTrainedModel, object]], str] = {
     blip: "vision_model",
     trocr: "encoder",
+    donut: "encoder",
+    llava: "get_image_features",
+    llava_onevision: "model.vision_tower",
     llava_next: "model.vision_tower",
     idefics3: "get_image_features",
 }
@@ -85,31 +63,6 @@ def test_of_what_writes_text_the_image_side_runs(kind, tmp_path: Path) -> None:
     assert signature.metadata["model"]["runs"] == WRITERS[kind]
     assert len(signature.rows) >= 2
     assert not any("text" in row.module or "decoder" in row.module for row in signature.rows)
-
-
-def qwen2() -> tuple[hf.PreTrainedModel, object]:
-    vision = {"depth": 2, "embed_dim": 16, "hidden_size": 16, "num_heads": 2, "patch_size": 4, "mlp_ratio": 2}
-    config = hf.Qwen2VLConfig(vision_config=vision, text_config={**TEXT, "num_key_value_heads": 2})
-    return hf.Qwen2VLForConditionalGeneration(config), PACKING
-
-
-def qwen2_5() -> tuple[hf.PreTrainedModel, object]:
-    """Its attention is in windows, for which it reorders the patches of all images."""
-    sizes = {
-        "hidden_size": 16,
-        "out_hidden_size": 16,
-        "intermediate_size": 32,
-        "num_heads": 2,
-        "patch_size": 4,
-    }
-    windows = {"depth": 2, "window_size": 16, "fullatt_block_indexes": [1]}
-    config = hf.Qwen2_5_VLConfig(
-        vision_config={**sizes, **windows}, text_config={**TEXT, "num_key_value_heads": 2}
-    )
-    return hf.Qwen2_5_VLForConditionalGeneration(config), PACKING
-
-
-PACKING = hf.Qwen2VLImageProcessor(patch_size=4, min_pixels=256, max_pixels=4096)
 
 
 @pytest.mark.parametrize("kind", [qwen2, qwen2_5], ids=lambda kind: kind.__name__)
