@@ -34,6 +34,10 @@ SMALL = 1 << 18
 #: Attributes that torch itself keeps in a module; other code may add and remove hooks meanwhile.
 _OF_TORCH = vars(nn.Module()).keys()
 
+#: Attributes by which transformers knows that a module has its hooks. The hooks stay, so these have to stay too: it
+#: would add the hooks a second time, and record every hidden state twice.
+_OF_HOOKS = {"_output_capturing_hooks_installed"}
+
 _CONTAINERS = (list, dict, set, deque)
 
 
@@ -212,7 +216,7 @@ def _refill(now: Any, was: Any) -> None:
     if isinstance(now, dict):
         if [*map(id, now.values())] == [*map(id, was.values())] and now.keys() == was.keys():
             return
-        for name in now.keys() - was.keys():
+        for name in now.keys() - was.keys() - _OF_HOOKS:
             del now[name]
         now.update(was)
     elif isinstance(now, set):

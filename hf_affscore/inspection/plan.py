@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from contextlib import redirect_stdout
+from contextlib import nullcontext, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ from hf_affscore.models.libraries.transformers import from_configuration
 from hf_affscore.models.libraries.transformers_classes import class_of
 from hf_affscore.models.loading import explained, locate_model
 from hf_affscore.models.named_processor import named_processor
-from hf_affscore.models.preprocessing import preprocessing_of
+from hf_affscore.models.preprocessing import TakesNoImages, preprocessing_of
 from hf_affscore.models.repository import Repository
 from hf_affscore.options import Options
 
@@ -75,7 +75,9 @@ def plan_of(model: Any, options: Options, processor: Any = None) -> Plan:
 
     def build() -> Loaded:
         try:
-            with redirect_stdout(sys.stderr):
+            # Errors of a library that recognised the checkpoint are about the values of its configuration.
+            named = explained(source, options) if options.loader is not None else nullcontext()
+            with redirect_stdout(sys.stderr), named:
                 return Loaded(library.build(repository, options))
         except NeedsWeights:
             with torch.device("cpu"), explained(source, options):
@@ -93,7 +95,7 @@ def blank_inputs(processor: Any, module: nn.Module, options: Options) -> dict[st
     """The inputs that a processor, or one given by name, makes from blank images; None without a processor."""
     from PIL import Image
 
-    if processor is None:
+    if processor is None or isinstance(processor, TakesNoImages):
         return None
     if isinstance(processor, str | Path):
         processor = named_processor(str(processor), module, options)

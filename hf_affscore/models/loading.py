@@ -15,7 +15,7 @@ from hf_affscore.errors import AffscoreError, AffscoreWarning, InputError, Model
 from hf_affscore.hub import failures_named
 from hf_affscore.models.evaluation import device_of
 from hf_affscore.models.libraries.library import Library, Loaded
-from hf_affscore.models.libraries.registry import library_of
+from hf_affscore.models.libraries.registry import library_of, recognising
 from hf_affscore.models.named_processor import named_processor
 from hf_affscore.models.preprocessing import default_processor, preprocessing_of, stack
 from hf_affscore.models.published import published_accuracy
@@ -227,9 +227,16 @@ def explained(source: Source, options: Options) -> Iterator[None]:
         raise
     except Exception as error:  # damaged files raise any error, such as SafetensorError
         raise ModelError(
-            f"Model {source.location!r} could not be loaded: {_reason(error)}. "
-            "Check its files; or name its loader, loader= (--loader), or load it and pass the torch.nn.Module."
+            f"Model {source.location!r} could not be loaded: {_reason(error)}. {_next_step(source, options)}"
         ) from shown_cause(error)
+
+
+def _next_step(source: Source, options: Options) -> str:
+    """What to do if a library fails on a checkpoint; if the library was named, which one it is by its files."""
+    able = recognising(Repository(source, options.token)) if options.loader is not None else []
+    if able and options.loader not in able:
+        return f"By its files it is a checkpoint of {able[0]}, and not of {options.loader}: leave loader out."
+    return "Check its files; or name its loader, loader= (--loader), or load it and pass the torch.nn.Module."
 
 
 def warn_of_missing_weights(metadata: dict[str, Any]) -> None:

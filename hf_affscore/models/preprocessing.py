@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import warnings
 from collections.abc import Callable, Sequence
@@ -23,6 +24,9 @@ MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 #: Largest aspect ratio of an image; of a longer image only the middle is used.
 EXTREME = 16
 
+#: Settings of processors that cut an image into tiles.
+CUTS_TILES = ("do_image_splitting", "crop_to_patches", "do_pan_and_scan", "split_image")
+
 #: Minimum width and height for processors of transformers: they would take 1 or 3 rows for channels.
 LEAST_SIDE = 4
 
@@ -41,8 +45,28 @@ def timm_transform(module: nn.Module) -> Callable[[Image], torch.Tensor]:
 
     settings = resolve_model_data_config(module)
     transform: Callable[[Image], torch.Tensor] = create_transform(**settings)
-    mode = MODES.get(settings["input_size"][0], "RGB")
+    channels = settings["input_size"][0]
+    if channels not in MODES:
+        return TakesNoImages(type(module).__name__, channels)
+    mode = MODES[channels]
     return transform if mode == "RGB" else Converted(mode, transform)
+
+
+class TakesNoImages:
+    """In place of a transform, for a network whose channels are not those of an image: only tensors fit."""
+
+    def __init__(self, name: str, channels: int) -> None:
+        self.name, self.channels = name, channels
+
+    def __call__(self, image: Image) -> torch.Tensor:
+        """Raise an error that says what fits."""
+        raise InputError(
+            f"{self.name} takes {self.channels} channels, which no image has; expected 1, 3 or 4. Pass tensors of "
+            "its inputs as the data set, or processor=."
+        )
+
+    def __repr__(self) -> str:
+        return f"no images, tensors of {self.channels} channels"
 
 
 class Converted:
@@ -135,6 +159,7 @@ def preprocessing_of(
     from transformers.image_processing_base import ImageProcessingMixin
 
     if isinstance(processor, ImageProcessingMixin):
+        processor = of_whole_images(copy.copy(processor))
         call = _call_of(processor)
 
         def process(images: list[Image]) -> dict[str, torch.Tensor]:
@@ -168,6 +193,14 @@ def preprocessing_of(
         f"processor is a {type(processor).__name__}; expected an image processor of transformers, its Hub id or "
         'folder, "imagenet", or a function from a PIL image to a (3, H, W) tensor.'
     )
+
+
+def of_whole_images(processor: Any) -> Any:
+    """Switch off the tiling of a processor, so that each image stays one row."""
+    for setting in CUTS_TILES:
+        if getattr(processor, setting, False):
+            setattr(processor, setting, False)
+    return processor
 
 
 def _call_of(processor: Any) -> Callable[[list[Any]], dict[str, Any]]:

@@ -16,6 +16,7 @@ from hf_affscore.cli import main
 from hf_affscore.errors import InputError, ModelError
 from hf_affscore.models.libraries.registry import LIBRARIES
 from tests.models.by_hand import check, photographs
+from tests.models.networks import classifier
 
 USUAL = {"num_samples": 8, "batch_size": 4, "cache": False, "progress": False}
 
@@ -114,6 +115,82 @@ def nothing(place: str) -> str:
 def test_a_loader_that_does_not_load(loader, error, sentence: str, saved: Path) -> None:
     with pytest.raises(error, match=sentence):
         ha.analyze(saved, photographs(), loader=loader, **USUAL)
+
+
+def raising(place: str) -> nn.Module:
+    raise RuntimeError("no such weights")
+
+
+def test_a_loader_that_raises_is_told_with_its_place(saved: Path) -> None:
+    sentence = (
+        rf"loader {HERE}:raising failed in line \d+ of test_loaders\.py: RuntimeError: no such weights\."
+    )
+    for call in (
+        lambda: ha.analyze(saved, photographs(), loader=f"{HERE}:raising", **USUAL),
+        lambda: ha.inspect(saved, loader=raising),
+    ):
+        with pytest.raises(ModelError, match=sentence):
+            call()
+
+
+@pytest.mark.parametrize(
+    ("loader", "meant"),
+    [
+        ("tim", "timm"),
+        ("Transformers", "transformers"),
+        ("open-clip", "open_clip"),
+        ("segmentation_models_pytorch", "segmentation-models-pytorch"),
+        (f"{HERE}.transform", f"{HERE}:transform"),
+        ("xyz", None),
+    ],
+)
+def test_a_misspelt_loader_gets_a_question(loader: str, meant: str | None, saved: Path) -> None:
+    with pytest.raises(InputError, match=r"expected one of .*timm, transformers") as raised:
+        ha.inspect(saved, loader=loader)
+    question = f"Did you mean {meant!r}?"
+    assert (question in str(raised.value)) if meant else ("Did you mean" not in str(raised.value))
+
+
+@pytest.mark.parametrize(
+    "loader", ["timm", "onnx", "pickle", "diffusers", "torch.export", "sentence-transformers"]
+)
+def test_a_library_of_other_checkpoints(loader: str, tmp_path: Path) -> None:
+    """Whoever insists on the wrong library hears whose checkpoint it is."""
+    pytest.importorskip({"onnx": "onnx2torch", "diffusers": "diffusers"}.get(loader, "torch"))
+    for part in classifier():
+        part.save_pretrained(tmp_path)
+    for call in (
+        lambda: ha.analyze(tmp_path, photographs(), loader=loader, trust_remote_code=True, **USUAL),
+        lambda: ha.inspect(tmp_path, loader=loader, trust_remote_code=True),
+    ):
+        with pytest.raises(
+            ModelError, match=f"a checkpoint of transformers, and not of {loader}: leave loader out"
+        ):
+            call()
+
+
+def test_a_folder_of_weights_alone_and_an_empty_one(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"no known library \(it has no files\)"):
+        ha.inspect(tmp_path)
+    (tmp_path / "model.safetensors").write_bytes(b"")
+    with pytest.raises(ModelError, match=r"weights alone do not say what network they .*, config\.json does"):
+        ha.inspect(tmp_path)
+
+
+@pytest.mark.parametrize("written", ["{folder}/", "./net", "../here/net/", "~/net"])
+def test_a_folder_in_any_spelling(written: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "here" / "net"
+    for part in classifier():
+        part.save_pretrained(folder)
+    (folder / "model.onnx").write_bytes(b"beside the weights of transformers")
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setenv("HOME", str(tmp_path / "here"))
+    signature = ha.analyze(written.format(folder=folder), photographs(), **USUAL)
+    assert (signature.metadata["model"]["id"], signature.metadata["model"]["library"]) == (
+        "net",
+        "transformers",
+    )
+    assert len(ha.inspect(written.format(folder=folder)).rows) == len(signature.rows)
 
 
 def test_a_loader_needs_its_weights(saved: Path) -> None:

@@ -10,7 +10,7 @@ from timm.data import create_transform, resolve_model_data_config
 from transformers import TimmWrapperConfig, TimmWrapperForImageClassification, ViTImageProcessor
 
 import hf_affscore as ha
-from hf_affscore.errors import ModelError
+from hf_affscore.errors import InputError, ModelError
 from hf_affscore.models.loading import load_checkpoint, locate_model
 from hf_affscore.options import Options
 from tests.models.by_hand import check, photographs
@@ -108,3 +108,14 @@ def test_what_is_missing_or_unknown_is_a_sentence(tmp_path: Path) -> None:
     for call in (lambda: ha.inspect(tmp_path), lambda: ha.analyze(tmp_path, "noise", random_weights=True)):
         with pytest.raises(ModelError, match="Unknown model"):
             call()
+
+
+def test_five_channels_take_tensors_and_no_images(tmp_path: Path) -> None:
+    timm.models.save_for_hf(timm.create_model("test_resnet", in_chans=5), tmp_path)
+    with pytest.raises(
+        InputError, match=r"ResNet takes 5 channels, which no image has.*Pass tensors of its inputs"
+    ):
+        ha.analyze(tmp_path, photographs(), num_samples=8, progress=False)
+    tensors = list(torch.randn(8, 5, 64, 64))
+    signature = ha.analyze(tmp_path, tensors, num_samples=8, progress=False)
+    assert len(signature.rows) == len(ha.inspect(tmp_path).rows) == 12

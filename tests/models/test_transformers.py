@@ -1,5 +1,6 @@
 """Checkpoints of transformers that are no plain classifiers with everything beside them."""
 
+import copy
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -98,6 +99,21 @@ def test_where_patches_are_packed_images_run_one_by_one(kind, tmp_path: Path) ->
     inspected = ha.inspect(tmp_path)
     assert [row.module for row in inspected.rows] == [row.module for row in signature.rows]
     assert ha.analyze(tmp_path, images, shuffle=False, **{**USUAL, "batch_size": 1}).rows == signature.rows
+
+
+def test_a_module_that_records_hidden_states_is_left_as_it_was() -> None:
+    """transformers adds hooks that record them in the first pass; it must not add them again in a later one."""
+    torch.manual_seed(0)
+    model, processor = llava()
+    model.eval()
+    fresh = copy.deepcopy(model)
+    first, second = (ha.analyze(model, photographs(), processor=processor, **USUAL) for _ in range(2))
+    assert first.rows == second.rows
+    pixels = torch.randn(2, 3, 32, 32)
+    tower, expected = (each.model.vision_tower for each in (model, fresh))
+    with torch.no_grad():
+        states = tower(pixels, output_hidden_states=True).hidden_states
+        assert len(states) == len(expected(pixels, output_hidden_states=True).hidden_states) == 3
 
 
 def test_packed_patches_of_images_of_several_sizes(tmp_path: Path) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import inspect
+import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hf_affscore.errors import InputError, ModelError
+from hf_affscore.errors import AffscoreError, InputError, ModelError, shown_cause
 from hf_affscore.models.libraries.library import Loaded, NeedsWeights, as_asked
 from hf_affscore.models.repository import Repository
 from hf_affscore.options import Options, name_of
@@ -50,7 +52,14 @@ class ByPath:
         if options.token is not None and "token" in inspect.signature(self._call).parameters:
             named["token"] = options.token
         _check_takes(self._call, self.name, named)
-        returned = self._call(source.location, **named)
+        try:
+            returned = self._call(source.location, **named)
+        except AffscoreError:
+            raise
+        except Exception as error:  # the user's code may raise anything
+            raise ModelError(
+                f"loader {self.name} failed {_where(error)}. Repair it, or pass the module."
+            ) from (shown_cause(error))
         module, processor = (
             returned if isinstance(returned, tuple) and len(returned) == 2 else (returned, None)
         )
@@ -63,6 +72,13 @@ class ByPath:
     def processor(self, repository: Repository, module: nn.Module, options: Options) -> Any:
         """None: this is called only if the loader returned no processor."""
         return None
+
+
+def _where(error: Exception) -> str:
+    """The place and the message of an error in the user's code."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    said = " ".join(str(error).split()).rstrip(". ")
+    return f"in line {last.lineno} of {Path(last.filename).name}: {type(error).__name__}: {said}"
 
 
 def _resolved(path: str) -> Callable[..., Any]:

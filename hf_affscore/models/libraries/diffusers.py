@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from hf_affscore.errors import ModelError
 from hf_affscore.models.libraries.library import Loaded, as_asked
-from hf_affscore.models.preprocessing import MODES
+from hf_affscore.models.preprocessing import MODES, TakesNoImages
 from hf_affscore.models.repository import CONFIG, Repository
 from hf_affscore.options import Options
 
@@ -64,10 +64,7 @@ class Diffusers:
         height, width = (size, size) if isinstance(size, int) else size
         channels = config.get("in_channels") or 3
         if channels not in MODES:
-            raise ModelError(
-                f"{type(module).__name__} takes {channels} channels, which no image has; expected 1, 3 or 4. Pass "
-                "tensors of its inputs as the data set, or processor=."
-            )
+            return TakesNoImages(type(module).__name__, channels)
         pipeline = VaeImageProcessor(do_convert_rgb=False)
         return Prepared(MODES[channels], height, width, pipeline.preprocess)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import importlib.metadata
 import importlib.util
@@ -13,7 +14,7 @@ from hf_affscore.errors import InputError, ModelError
 from hf_affscore.models.libraries.by_hand import HANDS, known_by_hand
 from hf_affscore.models.libraries.by_path import ByPath
 from hf_affscore.models.libraries.library import Library
-from hf_affscore.models.repository import Repository
+from hf_affscore.models.repository import CONFIG, Repository
 from hf_affscore.options import Options
 
 if TYPE_CHECKING:
@@ -108,6 +109,7 @@ def library_of(repository: Repository, options: Options) -> Found:
         if name not in entries:
             raise InputError(
                 f"loader is {name!r}; expected one of {', '.join(entries)}, or package.module:attribute."
+                f"{_meant(name, list(entries))}"
             )
         return _found(name, entries, repository)
     by_hand = known_by_hand(repository)
@@ -117,12 +119,26 @@ def library_of(repository: Repository, options: Options) -> Found:
             f"Model {repository.source.name!r} is a checkpoint of {by_hand}, which is loaded by hand (pip install "
             f"{hand.install}): module = {hand.line}, {hand.advice}. Then pass the module."
         )
-    able = [name for name, entry in entries.items() if _library(entry).recognises(repository)]
+    able = recognising(repository)
     if not able:
         raise ModelError(_unknown(repository, list(entries)))
     usable = [name for name in able if _is_installed(entries[name])] or able
     name = str(repository.library_name) if len(usable) > 1 else usable[0]
     return _found(name if name in usable else usable[0], entries, repository)
+
+
+def recognising(repository: Repository) -> list[str]:
+    """The libraries that recognise the files of a checkpoint, in the order of the table."""
+    return [name for name, entry in _entries() if _library(entry).recognises(repository)]
+
+
+def _meant(name: str, names: list[str]) -> str:
+    """The name that a misspelt loader is close to, as a question; empty if there is none."""
+    plain = {each.replace("_", "-"): each for each in names}
+    close = difflib.get_close_matches(name.lower().replace("_", "-"), plain, 1)
+    module, dot, attribute = name.rpartition(".")
+    meant = plain[close[0]] if close else f"{module}:{attribute}" if dot and module and attribute else None
+    return f" Did you mean {meant!r}?" if meant else ""
 
 
 def _entries() -> Iterator[tuple[str, Entry]]:
@@ -167,8 +183,10 @@ def _unknown(repository: Repository, names: list[str]) -> str:
             f"Model {repository.source.name!r} was saved by PyTorchModelHubMixin, which needs the class of its "
             "author. Install that class, and name it: loader='package.module:Class' (--loader)."
         )
-    named = repository.library_name
-    said = f"its card names {named}" if named else f"its files are {', '.join(sorted(repository.files)[:8])}"
+    named, files = repository.library_name, ", ".join(sorted(repository.files)[:8])
+    said = f"its card names {named}" if named else f"its files are {files}" if files else "it has no files"
+    if CONFIG not in repository.files and any(name.endswith(".safetensors") for name in repository.files):
+        said += f"; weights alone do not say what network they belong to, {CONFIG} does"
     return (
         f"Model {repository.source.name!r} belongs to no known library ({said}); expected a checkpoint of "
         f"{', '.join(names)}. Name its loader, loader='package.module:Class' (--loader), or load it and pass "

@@ -18,9 +18,6 @@ FILES = {"preprocessor_config.json", "processor_config.json"}
 #: The file that holds the settings of a video processor.
 VIDEO = "video_preprocessor_config.json"
 
-#: Settings of processors that cut an image into tiles.
-CUTS_TILES = ("do_image_splitting", "crop_to_patches", "do_pan_and_scan", "split_image")
-
 
 def own_processor(repository: Repository, at: dict[str, Any]) -> Any:
     """The image or video processor that was saved with a checkpoint; None without one."""
@@ -30,15 +27,7 @@ def own_processor(repository: Repository, at: dict[str, Any]) -> Any:
         return AutoVideoProcessor.from_pretrained(repository.source.location, **at)
     if FILES.isdisjoint(repository.files) and "architecture" not in repository.config:
         return None
-    return of_whole_images(AutoImageProcessor.from_pretrained(repository.source.location, **at))
-
-
-def of_whole_images(processor: Any) -> Any:
-    """Switch off the tiling of a processor, so that each image stays one row."""
-    for setting in CUTS_TILES:
-        if getattr(processor, setting, False):
-            setattr(processor, setting, False)
-    return processor
+    return AutoImageProcessor.from_pretrained(repository.source.location, **at)
 
 
 def processor_of(module: nn.Module) -> Any:
@@ -61,7 +50,7 @@ def processor_of(module: nn.Module) -> Any:
     if found is None or min(height, width) < 1:
         return None
     kind = found.get("torchvision") or found.get("pil")
-    processor = of_whole_images(kind(**_sizes(kind().to_dict(), height, width)))
+    processor = kind(**_sizes(kind().to_dict(), height, width))
     warnings.warn(
         f"The checkpoint has no image processor: {type(processor).__name__} at {height} x {width}, which belongs "
         "to its configuration, is used. Pass processor= (--processor) for another.",
