@@ -242,7 +242,7 @@ def _of_transformers() -> Iterator[Kind]:
         ),
     ):
         write = functools.partial(_quantised, settings)
-        yield Kind("transformers", name, package, package, write, by_hand)
+        yield Kind("transformers", name, "transformers", package, write, by_hand)
 
 
 # others
