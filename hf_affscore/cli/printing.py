@@ -103,6 +103,9 @@ def _cost_lines(cost: Cost) -> list[str]:
     lines.append(
         f"  time    {total} = {sums}" if len(known) == len(steps) else f"  time    {total}; {sums} s"
     )
+    if cost.may_take_longer:
+        most = math.ceil(cost.score_seconds_at_most)
+        lines.append(f"          scoring up to {most} s if the images make most layers hard to pair")
     return lines
 
 

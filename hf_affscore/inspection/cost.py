@@ -3,7 +3,9 @@
 Memory is that of one process on a CPU with batches of the default size. Sizes of weights and rows are exact. The
 memory of a forward pass is counted, without the scratch memory of operators. The memory of scoring is its maximum,
 which is reached by layers that need the assignment solver (:mod:`hf_affscore.score.cost`). Time is the number of
-operations divided by the rates of this machine. Images are assumed to be JPEG files of 500 x 375 pixels.
+operations divided by the rates of this machine. Which layers need the solver depends on the images: the time stated
+is that with the narrow ones, and at most that with all that are not wide (:data:`hf_affscore.score.cost.NARROW`).
+Images are assumed to be JPEG files of 500 x 375 pixels.
 ``benchmarks/inspection.md`` compares both with measured runs.
 """
 
@@ -16,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 from hf_affscore.inspection.rates import Rates, rates
 from hf_affscore.models.evaluation import DEFAULT_BATCH_SIZE
 from hf_affscore.options import Options
-from hf_affscore.score.cost import largest_together, scoring_operations, solver_share
+from hf_affscore.score.cost import NARROW, largest_together, scoring_operations, solver_share
+from hf_affscore.score.transport import WIDE
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -90,7 +93,8 @@ class Cost:
             could not be counted.
         images_seconds: Decoding and resizing all images.
         forward_seconds: All forward passes; None if operations could not be counted.
-        score_seconds: All scores. The solver takes longer on saturated layers.
+        score_seconds: All scores, if narrow layers need the solver.
+        score_seconds_at_most: All scores, if all but wide layers need it.
     """
 
     num_samples: int
@@ -106,6 +110,7 @@ class Cost:
     images_seconds: float
     forward_seconds: float | None
     score_seconds: float
+    score_seconds_at_most: float
 
     @property
     def parts_by_phase(self) -> dict[str, dict[str, int]]:
@@ -139,14 +144,30 @@ class Cost:
             return None
         return self.images_seconds + self.forward_seconds + self.score_seconds
 
+    @property
+    def seconds_at_most(self) -> float | None:
+        """The same if all layers that are not wide need the solver."""
+        if self.seconds is None:
+            return None
+        return self.seconds - self.score_seconds + self.score_seconds_at_most
+
+    @property
+    def may_take_longer(self) -> bool:
+        """Whether the most time is more than the stated time by half."""
+        most, stated = self.seconds_at_most, self.seconds
+        return most is not None and stated is not None and most > 1.5 * stated
+
     def to_dict(self) -> dict[str, Any]:
         """All fields and derived values, in JSON types."""
         derived = {"memory_by_phase": self.memory_by_phase, "memory_bytes": self.memory_bytes}
-        return {**asdict(self), **derived, "seconds": self.seconds}
+        times = {"seconds": self.seconds, "seconds_at_most": self.seconds_at_most}
+        return {**asdict(self), **derived, **times}
 
     def summary(self) -> str:
-        """Peak memory and time in a few words."""
+        """Peak memory and time in a few words; the most time only where it is a multiple."""
         took = "time unknown" if self.seconds is None else f"about {duration(self.seconds)}"
+        if self.seconds_at_most is not None and self.may_take_longer:
+            took += f", up to {duration(self.seconds_at_most)} if the images make most layers hard to pair"
         return f"{self.num_samples} images: {gigabytes(self.memory_bytes)} at most, {took}"
 
 
@@ -167,7 +188,7 @@ def estimate(
     whole = options.num_samples == "all"
     n = options.group_size if options.num_samples == "all" else options.num_samples
     speed, threads = rates(), torch.get_num_threads()
-    rows = 2 * 4 * n * sum(widths)
+    rows, at_once = 2 * 4 * n * sum(widths), min(threads, max(1, len(widths)))
     return Cost(
         num_samples=n,
         libraries_bytes=LIBRARIES_BYTES,
@@ -183,14 +204,15 @@ def estimate(
         flops_per_image=None if work is None else sum(work.flops.values()),
         images_seconds=n * speed.image_seconds,
         forward_seconds=None if work is None else n * work.seconds(speed),
-        score_seconds=_scoring_seconds(n, widths, speed) / min(threads, max(1, len(widths))),
+        score_seconds=_scoring_seconds(n, widths, speed, solved=NARROW) / at_once,
+        score_seconds_at_most=_scoring_seconds(n, widths, speed, solved=WIDE) / at_once,
     )
 
 
-def _scoring_seconds(num_samples: int, widths: Sequence[int], speed: Rates) -> float:
-    """Seconds to score all layers in one thread."""
+def _scoring_seconds(num_samples: int, widths: Sequence[int], speed: Rates, *, solved: int) -> float:
+    """Seconds to score all layers in one thread, if those of at most ``solved`` features need the solver."""
     linear = sum(scoring_operations(num_samples, width) for width in widths) / speed.scoring
-    solver = sum(solver_share(num_samples, width) for width in widths)
+    solver = sum(solver_share(num_samples, width) for width in widths if width <= solved)
     return linear + solver * speed.solver_seconds
 
 
