@@ -1,6 +1,10 @@
 """Images of more than 8 bits: one range for a data set, the same however it is read, and recorded."""
 
 import io
+import json
+import os
+import subprocess
+import sys
 
 import datasets
 import numpy as np
@@ -14,6 +18,7 @@ from hf_affscore.assets import DEMO_MODEL
 from hf_affscore.images.open import locate_images, open_images
 from hf_affscore.images.ranges import LOOKED_AT
 from hf_affscore.options import Options
+from tests.processes import torchrun
 
 COUNT = 40
 
@@ -182,6 +187,47 @@ def test_signatures_record_the_range_and_do_not_depend_on_batches(tmp_path):
     assert one.metadata["dataset"]["pixel_range"] == two.metadata["dataset"]["pixel_range"]
     scores = [[row.affinity_score for row in signature.rows] for signature in (one, two)]
     assert scores[0] == pytest.approx(scores[1], abs=1e-5)
+
+
+SCRIPT = """
+import json, os, sys
+import hf_affscore as ha
+from hf_affscore.run.processes import Processes
+
+options = dict(num_samples=32, batch_size=8, shuffle=False, cache=False, progress=False)
+found = ha.analyze(*sys.argv[1:], **options)
+if Processes.current().is_main:
+    print(json.dumps([found.to_dict()["rows"], found.metadata["dataset"]]))
+Processes.current().disconnect()
+sys.stdout.flush()
+os._exit(0)
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_find_the_same_range(tmp_path):
+    """Also where the main process decodes none of the images of more than 8 bits: those of the second batch."""
+    for number in range(32):
+        values = np.kron(deep(number, "16 bits"), np.ones((2, 2), np.uint16))
+        second = 8 <= number < 16
+        Image.fromarray(values if second else (values // 257).astype(np.uint8)).save(
+            tmp_path / f"{number:02}.png"
+        )
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    one, two = (
+        subprocess.run(
+            [*command, str(script), str(DEMO_MODEL), str(tmp_path)],
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=True,
+        ).stdout
+        for command in ([sys.executable], torchrun(2))
+    )
+    assert one == two
+    assert json.loads(one)[1]["pixel_range"] == {"images": 32, "integers": [0, 65535]}
 
 
 def test_an_error_in_the_first_images_comes_after_those_before_it():
