@@ -9,7 +9,7 @@ from __future__ import annotations
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hf_affscore.storage import write_atomically
 
@@ -95,6 +95,21 @@ def resolve_revision(api: HfApi, repo_id: str, *, kind: str, revision: str | Non
     if revision != commit:
         _remember(cache_folder, revision or "main", commit)
     return commit
+
+
+def image_processor_of(config: type) -> type | None:
+    """The image processor that belongs to a class of configurations of transformers: the fast one, if any.
+
+    The table holds a dictionary by backend; in transformers 4 it held a pair, slow and fast.
+    """
+    from transformers.models.auto.image_processing_auto import IMAGE_PROCESSOR_MAPPING
+
+    if config not in IMAGE_PROCESSOR_MAPPING:
+        return None
+    found: Any = IMAGE_PROCESSOR_MAPPING[config]
+    by_backend = found if isinstance(found, dict) else dict(zip(("pil", "torchvision"), found, strict=True))
+    kind: type | None = by_backend.get("torchvision") or by_backend.get("pil")
+    return kind
 
 
 def _cached_commit(cache_folder: Path, revision: str, error: Exception) -> str:

@@ -64,7 +64,7 @@ def _left_to_address() -> list[int]:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text()
+        return path.read_text(encoding="utf-8")
     except OSError:  # another system, another version, or no right to look
         return ""
 

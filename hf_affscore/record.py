@@ -48,8 +48,6 @@ class Record(Mapping[str, Any]):
             for name, value in self._fields.items()
         )
 
-    __hash__ = None  # type: ignore[assignment]
-
     def __repr__(self) -> str:
         return f"Record({', '.join(f'{name}={value!r}' for name, value in self._fields.items())})"
 

@@ -310,8 +310,6 @@ class Signature:
             return NotImplemented
         return self.rows == other.rows and self.skipped == other.skipped and self.metadata == other.metadata
 
-    __hash__ = None  # type: ignore[assignment]
-
     def __repr__(self) -> str:
         summary = self.summary()
         return (

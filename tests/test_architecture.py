@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -218,6 +219,47 @@ def test_a_long_file_says_why_it_is_one(path):
 def test_other_libraries_are_patched_in_one_place(means):
     """By the means that this package uses for it."""
     assert [path.name for path in FILES if means in path.read_text()] in (["patches.py"], [])
+
+
+def is_private(name: str) -> bool:
+    return name.startswith("_") and not name.startswith("__") and name != "_"
+
+
+def own_names(tree: ast.AST) -> Iterator[str]:
+    """What a file defines: functions, classes, variables and attributes of its objects."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            yield node.name
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.id
+        elif isinstance(node, ast.Attribute) and ast.unparse(node) == f"self.{node.attr}":
+            yield node.attr
+
+
+def names_of_others(tree: ast.AST) -> Iterator[str]:
+    """Attributes and imports, also those that are looked up by name."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute):
+            yield node.attr
+        elif isinstance(node, ast.ImportFrom) and not (node.module or "").startswith("hf_affscore"):
+            yield from [*(node.module or "").split("."), *(alias.name for alias in node.names)]
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id.endswith("attr"):
+            yield from (
+                word.value
+                for word in node.args
+                if isinstance(word, ast.Constant) and isinstance(word.value, str)
+            )
+
+
+def test_private_names_of_other_libraries_are_listed():
+    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in FILES]
+    own = {name for tree in trees for name in own_names(tree)}
+    used = {name for tree in trees for name in names_of_others(tree) if is_private(name)}
+    used -= {"_exit", "_asdict"}  # public in spite of the name
+    text = (PACKAGE.parent / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    table = text.partition("## Private names of other libraries")[2].partition("\n## ")[0]
+    listed = {word for name in re.findall("`([^`]+)`", table) for word in name.split(".") if is_private(word)}
+    assert used - own <= listed <= used
 
 
 def test_only_the_metric_imports_evaluate():

@@ -54,7 +54,7 @@ def command(*arguments: str) -> None:
     Raises:
         SystemExit: It failed; the message is on stderr.
     """
-    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
+    with open(os.devnull, "w", encoding="utf-8") as nowhere, contextlib.redirect_stdout(nowhere):
         try:
             hf_affscore(list(arguments))
         except SystemExit as stop:

@@ -75,5 +75,5 @@ def fingerprint(image: Decoded) -> str:
     else:
         values = image.detach().reshape(-1)
         values = values[:: max(1, values.numel() // _SIDE**2)]
-        size, content = tuple(image.shape), values.double().cpu().numpy().tobytes()
+        size, content = tuple(image.shape), values.cpu().double().numpy().tobytes()
     return hashlib.sha256(f"{size}".encode() + content).hexdigest()[:16]

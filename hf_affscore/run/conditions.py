@@ -84,6 +84,7 @@ def torch_settings() -> dict[str, Any]:
     """
     import torch
     from torch import backends
+    from torch.backends import opt_einsum  # not imported by torch 2.6 itself
 
     cuda: Any = backends.cuda  # partly without annotations
     cudnn: Any = backends.cudnn
@@ -98,7 +99,7 @@ def torch_settings() -> dict[str, Any]:
             "deterministic": cudnn.deterministic,
         },
         "mkldnn": torch._C._get_mkldnn_enabled(),
-        "einsum": [backends.opt_einsum.enabled, backends.opt_einsum.strategy],
+        "einsum": [opt_einsum.enabled, opt_einsum.strategy],
         "reduced_precision": [
             str(getattr(cuda.matmul, name, None))
             for name in ("allow_fp16_reduced_precision_reduction", "allow_bf16_reduced_precision_reduction")

@@ -23,6 +23,9 @@ Array: TypeAlias = Any
 #: Fourth powers of larger values, which shrinkage needs, overflow a float64, and of values below its inverse are 0.
 LARGEST = 1e70
 
+#: Accelerators that have no float64, in which scores are decided; rows on them go through main memory.
+WITHOUT_FLOAT64 = ("mps",)
+
 
 def as_rows(values: Any, name: str) -> Array:
     """``values`` as rows of shape ``(n, d)``, float32 or float64; ``(n,)`` is taken as one feature.
@@ -181,6 +184,7 @@ def _from_torch(values: Array, torch: Any, name: str) -> Array:
     if not numbers or values.is_nested or values.is_meta or values.layout != torch.strided:
         raise InputError(_not_numbers(name, f"a {values.layout} tensor of {values.dtype} on {values.device}"))
     short = values.dtype in (torch.float16, torch.bfloat16, torch.float32)
+    values = values.cpu() if values.device.type in WITHOUT_FLOAT64 else values
     rows = values.detach().resolve_neg().to(dtype=torch.float32 if short else torch.float64)
     return rows.numpy() if rows.device.type == "cpu" else rows
 

@@ -86,7 +86,7 @@ def create(store: Store, request: Request) -> Reply:
     key = (repo.kind, repo.id)
     if key in store.repositories:
         return Reply.json({"error": "You already created this repo", "url": url_of(repo, request)}, 409)
-    repo.private, repo.sdk = asked.get("visibility") == "private", asked.get("sdk")
+    repo.private, repo.sdk = asked.get("private") or asked.get("visibility") == "private", asked.get("sdk")
     store.repositories[key] = repo
     return Reply.json({"url": url_of(repo, request), "name": repo.id, "id": repo.id})
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -22,14 +23,23 @@ LEFT_OVER = shutil.ignore_patterns(
 )
 
 
+#: The date of every file in a distribution, in seconds since 1970, so that two builds have the same bytes.
+DATE = "1700000000"
+
+
 def run(*command: str | Path, cwd: Path) -> str:
     """Standard output of a command that knows nothing of the checkout."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    environment["SOURCE_DATE_EPOCH"] = DATE
     done = subprocess.run(
         [str(word) for word in command], cwd=cwd, env=environment, capture_output=True, text=True, timeout=300
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +58,16 @@ def test_the_wheel_is_small_and_the_source_has_its_tests(distributions):
         names = {name.partition("/")[2] for name in archive.getnames()}
     assert {"tests/conftest.py", "docs/conf.py", "examples/quickstart.ipynb", "LICENSE"} <= names
     assert [name for name in names if name.endswith(".pyc")] == []
+
+
+def test_two_builds_of_a_wheel_have_the_same_bytes(distributions, tmp_path):
+    (wheel,) = distributions.glob("*.whl")
+    shutil.copytree(ROOT, tmp_path / "source", ignore=LEFT_OVER)
+    for path in (tmp_path / "source").rglob("*"):
+        os.utime(path, (1, 1_600_000_000))  # another checkout has other dates
+    run(sys.executable, "-m", "build", "--no-isolation", "--wheel", cwd=tmp_path / "source")
+    (again,) = (tmp_path / "source" / "dist").iterdir()
+    assert sha256(again) == sha256(wheel)
 
 
 @pytest.mark.slow

@@ -171,3 +171,27 @@ def test_a_spread_whose_square_float64_cannot_hold_is_no_error(regularization):
     y = np.full_like(x, 1e-69)
     y[0] += 1e-84
     assert 0 <= affinity_score(x, y, regularization=regularization) <= 1
+
+
+class OnMps(torch.Tensor):
+    """A tensor as on Apple's accelerator: there is no float64, and what is not moved first cannot be computed."""
+
+    @property
+    def device(self):
+        return torch.device("mps")
+
+    def to(self, *arguments, dtype=None, **keywords):
+        if dtype is torch.float64:
+            raise TypeError("Cannot convert a MPS Tensor to float64 dtype")
+        return super().to(*arguments, dtype=dtype, **keywords)
+
+    def cpu(self):
+        return self.as_subclass(torch.Tensor)
+
+
+@pytest.mark.parametrize("dtype", [torch.int32, torch.float16, torch.float32])
+def test_rows_on_an_accelerator_without_float64_go_through_main_memory(dtype):
+    x = (torch.randn(64, 3, generator=torch.Generator().manual_seed(0)) * 100).to(dtype)
+    y = x.clamp(min=0)
+    there = affinity_score(x.as_subclass(OnMps), y.as_subclass(OnMps))
+    assert there == affinity_score(x, y)

@@ -101,7 +101,7 @@ def read_rows(side: str, text: str, file: str | None) -> Rows:
         if Path(file).suffix == ".npy":
             rows: Rows = np.atleast_2d(np.load(file, allow_pickle=False).astype(np.float64).T).T
             return rows
-        return parse_rows(Path(file).read_text())
+        return parse_rows(Path(file).read_text(encoding="utf-8"))
     except ValueError as error:
         raise InputError(
             f"The array {side} the activation cannot be read: {error}. Expected numbers, one row per sample, "

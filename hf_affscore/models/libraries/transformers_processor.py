@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING, Any
 
+from hf_affscore import compat
 from hf_affscore.errors import AffscoreWarning
 from hf_affscore.models.repository import Repository
 from hf_affscore.models.vision_forward import image_shape
@@ -36,20 +37,16 @@ def processor_of(module: nn.Module) -> Any:
     Warns, since the checkpoint may have been trained with another; None if there is none.
     """
     from transformers import CONFIG_MAPPING
-    from transformers.models.auto.image_processing_auto import IMAGE_PROCESSOR_MAPPING
 
     config: Any = getattr(module, "config", None)
     whole = str(getattr(config, "model_type", "")).removesuffix(
         "_vision_model"
     )  # a vision tower uses the processor of its model
     kinds = [type(config), *([CONFIG_MAPPING[whole]] if whole in CONFIG_MAPPING else [])]
-    found: Any = next(
-        (IMAGE_PROCESSOR_MAPPING[kind] for kind in kinds if kind in IMAGE_PROCESSOR_MAPPING), None
-    )
+    kind: Any = next(filter(None, map(compat.image_processor_of, kinds)), None)
     _, height, width = image_shape(module)
-    if found is None or min(height, width) < 1:
+    if kind is None or min(height, width) < 1:
         return None
-    kind = found.get("torchvision") or found.get("pil")
     processor = kind(**_sizes(kind().to_dict(), height, width))
     warnings.warn(
         f"The checkpoint has no image processor: {type(processor).__name__} at {height} x {width}, which belongs "
