@@ -3,9 +3,9 @@
 Only scores that are evidence (:mod:`hf_affscore.evidence`) are included; the others are counted by kind.
 
 The layers of a network see the same images, so the errors of their scores are correlated and do not average out.
-Each row has the effects of the same groups of images (:data:`EFFECTS`), which give the covariance of the errors. The
-standard error of the mean follows from it; that of the median is the standard deviation of the medians of scores
-drawn with these errors.
+Each row has the effects of the same groups of images (:data:`EFFECTS`), which give the covariance of the errors.
+The standard error of the mean follows from it; that of the median is the standard deviation of the medians of
+scores drawn with these errors.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def summarize(rows: Sequence[Mapping[str, Any]]) -> dict[str, float | int]:
 
 
 def standardised(effects: Sequence[float]) -> tuple[int, ...]:
-    """Effects as they are stored: in thousandths of their standard deviation (divisor k - 1), all 0 if none differs.
+    """Effects as they are stored: in thousandths of their standard deviation (divisor k - 1); all 0 if equal.
 
     Example:
         >>> standardised([1.0, 2.0, 3.0])
@@ -67,8 +67,8 @@ def joint_errors(rows: Sequence[Mapping[str, Any]]) -> Array:
     """The errors of scores as a factor of their covariance: ``L @ L.T`` is the covariance of the rows' errors.
 
     Returns:
-        Shape ``(rows, groups)``; nan in rows without a standard error. If a row has no effects, or another number of
-        them, the factor has one column, the standard errors: the worst case, in which all scores err together.
+        Shape ``(rows, groups)``; nan in rows without a standard error. If a row has no effects, or another number
+        of them, the factor has one column, the standard errors: the worst case, in which all scores err together.
     """
     errors = column(rows, "affinity_score_stderr")
     effects = [row.get(EFFECTS) or () for row in rows]

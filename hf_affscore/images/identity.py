@@ -68,12 +68,15 @@ def fingerprint(image: Decoded) -> str:
     """
     if isinstance(image, list):
         return hashlib.sha256("".join(map(fingerprint, image)).encode()).hexdigest()[:16]
+    size: Any
     if hasattr(image, "getbands"):
         from PIL.Image import Resampling
 
-        size, content = image.size, image.resize((_SIDE, _SIDE), Resampling.NEAREST).tobytes()
+        size = image.size
+        content = image.resize((_SIDE, _SIDE), Resampling.NEAREST).tobytes()
     else:
         values = image.detach().reshape(-1)
         values = values[:: max(1, values.numel() // _SIDE**2)]
-        size, content = tuple(image.shape), values.cpu().double().numpy().tobytes()
+        size = tuple(image.shape)
+        content = values.cpu().double().numpy().tobytes()
     return hashlib.sha256(f"{size}".encode() + content).hexdigest()[:16]

@@ -59,8 +59,8 @@ def analyze(
         model: Hub id, local folder, or a ``torch.nn.Module`` (run on its own device in evaluation mode, and left
             unchanged).
         dataset: Hub id (``user/name``, ``user/name@revision``, ``hf://datasets/user/name@revision/folder``), local
-            folder, file, pattern or list of files, ``datasets.Dataset`` or ``IterableDataset``, a torch ``Dataset``,
-            an iterable of PIL images or of ready ``(3, H, W)`` tensors, alone or in tuples or dictionaries, or
+            folder, file, pattern or list of files, ``datasets.Dataset`` or ``IterableDataset``, torch ``Dataset``,
+            or an iterable of PIL images or of ready ``(3, H, W)`` tensors, alone or in tuples or dictionaries, or
             ``"noise"`` for standard normal pixels. For a video model, clips in place of images: lists of images,
             folders of frames, videos, ``(frames, 3, H, W)`` tensors.
         processor: An image processor of transformers, the Hub id or folder of a checkpoint that has one,

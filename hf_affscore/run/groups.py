@@ -20,7 +20,7 @@ from hf_affscore.run.stored import digest
 
 @dataclass
 class Totals:
-    """Totals over all groups: samples, unused and undecodable images, skipped calls; a fingerprint of each group."""
+    """Totals over all groups: samples, unused and undecodable images, skipped calls, fingerprints of groups."""
 
     num_samples: int = 0
     num_groups: int = 0
@@ -122,7 +122,7 @@ class GroupScoring:
             skipped |= each
         self._count(group.num_samples, skipped)
         self._note_behaviour(group.deterministic, group.batch_dependent)
-        document = {
+        document: dict[str, Any] = {
             "taken": group.taken,
             "images": group.known_by,
             "fingerprint": digest(group.fingerprints),

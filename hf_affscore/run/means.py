@@ -84,7 +84,7 @@ def _without_error(columns: Columns, why: str) -> Columns:
 
 
 def with_stored_effects(scores: Scores) -> Scores:
-    """The same scores with the effects of groups of images as they are stored, in :data:`EFFECTS`; None without any."""
+    """The same scores with the effects as they are stored (:data:`EFFECTS`); None without any."""
     return [
         (site, {_stored_name(name): _stored(name, value) for name, value in columns.items()})
         for site, columns in scores

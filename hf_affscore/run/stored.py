@@ -46,7 +46,7 @@ class Batch:
 
 
 def digest(parts: Sequence[str]) -> str:
-    """The common identity of a group of images: a hash of the identities or fingerprints of its images, in order."""
+    """The common identity of a group of images: a hash of their identities or fingerprints, in order."""
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
