@@ -1,18 +1,18 @@
 """Clips of frames for video models: lists of images, arrays, folders of frames, and video files.
 
 A clip is a list of images of one length: of a longer one, frames at even distances are used, the first and the last
-among them. A folder of a data set that holds images is one clip, its frames in the order of their numbers. Video
-files are read with PyAV, which brings its own FFmpeg.
+among them. Columns of clips are found as those of images are (:mod:`hf_affscore.images.columns`). A folder of a
+data set that holds images is one clip, its frames in the order of their numbers. Video files are read with PyAV,
+which brings its own FFmpeg.
 """
 
 from __future__ import annotations
 
 import functools
 import io
-import operator
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,87 +21,45 @@ from PIL.Image import Image
 
 from hf_affscore.errors import DatasetError
 from hf_affscore.images.decoding import Undecodable, decode
-from hf_affscore.images.draw import Beginning, Mapped, Permuted, draw_rows
+from hf_affscore.images.draw import Permuted, draw_rows
 from hf_affscore.images.layouts import TABLES, form_of
 from hf_affscore.images.pixels import BY_IMAGE, Scale
-from hf_affscore.images.stream import ImageStream, size_of
-from hf_affscore.images.undecoded import encoded
-from hf_affscore.images.values import IMAGE_ENDINGS, ending
+from hf_affscore.images.stream import ImageStream
+from hf_affscore.images.values import IMAGE_ENDINGS, VIDEO_ENDINGS, ending, is_video
 from hf_affscore.options import Options
 from hf_affscore.sources import Source
 
 if TYPE_CHECKING:
     from hf_affscore.images.decoding import Decoded
 
-VIDEO_ENDINGS = frozenset(("avi", "m4v", "mkv", "mov", "mp4", "mpeg", "mpg", "ogv", "webm", "wmv"))
-
-#: How the bytes of a video file begin, apart from those of HEIC and AVIF images.
-_VIDEO = re.compile(rb".{4}ftyp(?!avi[fs]|hei|hev|mif1|msf1)|\x1aE\xdf\xa3|RIFF.{4}AVI ", re.DOTALL)
-
 
 def open_clips(dataset: Any, options: Options, length: int) -> ImageStream | None:
-    """The clips of a data set as a stream; None if it has images or tensors, which are opened as such.
+    """The clips of a data set without columns as a stream; None if it has columns, images or tensors.
 
     Args:
-        dataset: A local folder, a ``datasets`` object with a column of lists of images or of videos, or a list of
-            clips in any form that :func:`decode_clip` takes.
-        options: Order, split (a folder in the folder) and column.
+        dataset: A local folder of frames or video files, or a list of clips in any form that :func:`decode_clip`
+            takes.
+        options: Order and split (a folder in the folder).
         length: Number of frames of a clip.
     """
-    import datasets
-
-    decode_item = functools.partial(decode_clip, length=length)
-    if isinstance(dataset, datasets.Dataset | datasets.IterableDataset):
-        column = _column(dataset.features or {}, options)
-        if column is None:
-            return None
-        where = {"id": dataset.info.dataset_name, "split": str(dataset.split), "image_column": column}
-        data, take = encoded(dataset, column).select_columns([column]), operator.itemgetter(column)
-        if isinstance(data, datasets.IterableDataset):
-            metadata = {**where, "shuffled": False, "draw": {"method": "in order"}}
-            items: Any = Mapped(take, data)
-            items = Beginning(items, options.seed, size_of, metadata) if options.shuffle else items
-            return ImageStream(items, decode_item, metadata, reopens=True)
-        return _drawn(data, take, decode_item, where, options)
     if isinstance(dataset, Source):
-        where = {"id": dataset.name, "revision": None, "split": options.split}
+        where: dict[str, Any] = {"id": dataset.name, "revision": None, "split": options.split}
         clips = [] if dataset.on_the_hub else clips_of_folder(dataset, options)
     else:
         where = {"id": None, "type": type(dataset).__name__}
         is_list = isinstance(dataset, Sequence) and len(dataset) > 0 and _is_clip(dataset[0])
         clips = dataset if is_list else []
-    return _drawn(clips, lambda clip: clip, decode_item, where, options) if clips else None
-
-
-def _drawn(
-    clips: Any,
-    take: Callable[[Any], Any],
-    decode_item: Callable[[Any], Decoded],
-    where: dict[str, Any],
-    options: Options,
-) -> ImageStream:
+    if not clips:
+        return None
     order = draw_rows(len(clips), options)
     draw = {"shuffled": order.record["method"] == "uniform", "draw": order.record}
-    return ImageStream(Permuted(clips, order.numbers, take), decode_item, where | draw)
-
-
-def _column(features: dict[str, Any], options: Options) -> str | None:
-    """The column of lists of images, or of videos: the one asked for, else the first."""
-    import datasets
-
-    found = [
-        name
-        for name, feature in features.items()
-        if isinstance(feature, datasets.Video)
-        or (isinstance(feature, datasets.List) and isinstance(feature.feature, datasets.Image))
-    ]
-    asked = options.image_column
-    return next(iter(found), None) if asked is None else asked if asked in found else None
+    items = Permuted(clips, order.numbers, lambda clip: clip)
+    return ImageStream(items, functools.partial(decode_clip, length=length), where | draw)
 
 
 def _is_clip(item: Any) -> bool:
     pixels = isinstance(item, np.ndarray) and item.ndim == 4 and item.dtype.kind != "f"
-    return pixels or isinstance(item, list | tuple) or hasattr(item, "get_frames_at") or _is_video(item)
+    return pixels or isinstance(item, list | tuple) or hasattr(item, "get_frames_at") or is_video(item)
 
 
 def decode_clip(item: Any, scale: Scale = BY_IMAGE, *, length: int) -> Decoded:
@@ -125,7 +83,9 @@ def decode_clip(item: Any, scale: Scale = BY_IMAGE, *, length: int) -> Decoded:
         numbers = frame_numbers(item.metadata.num_frames, length)
         frames = item.get_frames_at(numbers).data.permute(0, 2, 3, 1).numpy()
         return [_frame(frame, scale) for frame in frames]
-    if _is_video(item):
+    if isinstance(item, bytes) and is_video(item):
+        item = {"bytes": item, "path": None}
+    if isinstance(item, dict) and is_video(item):
         return [_frame(frame, scale) for frame in _read(item, length)]
     return decode(item, scale)
 
@@ -152,13 +112,6 @@ def _frame(frame: Any, scale: Scale) -> Image:
             "a frame is a tensor; expected images, or the whole clip as a tensor (frames, 3, H, W)"
         )
     return image
-
-
-def _is_video(item: Any) -> bool:
-    if not isinstance(item, dict):
-        return False
-    data, path = item.get("bytes"), item.get("path")
-    return ending(path or "") in VIDEO_ENDINGS or (data is not None and _VIDEO.match(data) is not None)
 
 
 def _read(item: dict[str, Any], length: int) -> list[np.ndarray[Any, Any]]:

@@ -1,8 +1,9 @@
 """Find the image column of a data set, and turn its values into encoded images.
 
 Images are columns that ``datasets`` declares as images, ready tensors, PIL images, encoded bytes with or without a
-path, paths, addresses, arrays of pixels, or lists of these, whose first item is used. Declared columns take
-precedence over columns found from the first examples.
+path, paths, addresses, arrays of pixels, or lists of these. The first item of a list is used; for a video model the
+list is a clip, and videos are clips too. Declared columns take precedence over columns found from the first
+examples.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from hf_affscore.errors import AffscoreWarning, DatasetError
 from hf_affscore.images.annotations import names_annotation
 from hf_affscore.images.decoding import Undecodable
-from hf_affscore.images.values import Kind, NoImages, described, kind_of
+from hf_affscore.images.values import Kind, NoImages, described, first_of, is_missing, kind_of
 from hf_affscore.options import Options
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ class ImageColumn:
         listed: Whether its values are lists, whose first item is the image.
         mode: The declared mode of its images.
         base: The base folder or address of relative paths; None for the working directory.
+        frames: Whether its values are lists that are clips.
     """
 
     path: str
@@ -63,6 +65,7 @@ class ImageColumn:
     listed: bool = False
     mode: str | None = None
     base: str | None = None
+    frames: bool = False
 
     @property
     def name(self) -> str:
@@ -77,17 +80,23 @@ class ImageColumn:
         """
         value: Any = example
         for key in self.keys:
-            value = _first(value) if isinstance(value, list) else value
+            if self.frames and isinstance(value, list):
+                value = [part[key] for part in value]
+                continue
+            value = first_of(value) if isinstance(value, list) else value
             value = None if value is None else value[key]
-        return _first(value) if self.listed else value
+        return first_of(value) if self.listed else value
 
     def item_of(self, example: dict[str, Any] | Undecodable) -> Any:
-        """The encoded image of one example, as input of :func:`hf_affscore.images.decoding.decode`."""
-        import torch
-
+        """The encoded image of one example, as input of :func:`hf_affscore.images.decoding.decode`, or its clip."""
         if isinstance(example, Undecodable):
             return example
         value = self.value_of(example)
+        return list(map(self._encoded, value)) if self.frames and value is not None else self._encoded(value)
+
+    def _encoded(self, value: Any) -> Any:
+        import torch
+
         if isinstance(value, torch.Tensor) and not value.is_floating_point():
             return value.numpy(force=True)
         if isinstance(value, str | Path):
@@ -125,27 +134,32 @@ class _Candidate(NamedTuple):
         return ".".join(self.keys)
 
 
-def image_column(data: Examples, options: Options, base: str | None = None) -> ImageColumn:
+def image_column(
+    data: Examples, options: Options, base: str | None = None, *, clips: bool = False
+) -> ImageColumn:
     """The requested column, or the one that holds images.
 
     Args:
         data: The examples, with encoded images.
         options: ``image_column``.
         base: The base folder or address of relative paths in the data set.
+        clips: Whether lists of images and videos are looked for first, and are clips.
 
     Raises:
         DatasetError: There is no such column, it holds no images, or several columns do and none is preferred.
     """
     names = None if data.features is None else list(data.features)
-    found = list(_declared(data.features or {}))
+    found = list(_declared(data.features or {}, clips))
     if options.image_column is not None:
         chosen = next((c for c in found if c.path == options.image_column), None)
-        chosen = chosen or _asked_for(options.image_column, data, names)
+        chosen = chosen or _asked_for(options.image_column, data, names, clips)
     else:
-        shown = {} if found else _first_values(data)
+        shown = {} if found else _first_values(data, clips)
         chosen = _preferred(
-            found or list(_candidates(shown)), names or list(dict.fromkeys(key[0] for key in shown))
+            found or list(_candidates(shown, clips)), names or list(dict.fromkeys(key[0] for key in shown))
         )
+    if chosen.listed and clips:
+        return ImageColumn(chosen.path, chosen.keys, False, chosen.mode, base, frames=True)
     if chosen.listed:
         warnings.warn(
             f"The column {chosen.path} holds lists of images: the first of each is used.",
@@ -155,20 +169,24 @@ def image_column(data: Examples, options: Options, base: str | None = None) -> I
     return ImageColumn(chosen.path, chosen.keys, chosen.listed, chosen.mode, base)
 
 
-def _declared(feature: Any, keys: tuple[str, ...] = (), listed: bool = False) -> Iterator[_Candidate]:
-    """The columns declared as images, also nested and in lists."""
+def _declared(
+    feature: Any, clips: bool, keys: tuple[str, ...] = (), listed: bool = False
+) -> Iterator[_Candidate]:
+    """The columns declared as images, also nested and in lists, or as videos where clips are looked for."""
     import datasets
 
     if isinstance(feature, datasets.Image):
-        yield _Candidate(keys, Kind.IMAGE, listed, feature.mode)
+        yield _Candidate(keys, Kind.CLIP if listed and clips else Kind.IMAGE, listed, feature.mode)
+    elif isinstance(feature, datasets.Video) and clips:
+        yield _Candidate(keys, Kind.CLIP)
     elif isinstance(feature, dict):
         for name, part in feature.items():
-            yield from _declared(part, (*keys, name))
+            yield from _declared(part, clips, (*keys, name), listed and clips)
     elif isinstance(feature, datasets.List | datasets.LargeList):
-        yield from _declared(feature.feature, keys, True)
+        yield from _declared(feature.feature, clips, keys, True)
 
 
-def _first_values(data: Examples) -> dict[tuple[str, ...], Any]:
+def _first_values(data: Examples, clips: bool) -> dict[tuple[str, ...], Any]:
     """The first value of each column that is not missing; None for a column without any in the examples.
 
     Further examples are read while no column holds images, or one that is still empty has a more usual name.
@@ -176,26 +194,22 @@ def _first_values(data: Examples) -> dict[tuple[str, ...], Any]:
     seen: dict[tuple[str, ...], Any] = {}
     for number, example in enumerate(itertools.islice(data, SEARCHED), 1):
         for keys, value in _leaves({} if isinstance(example, Undecodable) else example):
-            if kind_of(seen.setdefault(keys, None), keys[-1])[0] is Kind.NONE and not _is_missing(value):
+            if kind_of(seen.setdefault(keys, None), keys[-1], clips=clips)[0] is Kind.NONE and not is_missing(
+                value
+            ):
                 seen[keys] = value
         if number >= LOOKED_AT:
-            ranks = [_rank(candidate.keys[-1]) for candidate in _candidates(seen)]
+            ranks = [_rank(candidate.keys[-1]) for candidate in _candidates(seen, clips)]
             empty = [_rank(keys[-1]) for keys, value in seen.items() if value is None]
             if ranks and min(ranks) <= min(empty, default=len(PREFERRED)):
                 break
     return seen
 
 
-def _is_missing(value: Any) -> bool:
-    if isinstance(value, dict):
-        return all(_is_missing(part) for part in value.values())
-    return value is None or (isinstance(value, list | str | bytes) and len(value) == 0)
-
-
-def _candidates(seen: dict[tuple[str, ...], Any]) -> Iterator[_Candidate]:
+def _candidates(seen: dict[tuple[str, ...], Any], clips: bool) -> Iterator[_Candidate]:
     """The columns whose values are images."""
     for keys, value in seen.items():
-        kind, listed = kind_of(value, keys[-1])
+        kind, listed = kind_of(value, keys[-1], clips=clips)
         if kind is not Kind.NONE:
             yield _Candidate(keys, kind, listed)
 
@@ -250,7 +264,7 @@ def _rank(name: str) -> int:
     return len(PREFERRED) + names_annotation(name)
 
 
-def _asked_for(path: str, data: Examples, names: list[str] | None) -> _Candidate:
+def _asked_for(path: str, data: Examples, names: list[str] | None, clips: bool) -> _Candidate:
     """The requested column, not declared as images, if its values are images.
 
     Raises:
@@ -270,9 +284,9 @@ def _asked_for(path: str, data: Examples, names: list[str] | None) -> _Candidate
         except (KeyError, TypeError):
             columns = ", ".join(names or ()) or "none"
             raise DatasetError(f"There is no column {path!r}; the columns are {columns}.") from None
-        if _is_missing(value):
+        if is_missing(value):
             continue
-        kind, listed = kind_of(value, keys[-1], asked=True)
+        kind, listed = kind_of(value, keys[-1], asked=True, clips=clips)
         if kind is not Kind.NONE:
             return _Candidate(keys, kind, listed)
         first = value if first is None else first
@@ -283,8 +297,3 @@ def _asked_for(path: str, data: Examples, names: list[str] | None) -> _Candidate
         f"The column {path!r} holds {held}; expected encoded images, paths, addresses or arrays of pixels. "
         f"Choose another with image_column (--image-column): the columns are {', '.join(names or ())}."
     )
-
-
-def _first(values: Any) -> Any:
-    """The first item of a list; None, a missing image, if the list is empty."""
-    return None if values is None or len(values) == 0 else values[0]

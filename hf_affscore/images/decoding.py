@@ -5,9 +5,11 @@ Parsers of other libraries can raise any error on damaged bytes. An error is rep
 
 from __future__ import annotations
 
+import functools
 import importlib
 import io
 import re
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -119,6 +121,23 @@ def fetch(item: dict[str, Any], token: str | bool | None) -> dict[str, Any] | Un
         ) from shown_cause(error)
     except Exception as error:  # a broken archive, an invalid address
         return Undecodable(_reason(error, item["path"]))
+
+
+def file_of(
+    tokens: Mapping[str, str | bool | None], token: str | bool | None, item: Any
+) -> Callable[[], Any] | None:
+    """The function that fetches the file of a remote item, or those of a clip; None for other items.
+
+    A data set that the user opened with ``datasets`` has the ``tokens`` of its repositories.
+    """
+    if isinstance(item, list) and any(map(is_remote, item)):
+        jobs = [file_of(tokens, token, frame) for frame in item]
+        pairs = list(zip(jobs, item, strict=True))
+        return lambda: [job() if job else frame for job, frame in pairs]
+    if not is_remote(item):
+        return None
+    theirs = (of_repo for repo, of_repo in tokens.items() if f"datasets/{repo}@" in item["path"])
+    return functools.partial(fetch, item, next(theirs, None) or token)
 
 
 def _read(source: bytes | str, path: str | None, mode: str | None, scale: Scale) -> Image:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,9 +12,9 @@ import numpy as np
 
 from hf_affscore.errors import AffscoreError, DatasetError, InputError, shown_cause
 from hf_affscore.hub import failures_named
-from hf_affscore.images.clips import open_clips
+from hf_affscore.images.clips import decode_clip, open_clips
 from hf_affscore.images.columns import ImageColumn, image_column
-from hf_affscore.images.decoding import as_image, decode, fetch, is_remote
+from hf_affscore.images.decoding import as_image, decode, file_of
 from hf_affscore.images.draw import (
     STREAM_LIMIT,
     Beginning,
@@ -102,19 +102,19 @@ def open_images(
         options.refuse(("split", "dataset_config", "image_column", "dataset_revision"), "noise has none")
         return _noise(noise_shape(), options)
     clips = None if clip_length is None else open_clips(dataset, options, clip_length)
-    return with_one_range(clips or _opened(dataset, options), options)
+    return with_one_range(clips or _opened(dataset, options, clip_length), options)
 
 
-def _opened(dataset: Source | Iterable[Any], options: Options) -> ImageStream:
+def _opened(dataset: Source | Iterable[Any], options: Options, frames: int | None) -> ImageStream:
     import datasets
 
     if isinstance(dataset, Source):
-        return _on_the_hub(dataset, options) if dataset.on_the_hub else _local(dataset, options)
+        return (_on_the_hub if dataset.on_the_hub else _local)(dataset, options, frames)
     options.refuse(("dataset_config", "dataset_revision"), "the data set is passed as an object")
     if isinstance(dataset, datasets.DatasetDict | datasets.IterableDatasetDict):
         with _explained("The data set could not be read"):
             splits = {name: functools.partial(dataset.__getitem__, name) for name in dataset}
-            return _from_data(choose_split(splits, options, "The data set"), {"id": None}, options)
+            return _from_data(choose_split(splits, options, "The data set"), {"id": None}, options, frames)
     if isinstance(dataset, datasets.Dataset | datasets.IterableDataset):
         if options.split is not None:
             raise InputError(
@@ -123,11 +123,11 @@ def _opened(dataset: Source | Iterable[Any], options: Options) -> ImageStream:
             )
         with _explained("The data set could not be read"):
             data = encoded(dataset, options.image_column)
-            return _from_data(data, {"id": getattr(dataset.info, "dataset_name", None)}, options)
+            return _from_data(data, {"id": getattr(dataset.info, "dataset_name", None)}, options, frames)
     if (isinstance(dataset, Iterable) and not isinstance(dataset, bytes | dict)) or is_indexed(dataset):
         options.refuse(("split",), f"a {type(dataset).__name__} of images has none")
         with _explained("The data set could not be read"):
-            return _from_object(dataset, options)
+            return _from_object(dataset, options, frames)
     raise InputError(
         f"dataset is a {type(dataset).__name__}; expected a Hub id, a local folder, a datasets.Dataset, a "
         'torch Dataset, an iterable of PIL images or (3, H, W) tensors, or "noise".'
@@ -150,23 +150,23 @@ def _noise(shape: tuple[int, ...], options: Options) -> ImageStream:
     return ImageStream(range(count), draw, {"id": "noise", "shape": list(shape)})
 
 
-def _from_object(data: Any, options: Options) -> ImageStream:
+def _from_object(data: Any, options: Options, frames: int | None) -> ImageStream:
     """Images as an object gives them: by number if it can, else from its beginning."""
     data = without_loader(data)
     metadata: dict[str, Any] = {"id": None, "type": type(data).__name__}
     if is_indexed(data):
         if has_parts(first_example(data)):
-            return _from_data(Indexed(data), metadata, options)
+            return _from_data(Indexed(data), metadata, options, frames)
         options.refuse(("image_column",), f"a {type(data).__name__} of images has none")
         order = draw_rows(len(data), options)
         items = Permuted(Indexed(data), order.numbers, image_of)
         return ImageStream(items, as_image, metadata | _drawn(order))
     examples, rows = Examples(data), len(data) if isinstance(data, Sized) else None
     if has_parts(examples.first):
-        column = image_column(examples.rows(), options)
+        column = image_column(examples.rows(), options, clips=frames is not None)
         metadata["image_column"] = column.path
         images = Mapped(lambda example: column.item_of(row_of(example)), examples)
-        return ImageStream(_from_the_beginning(images, metadata, options, rows), decode, metadata)
+        return ImageStream(_from_the_beginning(images, metadata, options, rows), _decoder(frames), metadata)
     options.refuse(("image_column",), f"a {type(data).__name__} of images has none")
     return ImageStream(_from_the_beginning(examples, metadata, options, rows), as_image, metadata)
 
@@ -183,7 +183,7 @@ def _drawn(order: Order) -> dict[str, Any]:
     return {"shuffled": order.record["method"] == "uniform", "draw": order.record}
 
 
-def _on_the_hub(source: Source, options: Options) -> ImageStream:
+def _on_the_hub(source: Source, options: Options, frames: int | None) -> ImageStream:
     """A Hub data set, read at one pinned commit."""
     name = source.location
     where = {"id": source.name, "config": options.dataset_config, "revision": source.commit}
@@ -193,10 +193,10 @@ def _on_the_hub(source: Source, options: Options) -> ImageStream:
     ):
         splits = splits_on_the_hub(source, options)
         data = choose_split(splits, options, f"Data set {name!r}")
-        return _from_data(data, where, options, source.root)
+        return _from_data(data, where, options, frames, source.root)
 
 
-def _local(source: Source, options: Options) -> ImageStream:
+def _local(source: Source, options: Options, frames: int | None) -> ImageStream:
     """A folder of images, Parquet files or archives, a folder of ``Dataset.save_to_disk``, or single files."""
     where = {"id": source.name, "config": options.dataset_config, "revision": None}
     what = f"the files {source.name}" if source.files else f"the folder {source.location}"
@@ -204,7 +204,7 @@ def _local(source: Source, options: Options) -> ImageStream:
         splits = local_splits(source, options)
         data = choose_split(splits, options, what[0].upper() + what[1:])
         folder = str(Path(source.files[0]).parent) if source.files else source.location
-        return _from_data(data, where, options, folder)
+        return _from_data(data, where, options, frames, folder)
 
 
 @contextmanager
@@ -223,22 +223,33 @@ def _pattern_hint(folder: Path) -> str:
     return f" Its name holds {odd}, which datasets reads as a pattern: rename it." if odd else ""
 
 
-def _from_data(data: Data, where: dict[str, Any], options: Options, base: str | None = None) -> ImageStream:
-    """The encoded images of one column of a split in the order of the draw; relative paths start from ``base``."""
+def _from_data(
+    data: Data, where: dict[str, Any], options: Options, frames: int | None, base: str | None = None
+) -> ImageStream:
+    """The encoded images or clips of one column of a split in the order of the draw.
+
+    Args:
+        data: The split.
+        where: Its place, for the metadata.
+        options: Column and order.
+        frames: Frames of a clip, for a video model.
+        base: Where relative paths start from.
+    """
     import datasets
 
-    column = image_column(data, options, base)
+    column = image_column(data, options, base, clips=frames is not None)
+    decode_item = _decoder(frames)
     if isinstance(data, Indexed):
         warn_of_unnormalised(data, column.item_of)
     data = data.select_columns([column.name])
     split = str(data.split) if data.split is not None else None
     metadata = {**where, "split": split, "image_column": column.path}
-    fetch_item = functools.partial(_file_of, getattr(data, "_token_per_repo_id", {}), options.token)
+    fetch_item = functools.partial(file_of, getattr(data, "_token_per_repo_id", {}), options.token)
     if isinstance(data, datasets.IterableDataset | TarStream):
         if options.shuffle and isinstance(data, TarStream):
             data = data.shuffled(options.seed, STREAM_LIMIT)
         items = _from_the_beginning(Mapped(column.item_of, data), metadata, options)
-        return ImageStream(items, decode, metadata, fetch_item, reopens=True)
+        return ImageStream(items, decode_item, metadata, fetch_item, reopens=True)
     if isinstance(data, ParquetRows | TarRows):
         order = (
             draw_from_blocks(data.blocks, options)
@@ -246,15 +257,21 @@ def _from_data(data: Data, where: dict[str, Any], options: Options, base: str | 
             else draw_rows(len(data), options)
         )
         held = HeldRows(data, order) if isinstance(data, ParquetRows) else Ordered(data, order.numbers)
-        return _read_by_position(held, column, fetch_item, metadata | _drawn(order))
+        return _read_by_position(held, column, decode_item, fetch_item, metadata | _drawn(order))
     order = draw_rows(len(data), options)
     items = Permuted(data, order.numbers, column.item_of)
-    return ImageStream(items, decode, metadata | _drawn(order), fetch_item)
+    return ImageStream(items, decode_item, metadata | _drawn(order), fetch_item)
+
+
+def _decoder(frames: int | None) -> Callable[..., Decoded]:
+    """What decodes an item: to an image, or to a clip of so many frames."""
+    return decode if frames is None else functools.partial(decode_clip, length=frames)
 
 
 def _read_by_position(
     rows: HeldRows | Ordered[dict[str, Any]],
     column: ImageColumn,
+    decoded: Callable[..., Decoded],
     fetch_item: Callable[[Any], Callable[[], Any] | None],
     metadata: dict[str, Any],
 ) -> ImageStream:
@@ -266,22 +283,9 @@ def _read_by_position(
         return job() if job else item
 
     def decode_item(item: Any, scale: Scale = BY_IMAGE) -> Decoded:
-        return decode(read(item) if isinstance(item, int) else item, scale)
+        return decoded(read(item) if isinstance(item, int) else item, scale)
 
     def job(item: Any) -> Callable[[], Any] | None:
         return functools.partial(read, item) if isinstance(item, int) else None
 
     return ImageStream(rows, decode_item, metadata, job)
-
-
-def _file_of(
-    tokens: Mapping[str, str | bool | None], token: str | bool | None, item: Any
-) -> Callable[[], Any] | None:
-    """The function that fetches the file of a remote item; None for other items.
-
-    A data set that the user opened with ``datasets`` has the ``tokens`` of its repositories.
-    """
-    if not is_remote(item):
-        return None
-    theirs = (of_repo for repo, of_repo in tokens.items() if f"datasets/{repo}@" in item["path"])
-    return functools.partial(fetch, item, next(theirs, None) or token)

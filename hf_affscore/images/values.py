@@ -24,6 +24,11 @@ IMAGE_ENDINGS = frozenset(
     )
 )
 
+VIDEO_ENDINGS = frozenset(("avi", "m4v", "mkv", "mov", "mp4", "mpeg", "mpg", "ogv", "webm", "wmv"))
+
+#: How the bytes of a video file begin, apart from those of HEIC and AVIF images.
+_VIDEO = re.compile(rb".{4}ftyp(?!avi[fs]|hei|hev|mif1|msf1)|\x1aE\xdf\xa3|RIFF.{4}AVI ", re.DOTALL)
+
 #: Minimum height and width of an array in a column that is not declared as images: boxes and points are smaller.
 LEAST_SIDE = 8
 
@@ -33,8 +38,9 @@ class NoImages(DatasetError):
 
 
 class Kind(IntEnum):
-    """The forms of images, most likely first."""
+    """The forms of images, most likely first; clips only where they are looked for."""
 
+    CLIP = -1
     READY = 0
     IMAGE = 1
     ENCODED = 2
@@ -43,13 +49,14 @@ class Kind(IntEnum):
     NONE = 5
 
 
-def kind_of(value: Any, name: str, asked: bool = False) -> tuple[Kind, bool]:
+def kind_of(value: Any, name: str, asked: bool = False, clips: bool = False) -> tuple[Kind, bool]:
     """The form in which a value is an image, and whether it is a list of images.
 
     Args:
         value: A value of an example.
         name: Name of the column; an address without a file extension counts as an image if the name suggests it.
         asked: Whether the user chose this column: anything that can be an image then counts as one.
+        clips: Whether videos and lists of images are looked for: they are clips.
 
     Example:
         >>> kind_of("photos/CAT.JPG", "file")
@@ -57,12 +64,33 @@ def kind_of(value: Any, name: str, asked: bool = False) -> tuple[Kind, bool]:
         >>> kind_of([7, 8], "label")
         (<Kind.NONE: 5>, False)
     """
+    if clips and is_clip(value):
+        return Kind.CLIP, False
     kind = _single(value, name, asked)
     if kind is not Kind.NONE or not isinstance(value, list | tuple | np.ndarray) or len(value) == 0:
         return kind, False
     first = next((part for part in value if part is not None), None)
     kind = _single(first, name, asked)
-    return kind, kind is not Kind.NONE
+    listed = kind is not Kind.NONE
+    return Kind.CLIP if listed and clips else kind, listed
+
+
+def is_clip(value: Any) -> bool:
+    """Whether a value is a clip in one piece: a video file, a decoder of torchcodec, or a tensor of frames."""
+    import torch
+
+    if isinstance(value, torch.Tensor):
+        return value.is_floating_point() and value.ndim == 4
+    return hasattr(value, "get_frames_at") or is_video(value)
+
+
+def is_video(value: Any) -> bool:
+    """Whether a value is a video file: its bytes, its path, or ``{"bytes", "path"}``."""
+    if isinstance(value, dict):
+        return is_video(value.get("path")) or is_video(value.get("bytes"))
+    if isinstance(value, bytes):
+        return _VIDEO.match(value) is not None
+    return isinstance(value, str) and ending(value) in VIDEO_ENDINGS
 
 
 def _single(value: Any, name: str, asked: bool) -> Kind:
@@ -158,3 +186,15 @@ def described(value: Any) -> str:
     if isinstance(value, dict):
         return f"fields ({', '.join(map(str, value))})"
     return "lists" if isinstance(value, list) else f"values of type {type(value).__name__}"
+
+
+def is_missing(value: Any) -> bool:
+    """Whether a value holds nothing."""
+    if isinstance(value, dict):
+        return all(map(is_missing, value.values()))
+    return value is None or (isinstance(value, list | str | bytes) and len(value) == 0)
+
+
+def first_of(values: Any) -> Any:
+    """The first item of a list; None, a missing image, if the list is empty."""
+    return None if values is None or len(values) == 0 else values[0]

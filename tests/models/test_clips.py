@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,7 @@ from PIL import Image
 
 import hf_affscore as ha
 from hf_affscore.errors import AffscoreWarning, DatasetError, InputError
+from tests.hub import LocalHub
 from tests.models.by_hand import photographs
 from tests.models.networks import FRAMES, SIZE, VISION, timesformer, videomae, vjepa2
 
@@ -89,6 +91,52 @@ def as_stream(folder: Path) -> Any:
     return as_column(folder).to_iterable_dataset()
 
 
+def as_parquet(folder: Path) -> Any:
+    as_column(folder).to_parquet(folder / "clips.parquet")
+    return folder / "clips.parquet"
+
+
+def as_folder_of_parquet(folder: Path) -> Any:
+    return as_parquet(folder).parent
+
+
+def as_splits(folder: Path) -> Any:
+    return datasets.DatasetDict({"train": as_column(folder)})
+
+
+def as_streamed_splits(folder: Path) -> Any:
+    return datasets.IterableDatasetDict({"train": as_stream(folder)})
+
+
+def as_structures(_: Path) -> Any:
+    """Lists of records with an image each, beside a column of single images."""
+    features = datasets.Features(
+        {
+            "image": datasets.Image(),
+            "clip": datasets.List({"image": datasets.Image(), "time": datasets.Value("float32")}),
+        }
+    )
+    records = [[{"image": frame, "time": 0.0} for frame in clip] for clip in clips()]
+    return datasets.Dataset.from_dict({"image": [clip[0] for clip in clips()], "clip": records}, features)
+
+
+def as_table_of_paths(folder: Path) -> Any:
+    (folder / "frames").mkdir()
+    lines = []
+    for number, clip in enumerate(clips()):
+        names = [f"frames/{number}-{place}.png" for place in range(len(clip))]
+        for name, frame in zip(names, clip, strict=True):
+            frame.save(folder / name)
+        lines.append(json.dumps({"label": number, "frames": names}))
+    (folder / "train.jsonl").write_text("\n".join(lines))
+    return folder / "train.jsonl"
+
+
+def as_examples(_: Path) -> Any:
+    """As a data set of torch gives them, one after the other."""
+    return ({"frames": clip, "label": 0} for clip in clips())
+
+
 def as_folders(folder: Path) -> Any:
     for number, clip in enumerate(clips()):
         (folder / f"clip{number}").mkdir()
@@ -112,7 +160,11 @@ def as_longer_clips(_: Path) -> Any:
     return clips(frames=10)
 
 
-FORMS = [as_arrays, as_paths, as_column, as_stream, as_folders, as_decoders, as_longer_clips]
+OF_FILES = [as_parquet, as_folder_of_parquet, as_table_of_paths]
+FORMS = [
+    *(as_arrays, as_paths, as_column, as_stream, as_folders, as_decoders, as_longer_clips),
+    *(as_splits, as_streamed_splits, as_structures, as_examples, *OF_FILES),
+]
 
 
 @pytest.mark.parametrize("form", FORMS, ids=lambda form: form.__name__)
@@ -121,6 +173,20 @@ def test_a_data_set_has_clips(form: Callable[[Path], Any], net: Path, tmp_path: 
     with_none = ha.analyze(net, form(tmp_path), **USUAL)
     assert [row.affinity_score for row in with_none.rows] == [row.affinity_score for row in expected.rows]
     assert with_none.metadata["dataset"]["num_samples"] == 6
+
+
+@pytest.mark.parametrize(
+    ("form", "name"), [(as_parquet, "ada/clips"), (as_table_of_paths, "hf://datasets/ada/clips/train.jsonl")]
+)
+def test_a_data_set_on_the_hub_has_clips(
+    form: Callable[[Path], Path], name: str, net: Path, hub: LocalHub, tmp_path: Path
+) -> None:
+    """Frames are in a table, or in files of their own, which are fetched."""
+    expected = ha.analyze(net, clips(), **USUAL)
+    hub.add("dataset", "ada/clips", form(tmp_path).parent)
+    signature = ha.analyze(net, name, **USUAL)
+    assert [row.affinity_score for row in signature.rows] == [row.affinity_score for row in expected.rows]
+    assert signature.metadata["dataset"]["num_samples"] == 6
 
 
 def test_the_split_of_a_folder_of_clips_and_the_cache(net: Path, tmp_path: Path) -> None:
