@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,7 +16,7 @@ from hf_affscore.capture.summary import Summarize, Summary
 from hf_affscore.errors import AffscoreError, ModelError
 from hf_affscore.models.evaluation import random_numbers_kept
 from hf_affscore.models.loading import Checkpoint
-from hf_affscore.models.vision_forward import GRID, images_per_pass
+from hf_affscore.models.vision_forward import GRID, PIXELS, images_per_pass
 from hf_affscore.run.probe import Behaviour, probe
 
 if TYPE_CHECKING:
@@ -179,8 +180,13 @@ class BatchForward:
 
     def _failure(self, error: Exception, inputs: Inputs) -> ModelError:
         shapes = ", ".join(f"{name} {tuple(value.shape)}" for name, value in inputs.items())
+        network = self._checkpoint.metadata["class"]
+        failed = f"{network} failed on a batch with {shapes}"
         why = str(error) or type(error).__name__
-        failed = f"{self._checkpoint.metadata['class']} failed on a batch with {shapes}: {why}."
+        channels = re.search(r"to have (\d+) channels, but got (\d+) channels", why)  # of a convolution
+        if channels and PIXELS in inputs and int(channels[2]) == inputs[PIXELS].shape[1]:
+            return ModelError(f"{failed}: {_of_other_channels(network, *channels.groups())}")
+        failed += f": {why}."
         quantised = self._checkpoint.metadata.get("quantization")
         if quantised:
             return ModelError(
@@ -190,6 +196,14 @@ class BatchForward:
         return ModelError(
             f"{failed} Expected a model that takes images alone; check the size of the images and the processor."
         )
+
+
+def _of_other_channels(network: str, takes: str, given: str) -> str:
+    by_timm = ", or let timm load it, which converts images: loader='timm', --loader timm"
+    return (
+        f"it takes images with {takes} channel(s), not {given}. Pass a processor that gives {takes}: processor=, "
+        f"--processor{by_timm if network.startswith('TimmWrapper') else ''}."
+    )
 
 
 def _joined(pieces: list[Capture[Summary]]) -> tuple[list[SummarizedCall], list[SkippedCall]]:

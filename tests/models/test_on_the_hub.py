@@ -28,17 +28,24 @@ def test_an_unknown_revision_is_named(hub):
         ha.analyze("ada/net", DEMO_DATASET, revision="v9")
 
 
-def noise_image(seed):
+def noise_image(seed, form):
     pixels = np.random.default_rng(seed).integers(0, 255, (12, 12, 3), dtype=np.uint8)
     buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG")
+    Image.fromarray(pixels).save(buffer, form)
     return buffer.getvalue()
 
 
-def test_files_on_the_hub_give_what_a_folder_gives_and_are_not_read_again(hub, tmp_path, monkeypatch):
-    """Interrupted when all images had been through the model, an analysis goes on without reading one of them."""
+@pytest.mark.parametrize(("form", "read_again"), [("jpeg", 0), ("png", 16)])
+def test_files_on_the_hub_give_what_a_folder_gives_and_are_not_read_again(
+    form, read_again, hub, tmp_path, monkeypatch
+):
+    """Interrupted when all images had been through the model, an analysis goes on without reading one of them.
+
+    The first of a format that may have more than 8 bits are read once more: their range is part of what they are.
+    """
     (tmp_path / "test").mkdir()
-    files = {f"test/{number:02}.png": noise_image(number) for number in range(20)} | {"test/07.png": b"none"}
+    files = {f"test/{number:02}.{form}": noise_image(number, form) for number in range(20)}
+    files[f"test/07.{form}"] = b"none"
     for name, content in files.items():
         (tmp_path / name).write_bytes(content)
     hub.add("dataset", "ada/files", files)
@@ -51,10 +58,10 @@ def test_files_on_the_hub_give_what_a_folder_gives_and_are_not_read_again(hub, t
             ha.analyze(DEMO_MODEL, "ada/files", **options)
     hub.log.clear()
     there = ha.analyze(DEMO_MODEL, "ada/files", **options)
-    assert not [line for line in hub.log if line.path.endswith(".png")]
+    assert len({line.path for line in hub.log if line.path.endswith(f".{form}")}) == read_again
     assert there.rows == here.rows
     assert there.metadata["dataset"]["undecodable_reasons"] == [
-        "image 7: cannot identify image file (07.png)"
+        f"image 7: cannot identify image file (07.{form})"
     ]
 
 

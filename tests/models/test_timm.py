@@ -36,6 +36,15 @@ def test_what_timm_writes(kind: str, tmp_path: Path) -> None:
     assert signature.metadata["model"]["library_version"] == timm.__version__
 
 
+def test_channels_that_transformers_does_not_convert(tmp_path: Path) -> None:
+    timm.models.save_for_hf(timm.create_model("test_resnet", in_chans=1), tmp_path)
+    with pytest.raises(
+        ModelError, match=r"\(4, 3, .*: it takes images with 1 channel.*, not 3\. .*loader='timm'"
+    ) as told:
+        ha.analyze(tmp_path, photographs(), num_samples=4, cache=False, progress=False, loader="transformers")
+    assert "weight of size" not in str(told.value)
+
+
 def by_hand(folder: Path) -> tuple[torch.nn.Module, object]:
     module = timm.create_model(f"local-dir:{folder}", pretrained=True)
     return module, create_transform(**resolve_model_data_config(module))
