@@ -37,9 +37,11 @@ from hf_affscore.fileformat import (
     header,
     plain,
 )
+from hf_affscore.listing import signature_html, signature_text
 from hf_affscore.record import Record, call_name
 from hf_affscore.storage import write_atomically
 from hf_affscore.summary import EFFECTS, summarize
+from hf_affscore.tables import terminal_width
 from hf_affscore.verdict import Interval, interval_of, verdict
 
 if TYPE_CHECKING:
@@ -317,6 +319,14 @@ class Signature:
             f"{len(self.skipped)} skipped, "
             f"median {summary['median']:.3f}, min {summary['min']:.3f}, max {summary['max']:.3f})"
         )
+
+    def __str__(self) -> str:
+        """The table of rows with summary and verdict, as wide as the terminal."""
+        return signature_text(self, terminal_width())
+
+    def _repr_html_(self) -> str:
+        """The same for a notebook."""
+        return signature_html(self)
 
     def _content(self) -> dict[str, Any]:
         return {"metadata": self.metadata, "summary": self.summary(), "skipped": self.skipped}

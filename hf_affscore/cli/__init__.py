@@ -20,6 +20,7 @@ from typing import Any, NoReturn
 
 from hf_affscore.cli.analyze import add_analyze, add_cache, add_demo, add_inspect
 from hf_affscore.cli.compare import add_compare, add_report
+from hf_affscore.cli.diff import add_diff
 from hf_affscore.cli.publish import add_card, add_push
 from hf_affscore.cli.space import add_space
 from hf_affscore.errors import AffscoreError, AffscoreWarning, redacted
@@ -79,6 +80,7 @@ def parser() -> argparse.ArgumentParser:
         add_demo,
         add_inspect,
         add_compare,
+        add_diff,
         add_report,
         add_push,
         add_card,

@@ -1,5 +1,6 @@
-"""Compares signatures: distances, families, statistics and correlations."""
+"""Compares signatures: distances, families, statistics and correlations; and what changed between two."""
 
 from hf_affscore.comparison.comparison import Comparison, compare
+from hf_affscore.comparison.difference import Difference, difference
 
-__all__ = ["Comparison", "compare"]
+__all__ = ["Comparison", "Difference", "compare", "difference"]

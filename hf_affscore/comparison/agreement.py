@@ -7,7 +7,7 @@ a new option of the package is checked without a change here.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from hf_affscore.signature import Signature
@@ -16,7 +16,10 @@ from hf_affscore.signature import Signature
 _FREE = frozenset(
     {
         "revision",  # of the model
-        "trust_remote_code",  # a property of the checkpoint
+        # Properties of the network, or of the checkpoint.
+        "trust_remote_code",
+        "loader",
+        "random_weights",
         # These change a score only by rounding.
         "device",
         "device_map",
@@ -34,9 +37,20 @@ _FREE = frozenset(
 _DATASET = ("id", "config", "split", "revision", "image_column", "num_samples")
 
 
-def differences(signatures: Sequence[Signature], names: Sequence[str]) -> tuple[str, ...]:
-    """One sentence for each setting in which ``signatures`` differ; empty if they agree."""
-    made = [_making(signature) for signature in signatures]
+def differences(
+    signatures: Sequence[Signature], names: Sequence[str], *, free: Collection[str] = ()
+) -> tuple[str, ...]:
+    """One sentence for each setting in which ``signatures`` differ; empty if they agree.
+
+    Args:
+        signatures: The signatures.
+        names: A name for each.
+        free: Further settings that do not have to agree, such as ``"options.seed"``.
+    """
+    made = [
+        {key: value for key, value in _making(signature).items() if key not in free}
+        for signature in signatures
+    ]
     keys = dict.fromkeys(key for one in made for key in one)
     found = []
     for key in keys:

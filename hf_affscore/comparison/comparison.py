@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -14,6 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from hf_affscore.comparison import agreement, export, statistics
+from hf_affscore.comparison.difference import Difference, difference
 from hf_affscore.comparison.distances import cut, dtw_distances, leaves, link, warping_path
 from hf_affscore.comparison.sources import Source, read
 from hf_affscore.errors import InputError
@@ -73,6 +74,15 @@ class Comparison:
         (rows_one,), (rows_two,) = (np.nonzero(np.isfinite(each.scores)) for each in (one, two))
         path = warping_path(statistics.defined(one), statistics.defined(two))
         return [(int(rows_one[i]), int(rows_two[j])) for i, j in path]
+
+    def difference(self, first: str, second: str) -> Difference:
+        """The change of every score from network ``first`` to network ``second``, and which are beyond noise.
+
+        Raises:
+            InputError: A name is unknown, or the networks have no activation in common.
+        """
+        one, two = (self.signatures[self._position(name)] for name in (first, second))
+        return difference(one, two, names=(first, second), allow_differences=bool(self.differences))
 
     @cached_property
     def networks(self) -> pd.DataFrame:
@@ -179,7 +189,7 @@ def compare(
     signatures = tuple(signature for source in sources for signature in read(source))
     if not signatures:
         raise InputError("There is nothing to compare; expected at least one signature or folder.")
-    names = _names(signatures)
+    names = names_of(signatures)
     series = [statistics.defined(signature) for signature in signatures]
     empty = [name for name, scores in zip(names, series, strict=True) if not len(scores)]
     if empty:
@@ -198,7 +208,7 @@ def compare(
     return Comparison(signatures, names, distances, link(distances), found, _by_name(published, names))
 
 
-def _names(signatures: Iterable[Signature]) -> tuple[str, ...]:
+def names_of(signatures: Sequence[Signature]) -> tuple[str, ...]:
     """A unique name for each: the network's name, then its revision if names clash, then a number if both do."""
     plain = [_with_step(signature) for signature in signatures]
     full = []

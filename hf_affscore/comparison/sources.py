@@ -28,6 +28,25 @@ def read(source: Source) -> list[Signature]:
     return [source] if isinstance(source, Signature) else load_signatures(source)
 
 
+def read_one(source: Source) -> Signature:
+    """The signature of a source that has only one.
+
+    Raises:
+        InputError: It has several.
+        SignatureError: It has none, or a damaged one.
+        HubError: No folder and no repository has that name, or the Hub cannot be reached.
+    """
+    found = read(source)
+    if len(found) > 1:
+        named = ", ".join(signature.name for signature in found[:5])
+        raise InputError(
+            f"{source} has {len(found)} signatures ({named}{', ...' if len(found) > 5 else ''}); expected one. "
+            "Name the folder of one; from a collection on the Hub, load it with Signature.from_pretrained(..., "
+            "model=...) and save it."
+        )
+    return found[0]
+
+
 def read_published(path: str | os.PathLike[str]) -> pd.DataFrame:
     """Read a CSV file with figures of networks: the first column has their names, the header names the figures.
 

@@ -11,12 +11,14 @@ from hf_affscore.plots.comparison import (
     plot_distributions,
     plot_timeline,
 )
+from hf_affscore.plots.difference import plot_difference
 from hf_affscore.plots.history import plot_history
 from hf_affscore.plots.signature import plot_signature
 
 __all__ = [
     "plot_comparison",
     "plot_correlations",
+    "plot_difference",
     "plot_distances",
     "plot_distributions",
     "plot_history",

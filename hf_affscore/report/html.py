@@ -85,7 +85,18 @@ def _document(comparison: Comparison) -> dict[str, Any]:
         "leaf_order": figures["leaf_order"],
         "correlations": figures["correlation_summary"],
         "differences": figures["differences"],
+        "difference": _difference(comparison),
     }
+
+
+def _difference(comparison: Comparison) -> dict[str, Any] | None:
+    """What changed between two networks of one architecture; None for other networks."""
+    if len(comparison.names) != 2:
+        return None
+    try:
+        return comparison.difference(*comparison.names).to_dict()
+    except InputError:  # two architectures
+        return None
 
 
 def _rows(signature: Signature) -> dict[str, Any]:

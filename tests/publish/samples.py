@@ -22,7 +22,7 @@ def signature(
     activation: str = "ReLU",
     created: str = "2026-11-24T02:00:00+00:00",
     step: int | None = None,
-    **statistics: float,
+    **statistics: float | tuple[int, ...],
 ) -> Signature:
     """A signature with these scores; ``statistics`` are further columns, the same in every row."""
     rows = tuple(

@@ -79,7 +79,9 @@ def test_many_networks_data_sets_and_revisions_are_one_table(hub: LocalHub) -> N
         signature(),
         signature(revision="f" * 40),
         signature(dataset="cifar10", split="train"),
-        signature("Ada/Net", cka=0.5),  # another case, and a column that the others lack
+        signature(
+            "Ada/Net", cka=0.5, affinity_score_effects=(1, -2, 1)
+        ),  # another case, columns the others lack
     ]
     for sig in signatures:
         sig.push_to_hub(REPO, token=token)
@@ -89,6 +91,7 @@ def test_many_networks_data_sets_and_revisions_are_one_table(hub: LocalHub) -> N
         rows = list(datasets.load_dataset(REPO, split="train", streaming=streaming))
         assert sorted((row["model"], row["module"]) for row in rows) == expected
         assert {row["cka"] for row in rows} == {None, 0.5}
+        assert [1, -2, 1] in [row["affinity_score_effects"] for row in rows]
         assert {row["dataset"] for row in rows} == {"ada/images", "cifar10"}
     summary = datasets.load_dataset(REPO, "summary", split="train").to_pandas()
     assert sorted(summary["model"]) == sorted(sig.name for sig in signatures)

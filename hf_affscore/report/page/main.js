@@ -85,6 +85,22 @@
       element('tbody', {}, ...lines.map(([name, line]) => row('td', [name.replaceAll('_', ' '), ...figures(line)]))));
   }
 
+  /** The difference of two networks of one architecture, as Python tested it. */
+  function showChange({ first, second, changes, verdict }) {
+    at('change').hidden = false;
+    at('change-note').textContent = `From A, ${first}, to B, ${second} (B - A). ${verdict.join(' ')}`;
+    const row = (tag, texts) => element('tr', {}, ...texts.map((text, i) =>
+      element(tag, { textContent: text, className: i === 1 ? 'name' : '' })));
+    const number = (value, places) => (value === null ? '-' : value.toFixed(places));
+    at('change-table').append(
+      element('thead', {}, row('th', ['#', 'activation', 'A', 'B', 'change', 'standard error', 'p', ''])),
+      element('tbody', {}, ...changes.map((line) => row('td', [
+        line.index, `${line.module}${line.call ? ` #${line.call}` : ''} · ${line.activation}`,
+        number(line.first, 4), number(line.second, 4), number(line.change, 5), number(line.stderr, 5),
+        line.p_value === null ? '-' : line.p_value.toPrecision(1),
+        line.untested ?? (line.significant ? 'changed' : 'may be noise')]))));
+  }
+
   function download(name, type, text) {
     const link = element('a', { download: name, href: URL.createObjectURL(new Blob([text], { type })) });
     link.click();
@@ -110,6 +126,7 @@
   at('pairs').hidden = count < 2;
   if (count > 1) showDistances();
   showCorrelations();
+  if (data.difference) showChange(data.difference);
   table.select(data.leaf_order.slice(0, 2));
   let width = window.innerWidth;
   window.addEventListener('resize', () => {

@@ -1,0 +1,331 @@
+"""What changed between two signatures of one architecture, and which changes are more than noise.
+
+Rows are paired by module, activation and number of the call. The change is that of the second signature less that
+of the first. Its standard error depends on the images:
+
+- **The same images in the same order** (equal ``dataset.fingerprint``): most of the error of a score comes from
+  which images were drawn, and is the same in both networks. The standard error is that of the difference of the
+  effects that groups of images have on both scores (:data:`hf_affscore.summary.EFFECTS`), and is often many times
+  smaller than that of each score.
+- **Other images**, or images of which this is not known: the errors are independent, and their squares add up.
+
+Float32 rounding of the network (another batch size, device or version of a library) moves a score by about
+:data:`ROUNDING`, which is added as a further independent error. A two-sided t-test gives each p-value.
+Changes are significant at a false discovery rate of 5 % (Benjamini and Hochberg, 1995): of the changes called so,
+one in twenty is expected to be noise, and where nothing changed, nothing is called so in 95 % of comparisons.
+
+Scores that are no evidence, or that have no standard error, in either signature are listed and not tested.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import stdtr
+from scipy.stats import false_discovery_control
+
+from hf_affscore.comparison.agreement import differences
+from hf_affscore.errors import InputError
+from hf_affscore.evidence import evidence_of
+from hf_affscore.fileformat import plain
+from hf_affscore.names import common_prefix
+from hf_affscore.signature import Record, Signature
+from hf_affscore.summary import column, joint_errors, mean_error
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Array = npt.NDArray[np.float64]
+Rows = Sequence[Record]
+
+#: What float32 rounding changes in a score, as a standard error.
+ROUNDING = 1e-5
+
+#: Share of noise among the changes that are called significant.
+FALSE_DISCOVERY_RATE = 0.05
+
+#: Settings in which two signatures may differ: what the network is, and which images were drawn.
+_FREE = frozenset({"options.seed", "options.dtype", "options.max_images"})
+
+
+@dataclass(frozen=True, eq=False)
+class Difference:
+    """The change of every score from a first signature to a second one.
+
+    Attributes:
+        names: Name of the first network and of the second.
+        changes: One record per pair of rows, the largest change first and those that were not tested last:
+            ``index`` (place in the first signature), ``module``, ``activation`` and ``call``; ``first`` and
+            ``second``, the scores; ``change``, the second less the first, with its standard error ``stderr`` and
+            ``p_value``; ``significant``: beyond noise at a false discovery rate of 5 %; ``untested``: the reason
+            why there is no test, or None.
+        only_first: Rows of the first signature without a partner in the second.
+        only_second: Rows of the second signature without a partner in the first.
+        paired: Whether both signatures are of the same images in the same order.
+        mean_change: Mean change over the pairs that were tested; nan if there are none.
+        mean_stderr: Its standard error.
+        made_differently: Settings in which the signatures differ, if that was allowed.
+    """
+
+    names: tuple[str, str]
+    changes: tuple[Record, ...]
+    only_first: tuple[Record, ...]
+    only_second: tuple[Record, ...]
+    paired: bool
+    mean_change: float
+    mean_stderr: float
+    made_differently: tuple[str, ...] = ()
+
+    @property
+    def tested(self) -> tuple[Record, ...]:
+        """The changes that were tested."""
+        return tuple(change for change in self.changes if change.untested is None)
+
+    @property
+    def significant(self) -> tuple[Record, ...]:
+        """The changes beyond noise, largest first."""
+        return tuple(change for change in self.changes if change.significant)
+
+    @property
+    def verdict(self) -> tuple[str, ...]:
+        """What changed, how that was tested, and what could not be tested, in a few sentences."""
+        lines = [self._found(), self._how(), self._untested(), self._without_partner()]
+        return tuple(
+            line
+            for line in [*lines, *(f"Made differently: {each}." for each in self.made_differently)]
+            if line
+        )
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """The changes as a table, largest first."""
+        import pandas as pd
+
+        return pd.DataFrame([dict(change) for change in self.changes])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as one JSON-ready document; undefined numbers are ``None``."""
+        identity = ("index", "module", "activation", "call")
+        partners = {"only_first": self.only_first, "only_second": self.only_second}
+        document: dict[str, Any] = plain(
+            {
+                "first": self.names[0],
+                "second": self.names[1],
+                "paired": self.paired,
+                "mean_change": self.mean_change,
+                "mean_stderr": self.mean_stderr,
+                "changes": self.changes,
+                **{
+                    key: [{name: row[name] for name in identity} for row in rows]
+                    for key, rows in partners.items()
+                },
+                "made_differently": self.made_differently,
+                "verdict": self.verdict,
+            }
+        )
+        return document
+
+    def _found(self) -> str:
+        count, total = len(self.significant), len(self.tested)
+        if not total:
+            return "No change could be tested."
+        rises = sum(change.change > 0 for change in self.significant)
+        number = (
+            f"{count or 'None'} of {total} scores changed"
+            if total > 1
+            else f"The score {'changed' if count else 'did not change'}"
+        )
+        ways = [f"{count - rises} lower" if count > rises else "", f"{rises} higher" if rises else ""]
+        which = f": {' and '.join(filter(None, ways))} in B" if count else ""
+        return (
+            f"{number} beyond noise (false discovery rate {FALSE_DISCOVERY_RATE:.0%}){which}; "
+            f"mean change {self.mean_change:+.4f} ± {self.mean_stderr:.4f}."
+        ).replace("5%", "5 %")
+
+    def _how(self) -> str:
+        if self.paired:
+            return "Both are of the same images, so the errors that they share cancel."
+        return (
+            "They are not of the same images in the same order, so their errors add up: smaller changes are found "
+            "with equal images, seed and num_samples."
+        )
+
+    def _untested(self) -> str:
+        reasons = [change.untested for change in self.changes if change.untested is not None]
+        if not reasons:
+            return ""
+        counts = ", ".join(f"{reasons.count(reason)} {reason}" for reason in dict.fromkeys(reasons))
+        return f"Not tested: {counts}."
+
+    def _without_partner(self) -> str:
+        alone = [len(self.only_first), len(self.only_second)]
+        if not any(alone):
+            return ""
+        sentence = f"Without a partner: {alone[0]} of A and {alone[1]} of B."
+        if len(self.changes) < max(alone):
+            sentence += " These look like two architectures: `hf-affscore compare` aligns their signatures."
+        return sentence
+
+
+def difference(
+    first: Signature,
+    second: Signature,
+    *,
+    names: tuple[str, str] | None = None,
+    allow_differences: bool = False,
+) -> Difference:
+    """The change of every score from ``first`` to ``second``, two signatures of one architecture.
+
+    Args:
+        first: The signature before: of the trained network, the original weights, an earlier checkpoint.
+        second: The signature after: of the fine-tuned, quantised, pruned or later network.
+        names: Names of the two networks; default: those in the signatures.
+        allow_differences: Also if the signatures were made differently.
+
+    Raises:
+        InputError: No row of one has a partner in the other, or the signatures were made differently.
+
+    Example:
+        >>> def network(*scores):
+        ...     rows = [
+        ...         Record(index=i, module=f"relu{i}", activation="ReLU", call=0, affinity_score=score,
+        ...                affinity_score_stderr=0.01, num_samples=512)
+        ...         for i, score in enumerate(scores)
+        ...     ]
+        ...     return Signature(tuple(rows), (), {"model": {"id": "net"}})
+        >>> found = difference(network(0.9, 0.5, 0.7), network(0.9, 0.8, 0.71))
+        >>> [(change.module, round(change.change, 4), change.significant) for change in found.changes]
+        [('relu1', 0.3, True), ('relu2', 0.01, False), ('relu0', 0.0, False)]
+        >>> print(found.verdict[0])
+        1 of 3 scores changed beyond noise (false discovery rate 5 %): 1 higher in B; mean change +0.1033 ± 0.0141.
+    """
+    names = names or (first.name, second.name)
+    made_differently = differences((first, second), names, free=_FREE)
+    if made_differently and not allow_differences:
+        raise InputError(
+            f"The signatures were made differently: {'; '.join(made_differently)}. Analyse both in one way, "
+            "or take their difference anyway with allow_differences=True (--allow-differences)."
+        )
+    pairs, only_first, only_second = _paired_rows(first.rows, second.rows)
+    if not pairs:
+        raise InputError(
+            f"No activation of {names[0]} is one of {names[1]}: they are of two architectures. A difference pairs "
+            "rows by module, activation and call; to compare architectures use compare (hf-affscore compare)."
+        )
+    untested = [_untested(*pair, known=_have_errors(first, second)) for pair in pairs]
+    same = _of_the_same_images(first, second)
+    test = _test([pair for pair, reason in zip(pairs, untested, strict=True) if reason is None], paired=same)
+    found = iter(test.rows)
+    changes = [
+        _change(one, two, reason, next(found) if reason is None else None)
+        for (one, two), reason in zip(pairs, untested, strict=True)
+    ]
+    changes.sort(
+        key=lambda row: (row.untested is not None, -abs(row.change) if math.isfinite(row.change) else 0)
+    )
+    return Difference(
+        names,
+        tuple(changes),
+        only_first,
+        only_second,
+        same,
+        test.mean_change,
+        test.mean_stderr,
+        made_differently,
+    )
+
+
+def _paired_rows(
+    first: Rows, second: Rows
+) -> tuple[list[tuple[Record, Record]], tuple[Record, ...], tuple[Record, ...]]:
+    """The pairs in the order of the first, and the rows of each without a partner.
+
+    A wrapper (of PEFT, of transformers around timm) puts a prefix before all names: it is left out where no full
+    name fits.
+    """
+    for shorten in (False, True):
+        ours, theirs = _by_site(first, shorten), _by_site(second, shorten)
+        pairs = [(row, theirs[site]) for site, row in ours.items() if site in theirs]
+        if pairs:
+            break
+    left = tuple(row for site, row in ours.items() if site not in theirs)
+    return pairs, left, tuple(row for site, row in theirs.items() if site not in ours)
+
+
+def _by_site(rows: Rows, shorten: bool) -> dict[tuple[Any, ...], Record]:
+    prefix = common_prefix(row.module for row in rows) if shorten else ""
+    return {(row.module.removeprefix(prefix), row.activation, row.call, row.get("kind")): row for row in rows}
+
+
+def _of_the_same_images(first: Signature, second: Signature) -> bool:
+    marks = [signature.metadata.get("dataset", {}).get("fingerprint") for signature in (first, second)]
+    return marks[0] is not None and marks[0] == marks[1]
+
+
+def _have_errors(first: Signature, second: Signature) -> bool:
+    """Whether the standard errors are those of the scores, which in numbers version 1 they were not."""
+    return {first.interval, second.interval} == {"score at this number of images"}
+
+
+def _untested(one: Record, two: Record, *, known: bool) -> str | None:
+    """Why a pair cannot be tested; None if it can."""
+    words = [evidence_of(row) for row in (one, two)]
+    where = [name for name, word in zip("AB", words, strict=True) if word != "ok"]
+    if where:
+        return f"no evidence in {' and '.join(where)}"
+    errors = column((one, two), "affinity_score_stderr")
+    return None if known and np.isfinite(errors).all() else "without a standard error"
+
+
+class _Test(NamedTuple):
+    """The standard error, p-value and significance of each pair, and the mean change."""
+
+    rows: list[tuple[float, float, bool]]
+    mean_change: float
+    mean_stderr: float
+
+
+def _test(pairs: Sequence[tuple[Record, Record]], *, paired: bool) -> _Test:
+    if not pairs:
+        return _Test([], math.nan, math.nan)
+    first, second = ([pair[side] for pair in pairs] for side in (0, 1))
+    change = column(second, "affinity_score") - column(first, "affinity_score")
+    ours, theirs = joint_errors(first), joint_errors(second)
+    if paired and ours.shape == theirs.shape and ours.shape[1] > 1:
+        errors, freedom = theirs - ours, np.full(len(pairs), ours.shape[1] - 1.0)
+    else:
+        errors, freedom = np.hstack([-ours, theirs]), _degrees_of_freedom(first, second)
+    stderr = np.hypot(np.linalg.norm(errors, axis=1), ROUNDING)
+    p_values = 2 * stdtr(freedom, -abs(change) / stderr)
+    significant = false_discovery_control(p_values) <= FALSE_DISCOVERY_RATE
+    rows = list(zip(stderr.tolist(), p_values.tolist(), significant.tolist(), strict=True))
+    return _Test(rows, float(change.mean()), float(np.hypot(mean_error(errors), ROUNDING)))
+
+
+def _degrees_of_freedom(first: Rows, second: Rows) -> Array:
+    """Of a difference of independent scores (Welch and Satterthwaite), each with one less than its samples."""
+    variances = [column(rows, "affinity_score_stderr") ** 2 + ROUNDING**2 / 2 for rows in (first, second)]
+    counts = [np.maximum(column(rows, "num_samples"), 2) - 1 for rows in (first, second)]
+    shares = [variance**2 / count for variance, count in zip(variances, counts, strict=True)]
+    return np.asarray((variances[0] + variances[1]) ** 2 / (shares[0] + shares[1]))
+
+
+def _change(one: Record, two: Record, untested: str | None, test: tuple[float, float, bool] | None) -> Record:
+    stderr, p_value, significant = test or (math.nan, math.nan, False)
+    return Record(
+        index=one.index,
+        module=one.module,
+        activation=one.activation,
+        call=one.call,
+        first=one.affinity_score,
+        second=two.affinity_score,
+        change=two.affinity_score - one.affinity_score,
+        stderr=stderr,
+        p_value=p_value,
+        significant=significant,
+        untested=untested,
+    )

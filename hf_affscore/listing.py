@@ -1,0 +1,134 @@
+"""A signature as a table with its verdict: text for ``print``, HTML for a notebook."""
+
+from __future__ import annotations
+
+import html
+import math
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from hf_affscore.evidence import evidence_of
+from hf_affscore.names import common_prefix
+from hf_affscore.record import Record, call_name
+from hf_affscore.tables import NARROW, Column, html_table, text_table
+
+if TYPE_CHECKING:
+    from hf_affscore.signature import Signature
+
+_HEADS = (
+    Column("#", right=True),
+    Column("module", paths=True),
+    Column("activation", flexible=True),
+    Column("width", right=True),
+    Column("score", right=True),
+    Column("", right=True),
+)
+
+
+def signature_text(signature: Signature, width: int) -> str:
+    """The rows, their summary, the verdict and what was left out, in lines of ``width`` columns."""
+    bar = 20 if width >= NARROW else 10
+    prefix, lines = _lines(signature.rows)
+    lines = [[*line, _bar(row, bar)] for line, row in zip(lines, signature.rows, strict=True)]
+    table = text_table([*_HEADS, Column("", flexible=True)], lines, width)
+    return "\n".join([*_above(signature, prefix), table, "", _figures(signature), *_below(signature)])
+
+
+def signature_html(signature: Signature) -> str:
+    """The same for a notebook; everything from outside is escaped."""
+    prefix, lines = _lines(signature.rows)
+    lines = [[*line, _said(row)] for line, row in zip(lines, signature.rows, strict=True)]
+    above, below = _above(signature, prefix), [_figures(signature), *_below(signature)]
+    return "\n".join(
+        [
+            *(f"<p>{html.escape(text)}</p>" for text in above if text),
+            html_table([*_HEADS, Column("evidence")], lines),
+            *(f"<p>{html.escape(text)}</p>" for text in below),
+        ]
+    )
+
+
+def named(rows: Sequence[Record]) -> tuple[str, list[str]]:
+    """What all names of modules begin with, and the name of each call without it."""
+    prefix = common_prefix(row.module for row in rows)
+    return prefix, [call_name(row).removeprefix(prefix) for row in rows]
+
+
+def said_once(prefix: str) -> list[str]:
+    """The line above a table whose names are shown without ``prefix``."""
+    return [f"module names without their common beginning {prefix}"] if prefix else []
+
+
+def _lines(rows: Sequence[Record]) -> tuple[str, list[list[str]]]:
+    prefix, names = named(rows)
+    lines = [
+        [
+            str(place),
+            name,
+            row.activation,
+            str(row.get("dim", "")),
+            f"{row.affinity_score:.4f}",
+            _plus_minus(row.get("affinity_score_stderr")),
+        ]
+        for place, (row, name) in enumerate(zip(rows, names, strict=True))
+    ]
+    return prefix, lines
+
+
+def _above(signature: Signature, prefix: str) -> list[str]:
+    dataset = signature.metadata.get("dataset", {})
+    images = dataset.get("id") or "images"
+    split = f" ({dataset['split']})" if dataset.get("split") else ""
+    title = f"{signature.name} on {dataset.get('num_samples', '?')} images of {images}{split}"
+    return [title, *said_once(prefix), ""]
+
+
+def _figures(signature: Signature) -> str:
+    summary = signature.summary()
+    figures = "  ".join(
+        f"{name} {summary[name]:.4f} {_plus_minus(summary.get(f'{name}_stderr'))}".rstrip()
+        for name in ("min", "median", "mean", "max", "std")
+    )
+    return f"{summary['count']} score{'s' * (summary['count'] != 1)}   {figures}"
+
+
+def _below(signature: Signature) -> list[str]:
+    notes = list(signature.verdict)
+    quantised = signature.metadata.get("model", {}).get("quantization")
+    if quantised:
+        bits = f", {quantised['bits']} bits" if quantised.get("bits") else ""
+        notes.append(f"weights quantised by {quantised.get('quant_method')}{bits}")
+    dataset = signature.metadata.get("dataset", {})
+    groups, left_over = dataset.get("num_groups", 1), dataset.get("unused", 0)
+    spreads = [row.get("affinity_score_group_std", math.nan) for row in signature.rows]
+    if groups > 1 and spreads:
+        notes.append(
+            f"means over {groups} groups of {dataset['num_samples'] // groups} images, which deviate by up to "
+            f"{max(spreads):.4f}"
+            + (f"; {left_over} images, too few for a group, are left out" if left_over else "")
+        )
+    if signature.skipped:
+        reasons = Counter(record.reason for record in signature.skipped)
+        notes.append("not scored: " + "; ".join(f"{count} x {reason}" for reason, count in reasons.items()))
+    return notes
+
+
+def _plus_minus(error: float | None) -> str:
+    """A standard error behind its number; nothing where it is unknown."""
+    return "" if error is None or math.isnan(error) else f"±{error:.4f}"
+
+
+def _said(row: Record) -> str:
+    """Whether a score is evidence, or the reason why not."""
+    evidence = evidence_of(row)
+    reason = row.get("reason") if evidence == "undefined" else None
+    return str(reason or evidence.replace("_", " "))
+
+
+def _bar(row: Record, width: int) -> str:
+    """The score as a bar, or the reason why it is no evidence."""
+    if evidence_of(row) != "ok":
+        return _said(row)
+    filled = round(float(row.affinity_score) * width)
+    return "█" * filled + "·" * (width - filled)
