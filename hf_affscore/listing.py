@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from hf_affscore.evidence import evidence_of
 from hf_affscore.names import common_prefix
 from hf_affscore.record import Record, call_name
-from hf_affscore.tables import NARROW, Column, html_table, text_table
+from hf_affscore.tables import NARROW, Column, html_table, text_table, wrapped
 
 if TYPE_CHECKING:
     from hf_affscore.signature import Signature
@@ -32,7 +32,8 @@ def signature_text(signature: Signature, width: int) -> str:
     prefix, lines = _lines(signature.rows)
     lines = [[*line, _bar(row, bar)] for line, row in zip(lines, signature.rows, strict=True)]
     table = text_table([*_HEADS, Column("", flexible=True)], lines, width)
-    return "\n".join([*_above(signature, prefix), table, "", _figures(signature), *_below(signature)])
+    below = [wrapped(text, width) for text in (_figures(signature), *_below(signature))]
+    return "\n".join([*_above(signature, prefix), table, "", *below])
 
 
 def signature_html(signature: Signature) -> str:

@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 
 #: Letters that a shortened word keeps at least.
-_LEAST_WORD = 2
+_LEAST_WORD = 1
 _WORD = re.compile(r"[^\W\d_]+")
 
 
@@ -34,7 +34,7 @@ def common_prefix(names: Iterable[str]) -> str:
 def short_paths(paths: Sequence[str], width: int) -> list[str]:
     """Paths of modules on one line of at most ``width`` columns each: long words are cut, all to one length.
 
-    Numbers stay, since layers of a network differ by them. If words of two letters are still too much, what is in
+    Numbers stay, since layers of a network differ by them. If words of one letter are still too much, what is in
     the middle is left out.
 
     Example:

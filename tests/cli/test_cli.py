@@ -29,10 +29,11 @@ def test_analyze_prints_the_table_and_the_summary(capsys):
     code, out, _ = run(capsys, "analyze", *SHORT)
     assert code == 0
     assert "digits-resnet on 32 images of digits (test)" in out
-    lines = [line.split() for line in out.splitlines() if line.startswith("resnet.")]
+    assert "\nmodule names without their common beginning resnet.\n" in out
+    lines = [line.split() for line in out.splitlines() if " ReLU " in line]
     assert len(lines) == 19
-    module, activation, width, score, error, bar = lines[0]
-    assert (module, activation, width) == ("resnet.embedder.embedder.activation", "ReLU", "8")
+    index, module, activation, width, score, error, bar = lines[0]
+    assert (index, module, activation, width) == ("0", "embedder.embedder.activation", "ReLU", "8")
     assert bar.count("█") == round(float(score) * 20)
     assert 0 < float(error.removeprefix("±")) < 0.1
     # Those of 32 features have no more images than features: no bar, and no part of the summary.
