@@ -30,10 +30,10 @@ from scipy.special import stdtr
 from scipy.stats import false_discovery_control
 
 from hf_affscore.comparison.agreement import differences
+from hf_affscore.comparison.pairs import paired_rows
 from hf_affscore.errors import InputError
 from hf_affscore.evidence import evidence_of
 from hf_affscore.fileformat import plain
-from hf_affscore.names import common_prefix
 from hf_affscore.signature import Record, Signature
 from hf_affscore.summary import column, joint_errors, mean_error
 
@@ -210,7 +210,7 @@ def difference(
             f"The signatures were made differently: {'; '.join(made_differently)}. Analyse both in one way, "
             "or take their difference anyway with allow_differences=True (--allow-differences)."
         )
-    pairs, only_first, only_second = _paired_rows(first.rows, second.rows)
+    pairs, only_first, only_second = paired_rows(first.rows, second.rows)
     if not pairs:
         raise InputError(
             f"No activation of {names[0]} is one of {names[1]}: they are of two architectures. A difference pairs "
@@ -237,28 +237,6 @@ def difference(
         test.mean_stderr,
         made_differently,
     )
-
-
-def _paired_rows(
-    first: Rows, second: Rows
-) -> tuple[list[tuple[Record, Record]], tuple[Record, ...], tuple[Record, ...]]:
-    """The pairs in the order of the first, and the rows of each without a partner.
-
-    A wrapper (of PEFT, of transformers around timm) puts a prefix before all names: it is left out where no full
-    name fits.
-    """
-    for shorten in (False, True):
-        ours, theirs = _by_site(first, shorten), _by_site(second, shorten)
-        pairs = [(row, theirs[site]) for site, row in ours.items() if site in theirs]
-        if pairs:
-            break
-    left = tuple(row for site, row in ours.items() if site not in theirs)
-    return pairs, left, tuple(row for site, row in theirs.items() if site not in ours)
-
-
-def _by_site(rows: Rows, shorten: bool) -> dict[tuple[Any, ...], Record]:
-    prefix = common_prefix(row.module for row in rows) if shorten else ""
-    return {(row.module.removeprefix(prefix), row.activation, row.call, row.get("kind")): row for row in rows}
 
 
 def _of_the_same_images(first: Signature, second: Signature) -> bool:
