@@ -30,9 +30,8 @@ from scipy.special import stdtr
 from scipy.stats import false_discovery_control
 
 from hf_affscore.comparison.agreement import differences
-from hf_affscore.comparison.pairs import paired_rows
+from hf_affscore.comparison.pairs import have_errors, of_the_same_images, paired_rows, untested_because
 from hf_affscore.errors import InputError
-from hf_affscore.evidence import evidence_of
 from hf_affscore.fileformat import plain
 from hf_affscore.signature import Record, Signature
 from hf_affscore.summary import column, joint_errors, mean_error
@@ -216,8 +215,8 @@ def difference(
             f"No activation of {names[0]} is one of {names[1]}: they are of two architectures. A difference pairs "
             "rows by module, activation and call; to compare architectures use compare (hf-affscore compare)."
         )
-    untested = [_untested(*pair, known=_have_errors(first, second)) for pair in pairs]
-    same = _of_the_same_images(first, second)
+    untested = [untested_because(*pair, known=have_errors(first, second)) for pair in pairs]
+    same = of_the_same_images(first, second)
     test = _test([pair for pair, reason in zip(pairs, untested, strict=True) if reason is None], paired=same)
     found = iter(test.rows)
     changes = [
@@ -237,26 +236,6 @@ def difference(
         test.mean_stderr,
         made_differently,
     )
-
-
-def _of_the_same_images(first: Signature, second: Signature) -> bool:
-    marks = [signature.metadata.get("dataset", {}).get("fingerprint") for signature in (first, second)]
-    return marks[0] is not None and marks[0] == marks[1]
-
-
-def _have_errors(first: Signature, second: Signature) -> bool:
-    """Whether the standard errors are those of the scores, which in numbers version 1 they were not."""
-    return {first.interval, second.interval} == {"score at this number of images"}
-
-
-def _untested(one: Record, two: Record, *, known: bool) -> str | None:
-    """Why a pair cannot be tested; None if it can."""
-    words = [evidence_of(row) for row in (one, two)]
-    where = [name for name, word in zip("AB", words, strict=True) if word != "ok"]
-    if where:
-        return f"no evidence in {' and '.join(where)}"
-    errors = column((one, two), "affinity_score_stderr")
-    return None if known and np.isfinite(errors).all() else "without a standard error"
 
 
 class _Test(NamedTuple):
