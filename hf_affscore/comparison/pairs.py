@@ -1,4 +1,4 @@
-"""Pairs of rows of two signatures of one architecture: the same module, activation and number of the call; and which can be tested."""
+"""Pairs of rows of two signatures: the same module, activation and number of the call; and which can be tested."""
 
 from __future__ import annotations
 
