@@ -24,6 +24,7 @@ _HOME = Path(tempfile.mkdtemp(prefix="hf-home-"))
 for _name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_HUB_OFFLINE", "HF_HUB_CACHE", "HF_DATASETS_CACHE"):
     os.environ.pop(_name, None)
 os.environ.update(_HUB.environment(_HOME))
+os.environ["COLUMNS"] = "120"  # of tables, whatever terminal pytest runs in
 
 
 def pytest_unconfigure() -> None:

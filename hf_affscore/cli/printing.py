@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from hf_affscore.listing import named, said_once
-from hf_affscore.names import shortened
+from hf_affscore.names import one_line, shortened
 from hf_affscore.tables import NARROW, Column, terminal_width, text_table, wrapped
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ def print_difference(difference: Difference) -> None:
     print()
     for letter, rows in zip("AB", (difference.only_first, difference.only_second), strict=True):
         for row in rows:
-            print(f"only in {letter}: {named([row])[1][0]} ({row.activation})")
+            print(f"only in {letter}: {one_line(row.module)} ({row.activation})")
     _print_sentences(*difference.verdict)
 
 
