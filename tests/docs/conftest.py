@@ -33,7 +33,7 @@ def newcomer(hub: LocalHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         hub.add("dataset", dataset, {"data/validation-00000-of-00001.parquet": some_digits()})
     for sig in SIGNATURES:
         sig.push_to_hub("user/signatures")
-    for folder in ("signature", "signatures/one", "my-signatures/one"):
+    for folder in ("signature", "signatures/one", "my-signatures/one", "before", "after"):
         SIGNATURES[0].save_pretrained(tmp_path / folder)
     SIGNATURES[1].save_pretrained(tmp_path / "signatures" / "two")
     published = hub.repo("dataset", "user/signatures")
