@@ -5,8 +5,8 @@ of the first. Its standard error depends on the images:
 
 - **The same images in the same order** (equal ``dataset.fingerprint``): most of the error of a score comes from
   which images were drawn, and is the same in both networks. The standard error is that of the difference of the
-  effects that groups of images have on both scores (``affinity_score_effects`` in the rows), and is often many times
-  smaller than that of each score.
+  effects that groups of images have on both scores (``affinity_score_effects`` in the rows), and is often many
+  times smaller than that of each score.
 - **Other images**, or images of which this is not known: the errors are independent, and their squares add up.
 
 Float32 rounding of the network (another batch size, device or version of a library) moves a score by about
