@@ -6,7 +6,8 @@ An example is an image, a tuple such as ``(image, label)``, whose parts are colu
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sized
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -68,10 +69,12 @@ class Examples:
 
     def __init__(self, items: Any, count: int = LOOKED_AT) -> None:
         self._items = items
-        iterator, self._first, self._failure = iter(items), list[Any](), list[Exception]()
+        iterator, self._first, self._failure = iter(items), deque[Any](), list[Exception]()
         try:
             while len(self._first) < count:
                 self._first.append(next(iterator))
+                if not isinstance(self._first[0], Mapping | Sequence):  # an image has no columns to look for
+                    break
         except StopIteration:
             pass
         except Exception as error:  # an iterable may run any code
@@ -93,7 +96,8 @@ class Examples:
         return self._joined()
 
     def _joined(self) -> Iterator[Any]:
-        yield from self._first
+        while self._first:  # an example is let go when it is used
+            yield self._first.popleft()
         for failure in self._failure:
             raise failure
         yield from self._rest or ()

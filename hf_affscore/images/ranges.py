@@ -2,12 +2,12 @@
 
 Before the first image is given, the first :data:`LOOKED_AT` of the draw are read, or all that are wanted, if fewer:
 the same in every process, whatever the batch size. The range is recorded as ``pixel_range`` in the metadata. Values
-of a kind that none of them has, integers or floating point, are scaled image by image.
+of a kind that none of them has, integers or floating point, are scaled image by image. Ready tensors have no range.
 """
 
 from __future__ import annotations
 
-import itertools
+from collections import deque
 from collections.abc import Iterator, Sized
 from dataclasses import replace
 from typing import Any
@@ -51,11 +51,13 @@ class _Ranged:
         self._scale = BY_IMAGE
 
     def __iter__(self) -> Iterator[Any]:
-        items, first = iter(self._stream.items), []
+        items, first = iter(self._stream.items), deque[Any]()
         failure: Exception | None = None
         try:
-            for item in itertools.islice(items, self._count):
-                first.append(item)
+            while len(first) < self._count and not (first and _is_ready(first[0])):  # then all are ready
+                first.append(next(items))
+        except StopIteration:
+            pass
         except Exception as error:  # an iterable may run any code
             connection = isinstance(error, (OSError, client_error()))
             if connection and not isinstance(error, UnidentifiedImageError):
@@ -64,8 +66,10 @@ class _Ranged:
         deep = [None if _has_eight_bits(item) else item for item in first]
         read = [items[0] for _, items in self._stream.fetched((None, [item]) for item in deep)]
         self._find_range(read)
-        first = [item if content is None else content for item, content in zip(first, read, strict=True)]
-        yield from first
+        first = deque(item if content is None else content for item, content in zip(first, read, strict=True))
+        del deep, read
+        while first:  # an image is let go when it is used
+            yield first.popleft()
         if failure is not None:
             raise failure
         yield from items
@@ -94,6 +98,13 @@ class _SizedRanged(_Ranged):
         items = self._stream.items
         assert isinstance(items, Sized)
         return len(items)
+
+
+def _is_ready(item: Any) -> bool:
+    """Whether an item is a tensor of floating-point numbers, which is used as it is."""
+    import torch
+
+    return isinstance(item, torch.Tensor) and item.is_floating_point()
 
 
 def _has_eight_bits(item: Any) -> bool:
