@@ -24,7 +24,8 @@ MEANING: dict[Evidence, str] = {
     "undefined": "is undefined",
 }
 
-#: The ridge dominates a score from this share of the total variance on, before or after the activation.
+#: The ridge dominates a score from this share of the total variance on, before or after the activation. At this
+#: share scores of the digits network move by 0.02 in the median (``benchmarks/uncertainty.md``).
 RIDGE_SHARE = 0.1
 
 

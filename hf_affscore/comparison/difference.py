@@ -12,7 +12,8 @@ of the first. Its standard error depends on the images:
 Float32 rounding of the network (another batch size, device or version of a library) moves a score by about
 :data:`ROUNDING`, which is added as a further independent error. A two-sided t-test gives each p-value.
 Changes are significant at a false discovery rate of 5 % (Benjamini and Hochberg, 1995): of the changes called so,
-one in twenty is expected to be noise, and where nothing changed, nothing is called so in 95 % of comparisons.
+one in twenty is expected to be noise. Where nothing changed, nothing was called so in 90 % of comparisons of
+independent draws of images (``benchmarks/difference.md``), 95 % being what the procedure promises.
 
 Scores that are no evidence, or that have no standard error, in either signature are listed and not tested.
 """
