@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from hf_affscore.plots.style import COLOURS, GREY, new_figure, plain, save, style
 
@@ -70,6 +71,7 @@ def plot_difference(difference: Difference, path: str | os.PathLike[str] | None 
         if not tested.all():
             bottom.plot(at[~tested], values["change"][~tested], "x", color=GREY, label="not tested")
         bottom.set(ylabel="change, B - A")
+        bottom.xaxis.set_major_locator(MaxNLocator(integer=True))
         text = [
             line
             for sentence in difference.verdict
