@@ -93,7 +93,7 @@ def test_a_missed_call_would_be_reported(monkeypatch: pytest.MonkeyPatch) -> Non
     names = {name: entry for name, entry in activations._names().items() if entry.name != "gelu"}
     monkeypatch.setattr(activations, "_functions", lambda: forms)
     monkeypatch.setattr(activations, "_names", lambda: names)
-    monkeypatch.setattr(activations, "_of_fused_name", lambda name: None)
+    monkeypatch.setattr(activations, "kernel_of_name", lambda name: None)
     result = examine(Architecture("here", "Hidden", lambda: nn.Sequential(Hidden())))
     assert result.difference == "0: 3 seen, 4 counted"
     assert "**0: 3 seen, 4 counted**" in section("timm", [result])
