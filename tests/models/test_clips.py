@@ -211,6 +211,7 @@ def test_short_and_damaged_clips_cost_one_each(net: Path) -> None:
     assert [reason.split(":")[0] for reason in whole["undecodable_reasons"]] == ["image 0", "image 7"]
 
 
+@pytest.mark.library("av")
 def test_an_image_model_takes_no_clips(tmp_path: Path) -> None:
     hf.ViTForImageClassification(hf.ViTConfig(**VISION)).save_pretrained(tmp_path)
     hf.ViTImageProcessor(size=SIZE).save_pretrained(tmp_path)
@@ -219,7 +220,8 @@ def test_an_image_model_takes_no_clips(tmp_path: Path) -> None:
 
 
 def videos(folder: Path) -> Path:
-    av = pytest.importorskip("av")
+    import av
+
     for number, clip in enumerate(clips(frames=10)):
         with av.open(str(folder / f"{number}.mkv"), "w") as file:
             stream = file.add_stream("ffv1", rate=10)  # without loss
