@@ -211,7 +211,6 @@ def test_short_and_damaged_clips_cost_one_each(net: Path) -> None:
     assert [reason.split(":")[0] for reason in whole["undecodable_reasons"]] == ["image 0", "image 7"]
 
 
-@pytest.mark.library("av")
 def test_an_image_model_takes_no_clips(tmp_path: Path) -> None:
     hf.ViTForImageClassification(hf.ViTConfig(**VISION)).save_pretrained(tmp_path)
     hf.ViTImageProcessor(size=SIZE).save_pretrained(tmp_path)
@@ -232,6 +231,7 @@ def videos(folder: Path) -> Path:
     return folder
 
 
+@pytest.mark.library("av")
 @pytest.mark.library("av")
 def test_video_files(net: Path, tmp_path: Path) -> None:
     """Of a lossless format: in a folder, in a column of files, and in one of their bytes."""
