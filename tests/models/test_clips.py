@@ -232,7 +232,6 @@ def videos(folder: Path) -> Path:
 
 
 @pytest.mark.library("av")
-@pytest.mark.library("av")
 def test_video_files(net: Path, tmp_path: Path) -> None:
     """Of a lossless format: in a folder, in a column of files, and in one of their bytes."""
     expected = ha.analyze(net, clips(), **USUAL)
