@@ -12,6 +12,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from hf_affscore.metrics import by_name
+from hf_affscore.spelling import did_you_mean
 from hf_affscore.version import __version__ as __version__
 
 if TYPE_CHECKING:
@@ -67,7 +68,9 @@ by_name.register()
 def __getattr__(name: str) -> Any:
     if name in _HOME:
         return getattr(importlib.import_module(_HOME[name]), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has {', '.join(__all__)}")
+    raise AttributeError(
+        f"module {__name__!r} has no attribute {name!r}; it has {', '.join(__all__)}.{did_you_mean(name, __all__)}"
+    )
 
 
 def __dir__() -> list[str]:

@@ -7,8 +7,11 @@ it is created.
 
 from __future__ import annotations
 
+import inspect
 import os
 import re
+import warnings
+from itertools import count
 from typing import Any
 
 __all__ = [
@@ -110,3 +113,13 @@ class AffscoreWarning(UserWarning):
 
     def __init__(self, *values: Any) -> None:
         super().__init__(*_redact_all(values))
+
+
+def warn(message: str) -> None:
+    """Warn at the line outside this package that called it, so that each such line warns once."""
+    frame = inspect.currentframe()
+    for level in count(1):
+        frame = frame and frame.f_back
+        if frame is None or frame.f_globals.get("__name__", "").partition(".")[0] != __package__:
+            warnings.warn(message, AffscoreWarning, stacklevel=level + 1)
+            return

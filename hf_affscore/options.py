@@ -14,6 +14,7 @@ from types import NoneType, UnionType
 from typing import Any, Literal, TypedDict, Union, get_args, get_origin, get_type_hints
 
 from hf_affscore.errors import InputError
+from hf_affscore.spelling import did_you_mean
 from hf_affscore.tokens import checked_token
 
 Pooling = Literal["paper", "channels", "positions", "tokens", "none"]
@@ -110,14 +111,18 @@ class Options:
 
         def expect(name: str, fine: bool, wanted: str) -> None:
             if not fine:
-                raise InputError(f"{name} is {getattr(self, name)!r}; expected {wanted}")
+                value = getattr(self, name)
+                meant = did_you_mean(value, _words(kinds[name])) if isinstance(value, str) else ""
+                raise InputError(f"{name} is {value!r}; expected {wanted}{meant}")
+
+        kinds = get_type_hints(Options)
 
         at_least_two = "at least 2: a covariance needs two samples."
         in_words = {
             "num_samples": f"'all', or {at_least_two}",
             "regularization": "a finite number of at least 0, or 'relative'.",
         }
-        for name, kind in get_type_hints(Options).items():
+        for name, kind in kinds.items():
             expect(name, _is_of(getattr(self, name), kind), in_words.get(name, f"{_described(kind)}."))
         samples = self.group_size if self.num_samples == "all" else self.num_samples
         expect("num_samples", samples >= 2, in_words["num_samples"])
@@ -177,6 +182,13 @@ def _is_of(value: Any, kind: Any) -> bool:
     if kind in (int, float):
         return isinstance(value, int | kind) and not isinstance(value, bool)
     return isinstance(value, kind)
+
+
+def _words(kind: Any) -> tuple[str, ...]:
+    """The words that an annotation allows."""
+    if get_origin(kind) in (Union, UnionType):
+        return tuple(word for each in get_args(kind) for word in _words(each))
+    return get_args(kind) if get_origin(kind) is Literal else ()
 
 
 def _described(kind: Any) -> str:

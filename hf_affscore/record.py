@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from hf_affscore.spelling import did_you_mean
+
 
 class Record(Mapping[str, Any]):
     """One immutable row, read by attribute or by key.
@@ -27,7 +29,10 @@ class Record(Mapping[str, Any]):
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_") or name not in self._fields:
-            raise AttributeError(f"this row has no field {name!r}; it has {', '.join(self._fields)}")
+            raise AttributeError(
+                f"this row has no field {name!r}; it has {', '.join(self._fields)}."
+                f"{did_you_mean(name, self._fields)}"
+            )
         return self._fields[name]
 
     def __setattr__(self, name: str, value: Any) -> None:

@@ -39,6 +39,7 @@ from hf_affscore.fileformat import (
 )
 from hf_affscore.listing import signature_html, signature_text
 from hf_affscore.record import Record, call_name
+from hf_affscore.spelling import checked_keywords
 from hf_affscore.storage import write_atomically
 from hf_affscore.summary import EFFECTS, summarize
 from hf_affscore.tables import terminal_width
@@ -128,6 +129,7 @@ class Signature:
         """The quantity whose interval is ``affinity_score_low`` to ``_high``; numbers version 1 differs."""
         return interval_of(self.metadata)
 
+    @checked_keywords()
     def near_linear(self, threshold: float = 0.99) -> tuple[Record, ...]:
         """The activations that act as affine maps on these images: those with a score of at least ``threshold``.
 
@@ -162,6 +164,7 @@ class Signature:
         """The whole signature as one JSON-ready document; undefined numbers are ``None``."""
         return {**header(), **plain(self._content()), "rows": plain(self.rows)}
 
+    @checked_keywords()
     def plot(self, path: str | os.PathLike[str] | None = None) -> Figure:
         """Plot the scores against execution order.
 
@@ -172,6 +175,7 @@ class Signature:
 
         return plot_signature(self, path)
 
+    @checked_keywords()
     def save_pretrained(self, folder: str | os.PathLike[str]) -> Path:
         """Write the signature into ``folder`` (made if missing) and return the folder.
 
@@ -192,6 +196,7 @@ class Signature:
         return folder
 
     @classmethod
+    @checked_keywords()
     def from_pretrained(
         cls,
         source: str | os.PathLike[str],
@@ -265,6 +270,7 @@ class Signature:
         """The two files of the signature, by name. The same signature gives the same bytes."""
         return encode(self._content(), self.rows)
 
+    @checked_keywords()
     def push_to_hub(
         self,
         repo_id: str,

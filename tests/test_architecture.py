@@ -21,6 +21,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 LEAVES = {
     "extras",
     "errors",
+    "spelling",  # names the name that was meant
     "version",
     "compat",
     "tokens",
@@ -45,6 +46,7 @@ LEAVES = {
 #: What each room may import besides itself and the leaves, function bodies included.
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
+    "spelling": set(),
     "tokens": set(),
     "version": set(),
     "torch_settings": set(),
@@ -97,6 +99,7 @@ ALLOWED: dict[str, set[str]] = {
 #: Leaves may import leaves that come before them in this order.
 ORDER = [
     "errors",
+    "spelling",  # names the name that was meant
     "version",
     "assets",
     "extras",

@@ -8,7 +8,6 @@ removes calls; both take names of activations or classes (``"softmax"``, ``"Laye
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -17,7 +16,8 @@ from torch import nn
 
 from hf_affscore.capture.activations import Activation, Role
 from hf_affscore.capture.sites import CallSite
-from hf_affscore.errors import AffscoreWarning, InputError
+from hf_affscore.errors import InputError, warn
+from hf_affscore.spelling import did_you_mean
 
 #: Why a role is not scored unless it is asked for.
 REASONS: dict[Role, str] = {
@@ -105,17 +105,16 @@ class Selection:
             idle = [pattern for pattern in patterns if not _matches_any(pattern, calls)]
             unmatched = [pattern for pattern in idle if not _matches_any(pattern, self._modules)]
             if unmatched:
+                there = dict.fromkeys(word for pair in (*calls, *self._modules) for word in pair)
                 raise InputError(
                     f"{name} has patterns that match no activation, module class or module path of this "
                     f"model: {', '.join(map(repr, unmatched))}. `hf-affscore inspect` lists what there is; "
-                    "upper and lower case differ."
+                    f"upper and lower case differ.{did_you_mean(unmatched[0], there)}"
                 )
             if idle:
-                warnings.warn(
+                warn(
                     f"{name}: {', '.join(map(repr, idle))} match modules, but no call that has been seen so far. "
-                    f"What is inside a module is matched by a pattern such as {idle[0] + '.*'!r}.",
-                    AffscoreWarning,
-                    stacklevel=2,
+                    f"What is inside a module is matched by a pattern such as {idle[0] + '.*'!r}."
                 )
 
 

@@ -19,6 +19,7 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from hf_affscore.cli.analyze import add_analyze, add_cache, add_demo, add_inspect
+from hf_affscore.cli.arguments import Parser
 from hf_affscore.cli.compare import add_compare, add_report
 from hf_affscore.cli.diff import add_diff
 from hf_affscore.cli.publish import add_card, add_push
@@ -68,10 +69,9 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
 
 def parser() -> argparse.ArgumentParser:
     """All commands with all their options."""
-    root = argparse.ArgumentParser(
+    root = Parser(
         prog="hf-affscore",
         description="How non-linear a vision network really is: the affinity score of each of its activations.",
-        allow_abbrev=False,
     )
     root.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = root.add_subparsers(title="commands", metavar="COMMAND", required=True)

@@ -35,7 +35,6 @@ def add_analyze(commands: Any) -> None:
         help="the signature of a checkpoint, or of many, on a data set",
         usage="%(prog)s MODEL [MODEL ...] --dataset DATASET [OPTIONS]",  # --include takes all words after it
         description="Run images through a checkpoint and score every activation.",
-        allow_abbrev=False,
     )
     command.add_argument(
         "models", nargs="+", metavar="MODEL", help="Hub id or local folder of an image model, or several"
@@ -60,7 +59,6 @@ def add_demo(commands: Any) -> None:
         "demo",
         help="the signature of an embedded network on embedded images: no network access needed",
         description="Analyse a small residual network that comes with the package on real handwritten digits.",
-        allow_abbrev=False,
     )
     _add_outputs(command, output=DEMO_FOLDER)
     command.set_defaults(run=_run_demo)
@@ -73,7 +71,6 @@ def add_inspect(commands: Any) -> None:
         help="the activations of a checkpoint, without downloading its weights",
         usage="%(prog)s MODEL [OPTIONS]",
         description="List what analyze would score and what not, with shapes, and what it would cost.",
-        allow_abbrev=False,
     )
     command.add_argument("model", metavar="MODEL", help="Hub id or local folder of an image model")
     _add_processor(command)
@@ -84,14 +81,12 @@ def add_inspect(commands: Any) -> None:
 
 def add_cache(commands: Any) -> None:
     """Add ``cache ls`` and ``cache rm`` to the commands."""
-    command = commands.add_parser(
-        "cache", help="finished and interrupted analyses on disk", allow_abbrev=False
-    )
+    command = commands.add_parser("cache", help="finished and interrupted analyses on disk")
     actions = command.add_subparsers(title="actions", metavar="ACTION", required=True)
-    listing = actions.add_parser("ls", help="list them", allow_abbrev=False)
+    listing = actions.add_parser("ls", help="list them")
     listing.add_argument("--json", action="store_true", help="print one JSON document and nothing else")
     listing.set_defaults(run=_run_cache_ls)
-    removal = actions.add_parser("rm", help="remove some, or all", allow_abbrev=False)
+    removal = actions.add_parser("rm", help="remove some, or all")
     which = removal.add_mutually_exclusive_group(required=True)
     which.add_argument(
         "keys", nargs="*", default=[], metavar="KEY", help="as `cache ls` shows them, or their beginnings"

@@ -1,16 +1,52 @@
-"""The command-line options of an analysis, made from the fields of :class:`hf_affscore.options.Options`."""
+"""The parser of the command line, and the options of an analysis from :class:`hf_affscore.options.Options`."""
 
 from __future__ import annotations
 
 import argparse
 import collections.abc
 import dataclasses
+import re
+import sys
 import types
 import typing
-from collections.abc import Collection
-from typing import Any, Literal
+from collections.abc import Collection, Sequence
+from typing import Any, Literal, NoReturn
 
 from hf_affscore.options import Options
+from hf_affscore.spelling import did_you_mean
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that names the option, command or value that was probably meant, in place of a misspelt one."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**{"allow_abbrev": False, **settings})
+        self._typed: list[str] = []
+
+    def parse_known_args(  # type: ignore[override]  # each command reports what it does not know, with its own usage
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """Parse all arguments; an unknown one is an error."""
+        self._typed = list(sys.argv[1:] if args is None else args)
+        found, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            options = [word for word in unknown if word.startswith("-")]
+            what = "there is no option" if options else "this is one argument too many:"
+            self.error(f"{what} {' '.join(options or unknown)}")
+        return found, unknown
+
+    def error(self, message: str) -> NoReturn:
+        """Exit with usage, one sentence, and the close match."""
+        message = re.sub(r"^the following arguments are required: (.*)", r"missing: \1", message)
+        if choice := re.fullmatch(r"argument (.*): invalid choice: '(.*)' \(choose from (.*)\)", message):
+            choices = re.findall(r"[\w.-]+", choice[3])
+            message = f"{choice[1]} is {choice[2]!r}; expected one of {', '.join(choices)}"
+            meant = [did_you_mean(choice[2], choices)]
+        else:
+            options = re.findall(r"(?<![\w-])--[a-z][a-z-]+", self.format_help())
+            typed = (word.partition("=")[0] for word in self._typed if word.startswith("--"))
+            meant = [did_you_mean(word, options) for word in typed if word not in options]
+        super().error(f"{message}.{''.join(meant)}")
 
 
 def add_options(command: argparse.ArgumentParser, names: Collection[str] | None = None) -> None:

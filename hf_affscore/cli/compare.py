@@ -16,7 +16,6 @@ def add_compare(commands: Any) -> None:
         "compare",
         help="networks against each other by their signatures",
         description="Distances between signatures, families, statistics and correlations.",
-        allow_abbrev=False,
     )
     _add_sources(command)
     command.add_argument(
@@ -32,7 +31,6 @@ def add_report(commands: Any) -> None:
         "report",
         help="one interactive page about many networks, for any browser, offline",
         description="Write one self-contained HTML file with signatures, alignments and distances to explore.",
-        allow_abbrev=False,
     )
     _add_sources(command)
     command.add_argument(

@@ -14,7 +14,6 @@ def add_diff(commands: Any) -> None:
         help="what changed between two networks of one architecture, beyond noise",
         description="The change of every score from A to B (B - A): before and after fine-tuning, quantisation, "
         "pruning; two checkpoints of a training; trained and random weights.",
-        allow_abbrev=False,
     )
     for name, which in (("first", "the signature before"), ("second", "the signature after")):
         command.add_argument(

@@ -13,7 +13,6 @@ def add_push(commands: Any) -> None:
         "push",
         help="add a saved signature to a data set repository on the Hub",
         description="Add a saved signature to a collection on the Hub, in one commit; the same again is none.",
-        allow_abbrev=False,
     )
     _add_target(command, "REPO", "data set repository, made if missing: user/signatures")
     command.add_argument("--private", action=argparse.BooleanOptionalAction, help="if it is made: private")
@@ -27,7 +26,6 @@ def add_card(commands: Any) -> None:
         "card",
         help="show a saved signature in the model's card on the Hub",
         description="Put picture, table and meaning into a section of the model's card; the rest of it stays.",
-        allow_abbrev=False,
     )
     _add_target(command, "MODEL", "model repository on the Hub; none with --local", optional=True)
     command.add_argument(

@@ -12,14 +12,12 @@ def add_space(commands: Any) -> None:
         "space",
         help="a gallery of your signatures, as a Space on the Hub",
         description="Publish the gallery: a page that shows a collection of signatures to everybody.",
-        allow_abbrev=False,
     )
     actions = command.add_subparsers(title="actions", metavar="ACTION", required=True)
     push = actions.add_parser(
         "push",
         help="push the gallery to a Space of yours",
         description="Push the gallery to a Space, in one commit.",
-        allow_abbrev=False,
     )
     push.add_argument("space", metavar="SPACE", help="the Space, made if missing: user/gallery")
     push.add_argument(

@@ -19,6 +19,7 @@ from hf_affscore.comparison.distances import cut, dtw_distances, leaves, link, w
 from hf_affscore.comparison.sources import Source, read
 from hf_affscore.errors import InputError
 from hf_affscore.signature import Signature
+from hf_affscore.spelling import checked_keywords, did_you_mean
 
 Published = Mapping[str, Mapping[str, Any]]
 
@@ -147,10 +148,14 @@ class Comparison:
 
     def _position(self, name: str) -> int:
         if name not in self.names:
-            raise InputError(f"No network is called {name!r}; expected one of {', '.join(self.names)}.")
+            raise InputError(
+                f"No network is called {name!r}; expected one of {', '.join(self.names)}."
+                f"{did_you_mean(name, self.names)}"
+            )
         return self.names.index(name)
 
 
+@checked_keywords()
 def compare(
     sources: Iterable[Source],
     *,

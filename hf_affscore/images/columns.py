@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import itertools
 import posixpath
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from hf_affscore.errors import AffscoreWarning, DatasetError
+from hf_affscore.errors import DatasetError, warn
 from hf_affscore.images.annotations import names_annotation
 from hf_affscore.images.decoding import Undecodable
 from hf_affscore.images.values import Kind, NoImages, described, first_of, is_missing, kind_of
@@ -161,11 +160,7 @@ def image_column(
     if chosen.listed and clips:
         return ImageColumn(chosen.path, chosen.keys, False, chosen.mode, base, frames=True)
     if chosen.listed:
-        warnings.warn(
-            f"The column {chosen.path} holds lists of images: the first of each is used.",
-            AffscoreWarning,
-            stacklevel=2,
-        )
+        warn(f"The column {chosen.path} holds lists of images: the first of each is used.")
     return ImageColumn(chosen.path, chosen.keys, chosen.listed, chosen.mode, base)
 
 
@@ -249,11 +244,7 @@ def _preferred(found: list[_Candidate], names: list[str]) -> _Candidate:
     several = f"Several columns hold images: {', '.join(candidate.path for candidate in found)}."
     if _rank(ranked[0].keys[-1]) == _rank(ranked[1].keys[-1]):
         raise DatasetError(f"{several} Choose one with image_column (--image-column).")
-    warnings.warn(
-        f"{several} {ranked[0].path} is used; image_column (--image-column) chooses another.",
-        AffscoreWarning,
-        stacklevel=3,
-    )
+    warn(f"{several} {ranked[0].path} is used; image_column (--image-column) chooses another.")
     return ranked[0]
 
 

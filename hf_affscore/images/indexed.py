@@ -5,13 +5,12 @@ An example is an image, a tuple such as ``(image, label)``, whose parts are colu
 
 from __future__ import annotations
 
-import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass, replace
 from typing import Any
 
-from hf_affscore.errors import AffscoreWarning, DatasetError
+from hf_affscore.errors import DatasetError, warn
 from hf_affscore.images.columns import LOOKED_AT
 from hf_affscore.images.decoding import Undecodable
 
@@ -122,11 +121,9 @@ def without_loader(data: Any) -> Any:
 
     if not isinstance(data, DataLoader):
         return data
-    warnings.warn(
+    warn(
         f"The images are drawn from the {type(data.dataset).__name__} of the DataLoader: its batches, sampler and "
-        "collate function are not used.",
-        AffscoreWarning,
-        stacklevel=4,
+        "collate function are not used."
     )
     return data.dataset
 
@@ -159,12 +156,10 @@ def warn_of_unnormalised(data: Indexed, item_of: Callable[[Any], Any]) -> None:
     if all(isinstance(item, torch.Tensor) and item.is_floating_point() for item in first) and all(
         item.min() >= 0 and item.max() <= 1 for item in first
     ):
-        warnings.warn(
+        warn(
             "The data set gives tensors with values from 0 to 1, as ToTensor makes them. They are used unchanged, "
             "without the model's preprocessing. If the model expects normalised images, add the normalisation to "
-            "the transform, or leave the transform out: PIL images are preprocessed.",
-            AffscoreWarning,
-            stacklevel=4,
+            "the transform, or leave the transform out: PIL images are preprocessed."
         )
 
 

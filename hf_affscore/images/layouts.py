@@ -17,13 +17,12 @@ from __future__ import annotations
 
 import os
 import re
-import warnings
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from hf_affscore.errors import AffscoreWarning
+from hf_affscore.errors import warn
 from hf_affscore.images.annotations import IMAGES, SPLITS, annotation_files
 from hf_affscore.images.values import IMAGE_ENDINGS, ending
 
@@ -123,11 +122,9 @@ def warn_of_left(folder: str, form: str, used: int, unused: Sequence[str]) -> No
         warn_of_unused(folder, images, used + len(images))
         return warn_of_unused(folder, tables, len(tables), "tables and archives")
     if images:  # not known before the rows of the tables are read, which may name files
-        warnings.warn(
+        warn(
             f"{len(images)} image file(s) in {folder} lie beside tables or archives, which define the data set: "
-            "only images that these hold or name are used. To use the files, pass a folder that holds only images.",
-            AffscoreWarning,
-            stacklevel=4,
+            "only images that these hold or name are used. To use the files, pass a folder that holds only images."
         )
     return warn_of_unused(folder, tables, used + len(tables), "tables and archives")
 
@@ -138,11 +135,9 @@ def warn_of_unused(folder: str, unused: Iterable[str], found: int, what: str = "
     if places:
         first = ", ".join(f"{number} in {place}" for place, number in places.most_common(5))
         more = ", ..." if len(places) > 5 else ""
-        warnings.warn(
+        warn(
             f"{places.total()} of the {found} {what} in {folder} are not used: {first}{more}. "
-            "To use all of them, pass a folder that holds nothing else, or a list of files.",
-            AffscoreWarning,
-            stacklevel=4,
+            "To use all of them, pass a folder that holds nothing else, or a list of files."
         )
 
 

@@ -10,11 +10,10 @@ from __future__ import annotations
 import itertools
 import posixpath
 import re
-import warnings
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from hf_affscore.errors import AffscoreWarning
+from hf_affscore.errors import warn
 from hf_affscore.images.layouts import form_of, warn_of_unused
 from hf_affscore.images.values import ending
 
@@ -96,7 +95,7 @@ def _flat(values: list[Any]) -> Iterator[str]:
 
 
 def _warn(what: str) -> None:
-    warnings.warn(f"{what} All images that it covers are used.", AffscoreWarning, stacklevel=5)
+    warn(f"{what} All images that it covers are used.")
 
 
 def _read(file: Any, kind: str) -> pyarrow.Table:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from multiprocessing.pool import ThreadPool
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow
 import pyarrow.parquet
 
-from hf_affscore.errors import AffscoreWarning
+from hf_affscore.errors import warn
 from hf_affscore.images.draw import Block
 from hf_affscore.images.files import opened
 from hf_affscore.sources import POINTER, file_name, refuse_pointer
@@ -100,11 +99,9 @@ class ParquetRows:
         [name] = names
         lacking = {number for number, footer in enumerate(self._footers) if name not in _names_in(footer)}
         if lacking:
-            warnings.warn(
+            warn(
                 f"{len(lacking)} of the {len(self.files)} Parquet files have no column {name} and are not used: "
-                f"{', '.join(file_name(self.files[number]) for number in sorted(lacking)[:5])}.",
-                AffscoreWarning,
-                stacklevel=3,
+                f"{', '.join(file_name(self.files[number]) for number in sorted(lacking)[:5])}."
             )
         groups = tuple(group for group in self._groups if group.file not in lacking)
         return replace(

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from hf_affscore.errors import AffscoreWarning, DatasetError
+from hf_affscore.errors import DatasetError, warn
 from hf_affscore.images.undecoded import encoded
 from hf_affscore.options import Options
 
@@ -63,11 +62,7 @@ def _check(start: int, stop: int | None, length: int | None, subject: str, asked
     if start >= length:
         raise DatasetError(f"{subject} {length} images; {asked} begins after the last.")
     if stop is not None and stop > length:
-        warnings.warn(
-            f"{subject} {length} images; {asked} ends after the last and gives {length - start}.",
-            AffscoreWarning,
-            stacklevel=5,
-        )
+        warn(f"{subject} {length} images; {asked} ends after the last and gives {length - start}.")
 
 
 def _part(data: Data, start: int, stop: int | None) -> Data:

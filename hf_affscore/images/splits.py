@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
-from hf_affscore.errors import AffscoreWarning
+from hf_affscore.errors import AffscoreWarning, warn
 from hf_affscore.hub import client
 from hf_affscore.images.columns import image_column
 from hf_affscore.images.fields import EmptyArchive
@@ -112,11 +112,7 @@ def _layout_in(names: list[str], root: str, options: Options) -> Layout | None:
         or _holds_images(layout, root, options)
     ):
         return layout
-    warnings.warn(
-        f"The tables and archives in {root} hold no images: the {images.total} image files are used.",
-        AffscoreWarning,
-        stacklevel=4,
-    )
+    warn(f"The tables and archives in {root} hold no images: the {images.total} image files are used.")
     return replace(images, unused=[name for name in images.unused if form_of(name) == "image"])
 
 

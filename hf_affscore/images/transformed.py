@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from hf_affscore.errors import AffscoreWarning
+from hf_affscore.errors import warn
 from hf_affscore.images.pixels import channel_axis
 
 if TYPE_CHECKING:
@@ -73,11 +72,7 @@ def ready(data: datasets.Dataset, column: str | None) -> Transformed | None:
         return Transformed(data)
     if found:
         said = f"gives ready tensors as {', '.join(found)}, and {column} is asked for"
-    warnings.warn(
-        f"The transform of the data set {said}: it is left out, and the stored images are used.",
-        AffscoreWarning,
-        stacklevel=2,
-    )
+    warn(f"The transform of the data set {said}: it is left out, and the stored images are used.")
     return None
 
 

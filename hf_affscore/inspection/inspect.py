@@ -36,6 +36,7 @@ from hf_affscore.models.video import as_clips
 from hf_affscore.models.vision_forward import GRID, VisionForward
 from hf_affscore.options import Options, Pooling
 from hf_affscore.signature import Record
+from hf_affscore.spelling import checked_keywords
 
 if TYPE_CHECKING:
     import torch
@@ -46,6 +47,7 @@ DEFAULT = Options()
 Inputs: TypeAlias = "torch.Tensor | Mapping[str, torch.Tensor] | None"
 
 
+@checked_keywords()
 def inspect(
     model: str | Path | nn.Module | Any,
     *,

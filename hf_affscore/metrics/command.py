@@ -12,21 +12,18 @@ def add_metric(commands: Any) -> None:
         "metric",
         help='the metric of Hugging Face\'s evaluate: evaluate.load("affinity_signature")',
         description="Make the metric available to evaluate.load, here or to everybody.",
-        allow_abbrev=False,
     )
     actions = command.add_subparsers(title="actions", metavar="ACTION", required=True)
     install = actions.add_parser(
         "install",
         help="let evaluate find the metric by name in every process, also offline",
         description="Put a reference to this package into evaluate's module cache.",
-        allow_abbrev=False,
     )
     install.set_defaults(run=_run_install)
     publish = actions.add_parser(
         "publish",
         help="push the metric to a Space of yours",
         description="Push the metric and its page to a Space, in one commit.",
-        allow_abbrev=False,
     )
     publish.add_argument("space", metavar="USER/affinity_signature", help="the Space, made if there is none")
     publish.add_argument(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hf_affscore.errors import AffscoreError, AffscoreWarning, InputError, ModelError, shown_cause
+from hf_affscore.errors import AffscoreError, InputError, ModelError, shown_cause, warn
 from hf_affscore.hub import failures_named
 from hf_affscore.models.evaluation import device_of
 from hf_affscore.models.libraries.library import Library, Loaded
@@ -243,11 +242,9 @@ def warn_of_missing_weights(metadata: dict[str, Any]) -> None:
     """Warn about weights that a checkpoint lacks; ``metadata`` is the model's part of a signature."""
     lacks = metadata.get("missing_weights")
     if lacks:
-        warnings.warn(
+        warn(
             f"{metadata['id']} lacks {lacks['number']} weights, which were drawn at random: "
-            f"{', '.join(lacks['first'][:5])}. Scores after these layers are not those of the checkpoint.",
-            AffscoreWarning,
-            stacklevel=2,
+            f"{', '.join(lacks['first'][:5])}. Scores after these layers are not those of the checkpoint."
         )
 
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import copy
 import json
-import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from hf_affscore.errors import AffscoreWarning, InputError, ModelError
+from hf_affscore.errors import InputError, ModelError, warn
 from hf_affscore.extras import require
 from hf_affscore.models.vision_forward import GRID, IMAGES, PIXELS, VIDEOS, image_shape
 
@@ -108,11 +107,9 @@ class ImageNetTransform:
         """One RGB image as a normalised tensor."""
         if not self.warned:
             self.warned = True
-            warnings.warn(
+            warn(
                 f"The module has no image processor: images are resized to {self.size} x {self.size} and "
-                "normalised as for ImageNet. Pass processor= for another preprocessing.",
-                AffscoreWarning,
-                stacklevel=2,
+                "normalised as for ImageNet. Pass processor= for another preprocessing."
             )
         return self.transform(_middle(image))
 

@@ -20,6 +20,7 @@ from hf_affscore.hub import client, failures_named, is_repo_id, public_commit
 from hf_affscore.publish.commit import retried
 from hf_affscore.publish.index import INDEX_FILE, Entry, matching, read_index
 from hf_affscore.signature import Signature
+from hf_affscore.spelling import checked_keywords
 from hf_affscore.tokens import Token
 
 if TYPE_CHECKING:
@@ -95,6 +96,7 @@ def fetch_signature(
         return retried(fetch)
 
 
+@checked_keywords()
 def load_signatures(
     source: str | os.PathLike[str], *, revision: str | None = None, token: Token = None
 ) -> list[Signature]:

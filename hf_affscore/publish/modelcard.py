@@ -14,6 +14,7 @@ from hf_affscore.publish.cards import MODEL_PICTURE, model_card, model_index
 from hf_affscore.publish.commit import State, commit_change
 from hf_affscore.publish.push import picture
 from hf_affscore.signature import Signature
+from hf_affscore.spelling import checked_keywords
 from hf_affscore.storage import write_atomically
 from hf_affscore.tokens import Token
 
@@ -31,6 +32,7 @@ class CardUpdate:
     url: str | None
 
 
+@checked_keywords()
 def update_model_card(
     signature: Signature,
     repo_id: str,

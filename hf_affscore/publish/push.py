@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import tempfile
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hf_affscore.errors import AffscoreWarning, HubError, InputError
+from hf_affscore.errors import HubError, InputError, warn
 from hf_affscore.publish.cards import dataset_card
 from hf_affscore.publish.commit import State, commit_change
 from hf_affscore.publish.index import INDEX_FILE, PICTURE_FILE, Entry, read_index, write_index
@@ -58,11 +57,7 @@ def push_signature(
         private=private,
     )
     if said:
-        warnings.warn(
-            f"The signature is in {repo_id}, but not in its card, which was left as it is. {said[-1]}",
-            AffscoreWarning,
-            stacklevel=3,
-        )
+        warn(f"The signature is in {repo_id}, but not in its card, which was left as it is. {said[-1]}")
     return commit
 
 

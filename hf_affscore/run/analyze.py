@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from hf_affscore.options import DType, Options, Pooling
 from hf_affscore.run.runner import run
 from hf_affscore.signature import Signature
+from hf_affscore.spelling import checked_keywords
 
 if TYPE_CHECKING:
     from torch import nn
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 DEFAULT = Options()
 
 
+@checked_keywords()
 def analyze(
     model: str | Path | nn.Module,
     dataset: str | Path | Iterable[Any],

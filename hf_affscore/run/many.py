@@ -11,6 +11,7 @@ from hf_affscore.errors import AffscoreError, InputError, redacted
 from hf_affscore.options import AnalysisOptions, Options
 from hf_affscore.run.runner import run
 from hf_affscore.signature import Signature
+from hf_affscore.spelling import checked_keywords
 
 if TYPE_CHECKING:
     from torch import nn
@@ -25,6 +26,7 @@ class Outcome:
     error: str | None = None
 
 
+@checked_keywords(AnalysisOptions.__annotations__)
 def analyze_many(
     models: Iterable[str | Path | nn.Module],
     dataset: str | Path | Iterable[Any],

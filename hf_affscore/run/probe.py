@@ -13,7 +13,6 @@ the norm of the rows. Differences from the batch size or from the order of sums 
 from __future__ import annotations
 
 import random
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -25,7 +24,7 @@ from hf_affscore.capture import Capture
 from hf_affscore.capture.below import FROM_NUMBERS
 from hf_affscore.capture.sites import CallSite, SkippedCall
 from hf_affscore.capture.summary import Summary
-from hf_affscore.errors import AffscoreWarning, ModelError
+from hf_affscore.errors import ModelError, warn
 
 if TYPE_CHECKING:
     from torch import nn
@@ -94,20 +93,16 @@ def warn_of_behaviour(model: Mapping[str, Any], batch_size: int) -> None:
     """
     name = model.get("class", "The model")
     if not model.get("deterministic", True):
-        warnings.warn(
+        warn(
             f"{name} gives different outputs for the same batch: it draws random numbers, or changes, while it "
             "runs. The scores are from one such run, and are not kept in the cache. Look for dropout or sampling "
-            "that is on in evaluation mode.",
-            AffscoreWarning,
-            stacklevel=3,
+            "that is on in evaluation mode."
         )
     if model.get("batch_dependent", False):
-        warnings.warn(
+        warn(
             f"{name} gives an image a different output in another batch, as normalisation by batch statistics "
             f"does. The scores hold for batches of {batch_size} images; compare them only with scores of the same "
-            "batch_size.",
-            AffscoreWarning,
-            stacklevel=3,
+            "batch_size."
         )
 
 

@@ -19,14 +19,13 @@ import hashlib
 import itertools
 import json
 import shutil
-import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 from filelock import FileLock, Timeout
 
-from hf_affscore.errors import AffscoreWarning, SignatureError
+from hf_affscore.errors import SignatureError, warn
 from hf_affscore.images.identity import identity
 from hf_affscore.run.cache import ASKED_FILE, cache_folder, unfinished_elsewhere
 from hf_affscore.run.processes import Processes
@@ -247,5 +246,5 @@ def _is_locked(folder: Path) -> bool:
 
 
 def _warn(message: str) -> str:
-    warnings.warn(message[0].upper() + message[1:] + ".", AffscoreWarning, stacklevel=2)
+    warn(message[0].upper() + message[1:] + ".")
     return message

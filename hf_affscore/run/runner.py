@@ -8,14 +8,13 @@ the data set or the size of the images.
 from __future__ import annotations
 
 import sys
-import warnings
 from collections.abc import Iterable
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hf_affscore.errors import AffscoreWarning, DatasetError, NoActivationError
+from hf_affscore.errors import DatasetError, NoActivationError, warn
 from hf_affscore.images.draw import dependence_of, reach_of
 from hf_affscore.images.open import is_name, locate_images, open_images
 from hf_affscore.images.stream import ImageStream
@@ -190,4 +189,4 @@ def _warn_about_images(signature: Signature, options: Options) -> None:
 
 
 def _warn(message: str) -> None:
-    warnings.warn(message, AffscoreWarning, stacklevel=5)
+    warn(message)

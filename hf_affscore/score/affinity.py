@@ -42,6 +42,7 @@ from hf_affscore.score.gaussian import Gaussian, LinearMap, Regularization, comp
 from hf_affscore.score.sample import Layer, Sample
 from hf_affscore.score.threads import one_blas_thread
 from hf_affscore.score.transport import Coupling, optimal_coupling
+from hf_affscore.spelling import checked_keywords
 
 #: Up to this estimate of the score's rounding error a map is good enough; beyond it the next one is taken. The
 #: estimate was at least 20 times the error on 200 layers, real and synthetic (``benchmarks/accuracy.md``).
@@ -67,6 +68,7 @@ class Affinity:
     flag: str | None = None
 
 
+@checked_keywords()
 def affinity_score(
     pre: Any, post: Any, *, shrinkage: bool = False, regularization: Regularization = 1e-6
 ) -> float:

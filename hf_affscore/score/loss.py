@@ -30,8 +30,10 @@ from hf_affscore.score.affinity import check_regularization
 from hf_affscore.score.arrays import as_row_pair, defect
 from hf_affscore.score.gaussian import RELATIVE_RIDGE, Gaussian, Regularization
 from hf_affscore.score.sample import Sample
+from hf_affscore.spelling import checked_keywords
 
 
+@checked_keywords()
 def affinity_loss(pre: Tensor, post: Tensor, *, regularization: Regularization = 1e-6) -> Tensor:
     """The affinity score of paired rows, as a tensor to differentiate.
 

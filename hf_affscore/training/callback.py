@@ -17,6 +17,7 @@ from hf_affscore.errors import InputError
 from hf_affscore.options import AnalysisOptions
 from hf_affscore.patches import calling_trainer
 from hf_affscore.signature import Signature, call_name
+from hf_affscore.spelling import checked_keywords
 from hf_affscore.training.history import History, is_whole
 from hf_affscore.training.track import Tracker, tracking_options
 
@@ -57,6 +58,7 @@ class AffinityCallback(TrainerCallback):
         History(0 signatures at steps none)
     """
 
+    @checked_keywords(AnalysisOptions.__annotations__)
     def __init__(
         self,
         images: str | Path | Iterable[Any],

@@ -6,12 +6,11 @@ import itertools
 import numbers
 import os
 import re
-import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeGuard
 
-from hf_affscore.errors import AffscoreWarning, InputError, SignatureError
+from hf_affscore.errors import InputError, SignatureError, warn
 from hf_affscore.signature import Signature
 from hf_affscore.summary import EFFECTS
 
@@ -170,11 +169,9 @@ def make_ready(folder: Path, after: int) -> None:
     if not os.access(folder, os.W_OK):
         raise _not_writable(folder, "no permission")
     if place is not None:
-        warnings.warn(
+        warn(
             f"{folder} held signatures of another training; they were moved to {place}. "
-            "Use another output_dir, or resume_from_checkpoint to continue that training.",
-            AffscoreWarning,
-            stacklevel=5,
+            "Use another output_dir, or resume_from_checkpoint to continue that training."
         )
 
 

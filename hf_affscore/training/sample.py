@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 from torch import Tensor
 
-from hf_affscore.errors import AffscoreWarning, DatasetError
+from hf_affscore.errors import DatasetError, warn
 from hf_affscore.images.decoding import Undecodable
 from hf_affscore.images.stream import ImageStream
 from hf_affscore.options import Options
@@ -42,4 +41,4 @@ def fixed_sample(stream: ImageStream, options: Options) -> ImageStream:
 
 
 def _warn(message: str) -> None:
-    warnings.warn(message, AffscoreWarning, stacklevel=5)
+    warn(message)

@@ -21,6 +21,7 @@ from hf_affscore.run.progress import library_bars
 from hf_affscore.run.resume import ResumeCache
 from hf_affscore.run.runner import signature_of
 from hf_affscore.signature import Signature
+from hf_affscore.spelling import checked_keywords
 from hf_affscore.training.history import History, make_ready, step_folder
 from hf_affscore.training.network import refuse_sharded, unwrapped
 from hf_affscore.training.sample import fixed_sample
@@ -31,6 +32,7 @@ T = TypeVar("T")
 DEFAULTS: AnalysisOptions = {"num_samples": 512, "shrinkage": False, "progress": False}
 
 
+@checked_keywords(AnalysisOptions.__annotations__)
 def track(
     model: nn.Module,
     images: str | Path | Iterable[Any],

@@ -109,11 +109,14 @@ def test_groups_are_said(capsys):
 @pytest.mark.parametrize(
     ("argv", "sentence"),
     [
-        (["analyze", *SHORT, "--num-sample", "3"], "unrecognized arguments: --num-sample 3"),
-        (["analyze", *SHORT, "--pooling", "max"], "invalid choice: 'max'"),
+        (
+            ["analyze", *SHORT, "--num-sample", "3"],
+            "there is no option --num-sample. Did you mean '--num-samples'?",
+        ),
+        (["analyze", *SHORT, "--pooling", "max"], "--pooling is 'max'; expected one of paper, channels"),
         (["analyze", *SHORT, "--num-samples", "many"], "expected a whole number or all, received 'many'"),
         (["analyze", str(DEMO_MODEL)], "--dataset"),
-        (["analyse"], "invalid choice: 'analyse'"),
+        (["analyse"], "COMMAND is 'analyse'; expected one of analyze, demo"),
         ([], "COMMAND"),
     ],
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import importlib.metadata
 import importlib.util
@@ -16,6 +15,7 @@ from hf_affscore.models.libraries.by_path import ByPath
 from hf_affscore.models.libraries.library import Library
 from hf_affscore.models.repository import CONFIG, Repository
 from hf_affscore.options import Options
+from hf_affscore.spelling import did_you_mean
 
 if TYPE_CHECKING:
     from torch import nn
@@ -134,11 +134,9 @@ def recognising(repository: Repository) -> list[str]:
 
 def _meant(name: str, names: list[str]) -> str:
     """The name that a misspelt loader is close to, as a question; empty if there is none."""
-    plain = {each.replace("_", "-"): each for each in names}
-    close = difflib.get_close_matches(name.lower().replace("_", "-"), plain, 1)
     module, dot, attribute = name.rpartition(".")
-    meant = plain[close[0]] if close else f"{module}:{attribute}" if dot and module and attribute else None
-    return f" Did you mean {meant!r}?" if meant else ""
+    dotted = f" Did you mean '{module}:{attribute}'?" if dot and module and attribute else ""
+    return did_you_mean(name, names) or dotted
 
 
 def _entries() -> Iterator[tuple[str, Entry]]:

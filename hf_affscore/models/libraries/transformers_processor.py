@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import TYPE_CHECKING, Any
 
 from hf_affscore import compat
-from hf_affscore.errors import AffscoreWarning
+from hf_affscore.errors import warn
 from hf_affscore.models.repository import Repository
 from hf_affscore.models.vision_forward import image_shape
 
@@ -48,11 +47,9 @@ def processor_of(module: nn.Module) -> Any:
     if kind is None or min(height, width) < 1:
         return None
     processor = kind(**_sizes(kind().to_dict(), height, width))
-    warnings.warn(
+    warn(
         f"The checkpoint has no image processor: {type(processor).__name__} at {height} x {width}, which belongs "
-        "to its configuration, is used. Pass processor= (--processor) for another.",
-        AffscoreWarning,
-        stacklevel=2,
+        "to its configuration, is used. Pass processor= (--processor) for another."
     )
     return processor
 
