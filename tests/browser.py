@@ -10,9 +10,12 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
 
 #: Without these Chromium looks for its makers' servers at every start.
 _QUIET = [
@@ -34,6 +37,8 @@ def chromium() -> Iterator[Browser]:
         (pytest.fail if os.environ.get("CI") else pytest.skip)(
             "chromium is not installed: apt-get install chromium"
         )
+    from playwright.sync_api import sync_playwright
+
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=_QUIET)
         yield browser

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import subprocess
 import sys
 import sysconfig
 import tarfile
@@ -14,41 +13,13 @@ from pathlib import Path
 import pytest
 
 import hf_affscore
+from tests.release.building import LEFT_OVER, ROOT, run
 
-ROOT = Path(__file__).parents[2]
 VERSION = hf_affscore.__version__
-#: What a build leaves in a checkout, and what tests and people leave there.
-LEFT_OVER = shutil.ignore_patterns(
-    ".*", "build", "dist", "site", "*.egg-info", "__pycache__", "affscore-*", "*.npz", "*.whl"
-)
-
-
-#: The date of every file in a distribution, in seconds since 1970, so that two builds have the same bytes.
-DATE = "1700000000"
-
-
-def run(*command: str | Path, cwd: Path) -> str:
-    """Standard output of a command that knows nothing of the checkout."""
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    environment["SOURCE_DATE_EPOCH"] = DATE
-    done = subprocess.run(
-        [str(word) for word in command], cwd=cwd, env=environment, capture_output=True, text=True, timeout=300
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 def sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-@pytest.fixture(scope="module")
-def distributions(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder with both, built from a copy of the checkout that has no history; the wheel from the sdist."""
-    source = tmp_path_factory.mktemp("build") / "source"
-    shutil.copytree(ROOT, source, ignore=LEFT_OVER)
-    run(sys.executable, "-m", "build", "--no-isolation", cwd=source)
-    return source / "dist"
 
 
 def test_the_wheel_is_small_and_the_source_has_its_tests(distributions):
