@@ -279,16 +279,22 @@ def model_checksum(folder: Path) -> str:
 def dataset_checksum(folder: Path) -> str:
     """SHA-256 over names, sizes and modification times of the files of a data set; it may be too large to read."""
     digest = hashlib.sha256(str(folder.resolve()).encode())
-    for name, stat in sorted(_walked(str(folder), "")):
+    for name, stat in sorted(_walked(str(folder), "", frozenset())):
         digest.update(f"{name} {stat.st_size} {stat.st_mtime_ns}\n".encode())
     return f"sha256:{digest.hexdigest()}"
 
 
-def _walked(folder: str, below: str) -> Iterator[tuple[str, os.stat_result]]:
-    """Every file below a folder, with its relative path."""
+def _walked(
+    folder: str, below: str, above: frozenset[tuple[int, int]]
+) -> Iterator[tuple[str, os.stat_result]]:
+    """Every file below a folder, with its relative path. Links to folders are followed, but no cycles."""
+    own = os.stat(folder)
+    here = (own.st_dev, own.st_ino)
+    if here in above:
+        return
     with os.scandir(folder) as entries:
         for entry in entries:
-            if entry.is_dir(follow_symlinks=False):
-                yield from _walked(entry.path, f"{below}{entry.name}/")
+            if entry.is_dir():
+                yield from _walked(entry.path, f"{below}{entry.name}/", above | {here})
             elif entry.is_file():
                 yield below + entry.name, entry.stat()

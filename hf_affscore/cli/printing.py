@@ -72,6 +72,7 @@ def _cost_lines(cost: Cost) -> list[str]:
         lines.append("  forward passes could not be counted: their memory and time are unknown")
     lines.append(f"  peak    {max(sum(parts.values()) for parts in phases.values()):6.2f} GB")
     steps = {
+        "imports": cost.import_seconds,
         "images": cost.images_seconds,
         "forward passes": cost.forward_seconds,
         "scoring": cost.score_seconds,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -44,8 +44,30 @@ def identity(item: Any) -> str | None:
     return _of_file(item) if isinstance(item, str) else None
 
 
+def local_files(item: Any) -> Iterator[str]:
+    """The local files that hold an item of a stream; none for an item that is held by memory or a remote file.
+
+    Example:
+        >>> list(local_files([{"bytes": None, "path": "zip://cat.png::/home/all.zip"}, b"abc"]))
+        ['/home/all.zip']
+    """
+    if isinstance(item, Mapping):
+        if item.get("bytes") is None:
+            yield from local_files(item["path"] if "path" in item else list(item.values()))
+    elif isinstance(item, list | tuple):
+        for part in item:
+            yield from local_files(part)
+    elif isinstance(item, str) and "://" not in (place := _place(item)):
+        yield place
+
+
+def _place(path: str) -> str:
+    """The file itself, or the archive that contains it."""
+    return path.split("::")[-1].removeprefix("file://")
+
+
 def _of_file(path: str) -> str | None:
-    place = path.split("::")[-1].removeprefix("file://")  # the archive that contains the file, if any
+    place = _place(path)
     if "://" in place:
         return None if place.startswith("hf://buckets/") else path  # a bucket has no commit
     try:

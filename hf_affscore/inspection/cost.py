@@ -4,8 +4,8 @@ Memory is that of one process on a CPU with batches of the default size. Sizes o
 memory of a forward pass is counted, without the scratch memory of operators. The memory of scoring is its maximum,
 which is reached by layers that need the assignment solver (:mod:`hf_affscore.score.cost`). Time is the number of
 operations divided by the rates of this machine. Which layers need the solver depends on the images: the time stated
-is that with the narrow ones, and at most that with all that are not wide (:data:`hf_affscore.score.cost.NARROW`).
-Images are assumed to be JPEG files of 500 x 375 pixels.
+is that with the narrow ones and a part of the others, and at most that with all that are not wide
+(:data:`hf_affscore.score.cost.NARROW`). Images are assumed to be JPEG files of 500 x 375 pixels.
 ``benchmarks/inspection.md`` compares both with measured runs.
 """
 
@@ -18,8 +18,14 @@ from typing import TYPE_CHECKING, Any
 from hf_affscore.inspection.rates import Rates, rates
 from hf_affscore.models.evaluation import DEFAULT_BATCH_SIZE
 from hf_affscore.options import Options
-from hf_affscore.score.cost import NARROW, largest_together, scoring_operations, solver_share
-from hf_affscore.score.transport import WIDE
+from hf_affscore.score.cost import (
+    EXPECTED_SHARE,
+    NARROW,
+    largest_together,
+    scoring_operations,
+    search_operations,
+    solver_share,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -35,6 +41,12 @@ HEAP_FACTOR = 3.5
 
 #: Seconds of Python overhead for one operator of a captured forward pass.
 OPERATOR_SECONDS = 3e-5
+
+#: Seconds of everything else that is done for a batch: preparing it, keeping its rows.
+BATCH_SECONDS = 4e-3
+
+#: Seconds of the imports of an analysis, besides torch itself.
+IMPORT_SECONDS = 3.0
 
 
 def bytes_of(tensors: Iterable[Tensor]) -> int:
@@ -70,7 +82,7 @@ class Work:
     def seconds(self, speed: Rates) -> float:
         """Seconds of one image in a batch of the default size."""
         computing = sum(count / speed.flops[kind] for kind, count in self.flops.items())
-        python = OPERATOR_SECONDS * self.num_operators / DEFAULT_BATCH_SIZE
+        python = (BATCH_SECONDS + OPERATOR_SECONDS * self.num_operators) / DEFAULT_BATCH_SIZE
         return computing + self.moved_bytes / speed.moved_bytes + python
 
 
@@ -91,9 +103,10 @@ class Cost:
         overlapping: Whether one group is scored while the next runs through the model.
         flops_per_image: Floating point operations of convolutions, matrix products and attention; None if they
             could not be counted.
-        images_seconds: Decoding and resizing all images.
+        import_seconds: Imports of an analysis, besides torch itself.
+        images_seconds: Decoding, resizing and normalising all images.
         forward_seconds: All forward passes; None if operations could not be counted.
-        score_seconds: All scores, if narrow layers need the solver.
+        score_seconds: All scores, if narrow layers need the solver, and a part of the others that are not wide.
         score_seconds_at_most: All scores, if all but wide layers need it.
     """
 
@@ -107,6 +120,7 @@ class Cost:
     scoring_bytes: int
     overlapping: bool
     flops_per_image: int | None
+    import_seconds: float
     images_seconds: float
     forward_seconds: float | None
     score_seconds: float
@@ -139,10 +153,10 @@ class Cost:
 
     @property
     def seconds(self) -> float | None:
-        """Images, forward passes and scores together; None if forward passes could not be counted."""
+        """Imports, images, forward passes and scores together; None if forward passes could not be counted."""
         if self.forward_seconds is None:
             return None
-        return self.images_seconds + self.forward_seconds + self.score_seconds
+        return self.import_seconds + self.images_seconds + self.forward_seconds + self.score_seconds
 
     @property
     def seconds_at_most(self) -> float | None:
@@ -202,18 +216,23 @@ def estimate(
         scoring_bytes=largest_together(n, widths, threads),
         overlapping=whole,
         flops_per_image=None if work is None else sum(work.flops.values()),
+        import_seconds=IMPORT_SECONDS,
         images_seconds=n * speed.image_seconds,
         forward_seconds=None if work is None else n * work.seconds(speed),
-        score_seconds=_scoring_seconds(n, widths, speed, solved=NARROW) / at_once,
-        score_seconds_at_most=_scoring_seconds(n, widths, speed, solved=WIDE) / at_once,
+        score_seconds=_scoring_seconds(n, widths, speed, share=EXPECTED_SHARE) / at_once,
+        score_seconds_at_most=_scoring_seconds(n, widths, speed, share=1.0) / at_once,
     )
 
 
-def _scoring_seconds(num_samples: int, widths: Sequence[int], speed: Rates, *, solved: int) -> float:
-    """Seconds to score all layers in one thread, if those of at most ``solved`` features need the solver."""
-    linear = sum(scoring_operations(num_samples, width) for width in widths) / speed.scoring
-    solver = sum(solver_share(num_samples, width) for width in widths if width <= solved)
-    return linear + solver * speed.solver_seconds
+def _scoring_seconds(num_samples: int, widths: Sequence[int], speed: Rates, *, share: float) -> float:
+    """Seconds to score all layers in one thread, if this share of those that are not narrow need the solver."""
+    total = 0.0
+    for width in widths:
+        search = search_operations(num_samples, width) / speed.scoring
+        search += solver_share(num_samples, width) * speed.solver_seconds
+        total += scoring_operations(num_samples, width) / speed.scoring
+        total += search * (1 if width <= NARROW else share)
+    return total
 
 
 def gigabytes(size: float) -> str:

@@ -26,7 +26,7 @@ class Rates:
     Attributes:
         flops: Floating point operations per second, by kind of operator.
         moved_bytes: Bytes per second that an element-wise operator reads and writes.
-        image_seconds: Seconds to decode a JPEG of 500 x 375 pixels and to resize it to 224 x 224.
+        image_seconds: Seconds to decode a JPEG of 500 x 375 pixels, resize it to 224 x 224 and normalise it.
         scoring: Operations of :func:`~hf_affscore.score.cost.scoring_operations` per second, in one thread.
         solver_seconds: Seconds of the assignment solver for 512 samples, in one thread.
     """
@@ -61,7 +61,7 @@ def rates() -> Rates:
 
 
 def _decoding() -> Callable[[], object]:
-    """Decode and resize an image of waves whose file is about as large as that of a photograph."""
+    """Decode, resize and normalise an image of waves whose file is about as large as that of a photograph."""
     import numpy as np
     from PIL import Image
 
@@ -70,7 +70,12 @@ def _decoding() -> Callable[[], object]:
     file = io.BytesIO()
     colours = np.stack([waves, 255 - waves, waves[::-1]], axis=-1).astype(np.uint8)
     Image.fromarray(colours).save(file, "JPEG")
-    return lambda: Image.open(io.BytesIO(file.getvalue())).convert("RGB").resize((224, 224))
+
+    def decode() -> object:
+        image = Image.open(io.BytesIO(file.getvalue())).convert("RGB").resize((224, 224))
+        return (np.asarray(image, np.float32) / 255 - 0.5).transpose(2, 0, 1).copy()
+
+    return decode
 
 
 def _scoring() -> tuple[float, float]:

@@ -7,7 +7,8 @@ under a temporary name and renamed, so each is complete or missing, whenever the
 
 Batches, layers and groups record the identities of their images, given by content or by file
 (:mod:`hf_affscore.images.identity`). If only the state of the data set has changed (a file removed or repaired), a
-new run takes over the parts of the interrupted one, and uses those whose images are the same.
+new run takes over the parts of the interrupted one, and uses those whose images are the same. Files that the state
+does not cover (a table names images elsewhere) are recorded beside the signature, which is valid until one changes.
 
 The cache is optional: if the folder is read-only, the disk full or another run active on the same key, the analysis
 warns and continues without it.
@@ -18,6 +19,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import os
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -26,7 +28,7 @@ from typing import Any, TypeVar
 from filelock import FileLock, Timeout
 
 from hf_affscore.errors import SignatureError, warn
-from hf_affscore.images.identity import identity
+from hf_affscore.images.identity import identity, local_files
 from hf_affscore.run.cache import ASKED_FILE, cache_folder, unfinished_elsewhere
 from hf_affscore.run.processes import Processes
 from hf_affscore.run.stored import Batch, packed, sealed, unpacked, unsealed
@@ -35,6 +37,9 @@ from hf_affscore.storage import write_atomically
 
 #: Files of an unfinished run.
 PARTS = "batch-*.npz", "layer-*.json", "group-*.json"
+
+#: The images outside the data set that a signature was made from.
+ELSEWHERE_FILE = "elsewhere.json"
 
 T = TypeVar("T")
 P = TypeVar("P")
@@ -45,12 +50,17 @@ class ResumeCache:
 
     Args:
         folder: Folder of the analysis.
-        state: State of the data set; it identifies images that have no identity of their own.
+        dataset: The data set: its state, which identifies images that have no identity of their own, its location
+            and its files.
+
+    Attributes:
+        elsewhere: Identities, by path, of the files that hold images and that the state does not cover.
     """
 
-    def __init__(self, folder: Path | None = None, state: str = "") -> None:
+    def __init__(self, folder: Path | None = None, dataset: Mapping[str, Any] | None = None) -> None:
         self.folder = folder
-        self._state = state
+        self.elsewhere: dict[str, str | None] = {}
+        self._dataset = dataset or {}
         self._lock: FileLock | None = None
 
     @classmethod
@@ -63,7 +73,7 @@ class ResumeCache:
         """
         text = json.dumps(asked, sort_keys=True, indent=2)
         folder = cache_folder() / hashlib.sha256(text.encode()).hexdigest()[:16]
-        resume = cls(folder, asked["dataset"]["state"])
+        resume = cls(folder, asked["dataset"])
         problem = resume._claim(text) if processes.is_main else None
         problem = processes.broadcast(problem)
         if problem is None and not processes.is_main:
@@ -128,7 +138,7 @@ class ResumeCache:
 
     def finished(self) -> Signature | None:
         """The signature if this analysis was finished before."""
-        if self.folder is None or not (self.folder / JSON_FILE).exists():
+        if self.folder is None or not (self.folder / JSON_FILE).exists() or self._changed_elsewhere():
             return None
         try:
             return Signature.from_pretrained(self.folder)
@@ -141,11 +151,23 @@ class ResumeCache:
         """Whether an interrupted run has left parts."""
         return any(map(self._holds, PARTS))
 
-    def finish(self, signature: Signature) -> bool:
-        """Store the signature. Returns whether that succeeded, so that its parts can be removed."""
+    def _changed_elsewhere(self) -> bool:
+        """Whether an image outside the data set is not the file that the signature was made from."""
+        known = self._read(ELSEWHERE_FILE, unsealed, []) or {}
+        return any(identity(path) != found for path, found in known.items())
+
+    def finish(self, signature: Signature, elsewhere: Mapping[str, str | None]) -> bool:
+        """Store the signature. Returns whether that succeeded, so that its parts can be removed.
+
+        Args:
+            signature: The signature.
+            elsewhere: :attr:`elsewhere` of all processes.
+        """
         if self.folder is None:
             return False
         try:
+            if elsewhere:
+                write_atomically(self.folder / ELSEWHERE_FILE, sealed(dict(elsewhere), []))
             signature.save_pretrained(self.folder)
         except (SignatureError, OSError) as error:
             _warn(f"the signature could not be cached: {error}")
@@ -162,8 +184,17 @@ class ResumeCache:
         """The identity of an image of the stream, with the range that it is scaled by; empty without a folder."""
         if self.folder is None:
             return ""
+        for path in local_files(item):
+            if not self._is_covered(path):
+                self.elsewhere[path] = identity(path)
         scaled = "" if pixel_range is None else f" {pixel_range}"
-        return (identity(item) or f"image {position} of {self._state}") + scaled
+        return (identity(item) or f"image {position} of {self._dataset['state']}") + scaled
+
+    def _is_covered(self, path: str) -> bool:
+        """Whether the state of the data set changes with a local file: one of its files, or one in its folder."""
+        if self._dataset["files"]:
+            return path in self._dataset["files"]
+        return Path(os.path.normpath(path)).is_relative_to(self._dataset["location"])
 
     def load_batch(self, start: int, images: list[str]) -> Batch | None:
         """The batch whose first image is at ``start``, if it was finished before and has the same images."""
@@ -172,7 +203,8 @@ class ResumeCache:
 
     def save_batch(self, start: int, batch: Batch) -> None:
         """Store a finished batch."""
-        self._write(f"batch-{start:08}.npz", packed(batch, start))
+        if self.folder is not None:
+            self._write(f"batch-{start:08}.npz", packed(batch, start))
 
     def load_layer(self, group: int, place: int, images: str) -> dict[str, Any] | None:
         """The columns of one layer of a group, if it was scored before on the same images."""

@@ -8,6 +8,7 @@ the data set or the size of the images.
 from __future__ import annotations
 
 import sys
+from collections import ChainMap
 from collections.abc import Iterable
 from contextlib import ExitStack, closing
 from dataclasses import replace
@@ -65,7 +66,8 @@ def run(
                 stream = open_images(found_images, options, checkpoint.input_shape, checkpoint.clip_length)
                 signature = signature_of(checkpoint, stream, options, processes, resume)
                 reproducible = signature.metadata["model"]["deterministic"]
-                kept = reproducible and processes.is_main and resume.finish(signature)
+                elsewhere = dict(ChainMap(*processes.gather(resume.elsewhere)))
+                kept = reproducible and processes.is_main and resume.finish(signature, elsewhere)
                 if processes.broadcast(kept) or not reproducible:
                     resume.forget_parts()  # also on the disks of other machines
             else:

@@ -18,9 +18,16 @@ PAIR_BYTES, PAIR_BYTES_WIDE = 12, 16
 #: Samples of the assignment that the solver's time is measured on, and how that grows with their number.
 SOLVED, SOLVER_EXPONENT = 512, 2.5
 
-#: Features up to which a layer mostly needs the solver. Above, its own pairing is mostly optimal, but that depends
-#: on the images: some layers of 100 features need the solver on photographs, and none of 64 on noise.
+#: Features up to which a layer mostly needs the solver. Above, its own pairing is often optimal, but that depends
+#: on the images: of 12 layers of MobileNetV2 with 96 to 192 features, 3 needed the solver on 2,048 photographs, and
+#: 6 on 8,192; on noise none of 64 features did.
 NARROW = 32
+
+#: The share of the wider layers, up to :data:`~hf_affscore.score.transport.WIDE`, that are expected to need it.
+EXPECTED_SHARE = 0.2
+
+#: Operations for each pair of samples before the solver begins: Sinkhorn's iteration, and distances in float64.
+SEARCH_OPERATIONS = 800
 
 #: Bytes for each entry of the rows: both sides in float32, and copies in float64, centred, mapped, and extended for
 #: the product of distances.
@@ -66,17 +73,24 @@ def largest_together(num_samples: int, widths: Iterable[int], at_once: int) -> i
 
 
 def scoring_operations(num_samples: int, width: int) -> int:
-    """About how many floating point operations a layer takes besides the solver's.
+    """About how many floating point operations a layer takes if its own pairing is soon shown to be optimal.
 
     Products of rows (covariances, the map, the regression), decompositions of matrices of features or, where there
-    are more than twice as many as samples, of samples on both sides; distances; and histograms for the entropies,
-    each of whose entries takes as long as 300 operations.
+    are more than twice as many as samples, of samples on both sides; distances in float32, of wide layers from a
+    quarter of the features; comparisons of all pairs; and the companion statistics. The factors are a fit to the
+    35 layers of a MobileNetV2 on 512 to 8,192 photographs (``benchmarks/inspection.md``).
     """
     n, d = num_samples, width
     if d == 1:
         return 1000 * n
     rank = min(d, 2 * n)
-    return 12 * n * d * min(n, d) + 14 * rank**3 + 2 * n * n * d + 300 * n * d
+    compared = d // 4 if d >= WIDE else d
+    return 3 * n * d * min(n, d) + 15 * rank**3 + (3 * compared // 10 + 150) * n * n + 2400 * n * d
+
+
+def search_operations(num_samples: int, width: int) -> int:
+    """About how many more operations a layer takes that needs the solver, before the solver begins."""
+    return SEARCH_OPERATIONS * num_samples**2 if 1 < width < WIDE else 0
 
 
 def solver_share(num_samples: int, width: int) -> float:

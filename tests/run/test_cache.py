@@ -1,14 +1,21 @@
-"""Listing and removing cached analyses while others work in the same folder."""
+"""Cached analyses: valid while their images are, listed and removed while others work in the same folder."""
 
+import os
 import shutil
 import threading
 import time
 from pathlib import Path
 
+import datasets
+import numpy as np
 import pytest
+from PIL import Image
 
+import hf_affscore as ha
+from hf_affscore.assets import DEMO_MODEL
 from hf_affscore.errors import SignatureError
 from hf_affscore.run.cache import cache_entries, remove_from_cache
+from hf_affscore.run.resume import ResumeCache
 
 
 @pytest.fixture
@@ -78,3 +85,75 @@ def test_removing_what_is_gone_is_no_error_and_what_cannot_go_says_why(cache, mo
         with pytest.raises(SignatureError, match=r"could not be removed \(Directory not empty\).*using it"):
             remove_from_cache("00")
     assert remove_from_cache("00") == folder.name
+
+
+def photographs(folder, seed, count=8):
+    """Images that differ from those of another seed."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for number in range(count):
+        pixels = np.random.default_rng([seed, number]).integers(0, 255, (12, 12, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{number}.png")
+
+
+def links(data, images):
+    data.mkdir()
+    (data / "linked").symlink_to(images)
+    (data / "circle").symlink_to(data)
+
+
+def table(data, images, ending, relative=False):
+    data.mkdir()
+    folder = os.path.relpath(images, data) if relative else str(images)
+    paths = [f"{folder}/{path.name}" for path in sorted(images.iterdir())]
+    made = datasets.Dataset.from_dict({"image": paths})
+    getattr(made, {"csv": "to_csv", "jsonl": "to_json", "parquet": "to_parquet"}[ending])(
+        data / f"train.{ending}"
+    )
+
+
+OUTSIDE = {
+    "links": links,
+    "csv": lambda data, images: table(data, images, "csv"),
+    "jsonl": lambda data, images: table(data, images, "jsonl"),
+    "parquet": lambda data, images: table(data, images, "parquet"),
+    "above the folder": lambda data, images: table(data, images, "csv", relative=True),
+}
+
+
+@pytest.mark.filterwarnings("ignore::hf_affscore.errors.AffscoreWarning")
+@pytest.mark.parametrize("kind", OUTSIDE)
+def test_images_that_lie_outside_the_folder_are_part_of_its_state(kind, cache, tmp_path, recwarn):
+    """A cached result is of the images that are there now, wherever they lie; it is made again, once."""
+
+    def analysed():
+        options = {"num_samples": 8, "exclude": ["resnet.encoder.*"], "progress": False}
+        return ha.analyze(DEMO_MODEL, tmp_path / "data", **options)
+
+    photographs(tmp_path / "images", 1)
+    OUTSIDE[kind](tmp_path / "data", tmp_path / "images")
+    first = analysed()
+    assert analysed() == first
+    photographs(tmp_path / "images", 2)
+    second = analysed()
+    assert second.metadata["dataset"]["fingerprint"] != first.metadata["dataset"]["fingerprint"]
+    assert second.rows != first.rows
+    assert analysed() == second
+    assert all(entry.finished for entry in cache_entries())
+
+
+def test_an_interrupted_run_goes_on_with_the_images_that_lie_outside_now(cache, tmp_path, monkeypatch):
+    def analysed(**options):
+        few = {"num_samples": 8, "batch_size": 4, "exclude": ["resnet.encoder.*"], "progress": False}
+        return ha.analyze(DEMO_MODEL, tmp_path / "data", **few, **options)
+
+    def stop(*arguments):
+        raise KeyboardInterrupt
+
+    photographs(tmp_path / "images", 1)
+    table(tmp_path / "data", tmp_path / "images", "parquet")
+    with monkeypatch.context() as patch:
+        patch.setattr(ResumeCache, "finish", stop)
+        with pytest.raises(KeyboardInterrupt):
+            analysed()
+    photographs(tmp_path / "images", 2)
+    assert analysed().rows == analysed(cache=False).rows
