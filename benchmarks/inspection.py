@@ -145,7 +145,7 @@ def write(lines: list[str]) -> None:
         f"{datetime.date.today()}, one thread of {os.cpu_count()} cores, noise, random weights; {packages}.",
         "Seconds are the processor's, without decoding, which noise does not need. Ratios are stated to measured.",
         "At most: if the images make the assignment solver necessary for all layers of less than 256 features;",
-        "stated: if for those of up to 32, and for one in five of the others.",
+        "stated: if for those of up to 32, and for one in ten of the others.",
         "",
         "| network | images | peak, GB | stated | ratio | seconds | stated | at most | ratio |",
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",

@@ -5,8 +5,11 @@ their parameters: they ignore the training flag. The state is restored to the bi
 
 - after every pass, values and identity of parameters, buffers and tensors in attributes, so that each pass starts
   from the original model;
-- at the end also the other attributes of every module, and lists, dictionaries and sets among them. Attributes
-  that a pass adds, which are mostly caches, are removed.
+- at the end also the other attributes of every module, with what is in lists, tuples, dictionaries and sets, arrays
+  of numpy and random generators among them. Attributes that a pass adds, which are mostly caches, are removed.
+
+Modules that a model holds in a list, out of sight of ``modules()``, belong to it. What objects of other classes
+hold does not.
 
 Small tensors are copied at once, and a large one when the model is about to write to it: functions that write are
 observed before they run. Every tensor counts its writes, which shows changes that were not observed; for a large
@@ -17,7 +20,7 @@ activation module, or through numpy.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -25,20 +28,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from hf_affscore.capture.contents import SMALL, reachable, restorer
 from hf_affscore.capture.exotic import is_plain
 from hf_affscore.errors import ModelError
 
-#: Bytes of a tensor up to which it is copied at once. Statistics, counters, ranges and most biases are smaller.
-SMALL = 1 << 18
-
 #: Attributes that torch itself keeps in a module; other code may add and remove hooks meanwhile.
 _OF_TORCH = vars(nn.Module()).keys()
-
-#: Attributes by which transformers knows that a module has its hooks. The hooks stay, so these have to stay too: it
-#: would add the hooks a second time, and record every hidden state twice.
-_OF_HOOKS = {"_output_capturing_hooks_installed"}
-
-_CONTAINERS = (list, dict, set, deque)
 
 
 class ModelState:
@@ -54,11 +49,12 @@ class ModelState:
     """
 
     def __init__(self, model: nn.Module) -> None:
-        self._contents: list[tuple[Any, Any]] = []  # a container of the model, and a shallow copy
+        self._restorers: list[tuple[str, Callable[[], bool]]] = []  # of everything but tensors, with paths
         self._named: list[tuple[dict[str, Any], dict[str, Tensor]]] = []  # those of parameters and buffers
         self._held: dict[int, _Held] = {}  # by the identity of the tensor
         self._uncopied: dict[int, list[_Held]] = {}  # by the memory of the tensor
         self._silent: list[_Held] | None = None  # tensors whose counters do not show their changes
+        self._modules = set(model.modules())
         for path, module in model.named_modules():
             self._note_module(path, module)
 
@@ -100,12 +96,11 @@ class ModelState:
         Raises:
             ModelError: As in :meth:`restore_tensors`.
         """
-        for now, was in self._contents:
-            _refill(now, was)
-        self._put_back(self._held.values())
+        lost = [path for path, restore in self._restorers if not restore()]
+        self._put_back(self._held.values(), lost)
 
-    def _put_back(self, tensors: Iterable[_Held]) -> None:
-        lost = [held.path for held in tensors if not held.put_back()]
+    def _put_back(self, tensors: Iterable[_Held], lost: Sequence[str] = ()) -> None:
+        lost = [*lost, *(held.path for held in tensors if not held.put_back())]
         if lost:
             raise ModelError(
                 f"Expected a model whose forward pass leaves its weights alone; {', '.join(lost[:3])} were written "
@@ -115,19 +110,34 @@ class ModelState:
 
     def _note_module(self, path: str, module: nn.Module) -> None:
         attributes = vars(module)
-        self._contents.append((attributes, dict(attributes)))
-        self._contents.append((module._modules, dict(module._modules)))
-        self._contents.append((module._non_persistent_buffers_set, set(module._non_persistent_buffers_set)))
+        for of_torch in (attributes, module._modules, module._non_persistent_buffers_set):
+            self._note_content(path, of_torch)
         for named in (module._parameters, module._buffers):
             tensors = {name: tensor for name, tensor in named.items() if tensor is not None}
-            self._contents.append((named, dict(named)))
+            self._note_content(path, named)
             self._named.append((named, tensors))
             self._note_tensors(path, tensors.items())
         for name, value in attributes.items():
             if name not in _OF_TORCH:
-                if isinstance(value, _CONTAINERS):
-                    self._contents.append((value, value.copy()))
-                self._note_tensors(path, ((name, tensor) for tensor in _tensors((value,))))
+                for part in reachable(value):
+                    self._note_part(f"{path}.{name}".lstrip("."), part)
+
+    def _note_content(self, path: str, value: Any) -> None:
+        restore = restorer(value)
+        if restore is not None:
+            self._restorers.append((path, restore))
+
+    def _note_part(self, path: str, part: Any) -> None:
+        """Note a value in an attribute of a module."""
+        if isinstance(part, Tensor):
+            self._note_tensors("", [(path, part)])
+        elif isinstance(part, nn.Module):
+            for inside, module in part.named_modules():
+                if module not in self._modules:
+                    self._modules.add(module)
+                    self._note_module(f"{path}.{inside}".rstrip("."), module)
+        else:
+            self._note_content(path, part)
 
     def _note_tensors(self, path: str, tensors: Iterable[tuple[str, Tensor]]) -> None:
         for name, tensor in tensors:
@@ -209,22 +219,6 @@ def _tensors(values: Iterable[Any]) -> Iterator[Tensor]:
             yield from (item for item in value if isinstance(item, Tensor))
         elif isinstance(value, dict):
             yield from (item for item in value.values() if isinstance(item, Tensor))
-
-
-def _refill(now: Any, was: Any) -> None:
-    """Restore the items of a container if they have changed."""
-    if isinstance(now, dict):
-        if [*map(id, now.values())] == [*map(id, was.values())] and now.keys() == was.keys():
-            return
-        for name in now.keys() - was.keys() - _OF_HOOKS:
-            del now[name]
-        now.update(was)
-    elif isinstance(now, set):
-        now.intersection_update(was)
-        now.update(was)
-    elif [*map(id, now)] != [*map(id, was)]:
-        now.clear()
-        now.extend(was)
 
 
 @cache

@@ -1,8 +1,10 @@
 """A forward pass that changes the model: every parameter, buffer and attribute is afterwards what it was."""
 
 import copy
+import random
 from collections import deque
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from torch import Tensor, nn
 
 import hf_affscore as ha
 from hf_affscore.capture import Capture, Watched
-from hf_affscore.errors import ModelError
+from hf_affscore.errors import AffscoreWarning, ModelError
 
 LARGE = 300  # a square of this side is larger than what is copied at once
 
@@ -36,6 +38,16 @@ class Changing(nn.Module):
         self.seen: deque[int] = deque(maxlen=3)
         self.settings = {"calibrated": False}
         self.names: set[str] = set()
+        self.nested: dict[str, Any] = {"queue": [torch.zeros(2)], "step": ([0], {"last": torch.zeros(2)})}
+        self.array = np.zeros(3)
+        self.large_array = np.zeros((LARGE, LARGE))
+        self.generators = {
+            "torch": torch.Generator().manual_seed(1),
+            "numpy": np.random.default_rng(1),
+            "old": np.random.RandomState(1),
+            "python": random.Random(1),
+        }
+        self.teacher = [nn.BatchNorm1d(3)]  # hidden from modules(), and so from eval()
 
     def forward(self, x: Tensor) -> Tensor:
         if self.runs >= self.after:
@@ -58,6 +70,20 @@ def attributes(module: Changing, x: Tensor) -> None:
     module.names.add("x")
     module.empty = torch.ones(1)
     module.layer = nn.Linear(2, 2)
+
+
+def nested(module: Changing, x: Tensor) -> None:
+    module.nested["queue"][0] += 1
+    module.nested["queue"].append(x.detach())
+    module.nested["step"][0][0] += 1
+    module.nested["step"][1]["last"] = x.detach()
+    module.nested["new"] = 1
+
+
+def sampled(module: Changing, x: Tensor) -> None:
+    torch.rand(1, generator=module.generators["torch"])
+    for name in ("numpy", "old", "python"):
+        module.generators[name].random()
 
 
 def through_numpy(module: Changing, x: Tensor) -> None:
@@ -88,6 +114,10 @@ CHANGES: dict[str, Callable[[Changing, Tensor], object]] = {
     "numpy": through_numpy,
     "resized": resized,
     "half": lambda m, x: nn.Module.double(m),
+    "nested": nested,
+    "array": lambda m, x: m.array.__iadd__(1),
+    "random generators": sampled,
+    "module in a list": lambda m, x: m.teacher[0](x + 1),
 }
 
 
@@ -110,8 +140,19 @@ def everything(model: nn.Module) -> list[object]:
             dict(model.settings),
             set(model.names),
             dict(model._modules),
+            repr(model.nested),
+            model.array.tolist(),
+            repr(model.teacher[0].state_dict()),
+            *next_numbers(model.generators),
         ]
     return found
+
+
+def next_numbers(generators: dict[str, Any]) -> list[float]:
+    """What generators would give next."""
+    copies = copy.deepcopy({name: each for name, each in generators.items() if name != "torch"})
+    twin = generators["torch"].clone_state()
+    return [torch.rand(1, generator=twin).item(), *(each.random() for each in copies.values())]
 
 
 @pytest.mark.parametrize("after", [0, 2])
@@ -158,6 +199,30 @@ def test_what_cannot_be_put_back_is_an_error() -> None:
     model = nn.Sequential(nn.Flatten(), Act())
     with pytest.raises(ModelError, match=r"1\.table were written to"):
         ha.analyze(model, list(torch.randn(8, 3, 2, 2)), num_samples=8, progress=False)
+
+
+def test_a_large_array_that_was_written_to_is_an_error() -> None:
+    model = Changing(lambda m, x: m.large_array.__setitem__((0, 0), 1.0))
+    with pytest.raises(ModelError, match="large_array were written to"), Watched(model):
+        model(torch.ones(2, 3))
+
+
+def test_a_model_with_a_generator_of_its_own_gives_two_answers_and_keeps_it() -> None:
+    class Sampling(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.generator = torch.Generator().manual_seed(0)
+
+        def forward(self, x: Tensor) -> Tensor:
+            noise = torch.rand(x.shape, generator=self.generator)
+            return F.relu(x.flatten(1) + noise.flatten(1))
+
+    model = Sampling()
+    before = model.generator.get_state()
+    with pytest.warns(AffscoreWarning, match="different outputs for the same batch"):
+        found = ha.analyze(model, list(torch.randn(16, 3, 2, 2)), num_samples=16, progress=False)
+    assert found.metadata["model"]["deterministic"] is False
+    assert torch.equal(model.generator.get_state(), before)
 
 
 def test_no_copy_is_made_of_weights_that_nothing_writes_to() -> None:
