@@ -263,13 +263,3 @@ def registered_names() -> list[str]:
             for target, activation in _registered.items()
         }
     )
-
-
-def looked_for() -> list[str]:
-    """Names of all activations that are scored, for messages and documentation."""
-    scored: tuple[Role, ...] = ("activation", "gate")
-    return [
-        *(f"{home}.{name}" for role in scored for home, names in MODULES[role].items() for name in names),
-        *(f"torch.nn.functional.{name}" for role in scored for name in FUNCTIONS[role]),
-        *dict.fromkeys(activation.name for activation in _registered.values()),
-    ]

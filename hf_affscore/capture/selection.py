@@ -8,6 +8,7 @@ removes calls; both take names of activations or classes (``"softmax"``, ``"Laye
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -15,6 +16,7 @@ from fnmatch import fnmatchcase
 from torch import nn
 
 from hf_affscore.capture.activations import Activation, Role
+from hf_affscore.capture.features import WIDTHS
 from hf_affscore.capture.sites import CallSite
 from hf_affscore.errors import InputError, warn
 from hf_affscore.spelling import did_you_mean
@@ -116,6 +118,36 @@ class Selection:
                     f"{name}: {', '.join(map(repr, idle))} match modules, but no call that has been seen so far. "
                     f"What is inside a module is matched by a pattern such as {idle[0] + '.*'!r}."
                 )
+
+
+def nothing_to_score(network: str, skipped: Iterable[tuple[str, str]]) -> str:
+    """The message for a network without a call that can be scored.
+
+    Args:
+        network: Its class.
+        skipped: Activation and reason of each call that was left out.
+
+    Example:
+        >>> nothing_to_score("Linear", []).partition(", or")[0]
+        'No activation was found in Linear: name what to score with include= (--include)'
+    """
+    counts = Counter(skipped)
+    left_out = "; ".join(
+        f"{count} x {activation}, {reason}" for (activation, reason), count in counts.items()
+    )
+    found = f"No activation was found in {network}"
+    if left_out:
+        found = f"No activation of {network} can be scored ({left_out})"
+    advice = ""
+    if any(reason.startswith(WIDTHS) for _, reason in counts):
+        advice = (
+            " Where the width follows the size of the image, pass images of one size, or pooling='channels' "
+            "(--pooling channels)."
+        )
+    return (
+        f"{found}: name what to score with include= (--include), or make a function of your own known with "
+        f"hf_affscore.register_activation.{advice}"
+    )
 
 
 def _first_match(patterns: Iterable[str], name: str, path: str) -> str | None:

@@ -12,7 +12,7 @@ import re
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Generator, Iterable
+from collections.abc import Callable, Collection, Generator, Iterable, Sized
 from contextlib import ExitStack
 from dataclasses import dataclass
 from multiprocessing.pool import AsyncResult, ThreadPool
@@ -72,6 +72,14 @@ class ImageStream:
     metadata: dict[str, Any]
     fetch: Callable[[Any], Callable[[], Any] | None] = lambda item: None
     reopens: bool = False
+
+    @property
+    def length(self) -> int | None:
+        """The number of items; None if unknown, as of a stream that has not been read to its end."""
+        if isinstance(self.items, Sized):
+            return len(self.items)
+        rows: int | None = self.metadata.get("draw", {}).get("rows")
+        return rows
 
     def resumed(self) -> Generator[Any]:
         """The items; if the connection drops, the data set is reopened at the current item.

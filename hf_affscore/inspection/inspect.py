@@ -19,7 +19,7 @@ from hf_affscore.capture import (
     SkippedCall,
     Watched,
     by_image,
-    looked_for,
+    nothing_to_score,
     pool,
     windows,
 )
@@ -144,9 +144,7 @@ def _run(model: nn.Module, name: str, inputs: Inputs, options: Options) -> Inspe
         seen, operations = _watched(model, batch, options, by_name=isinstance(inputs, Mapping))
         rows, skipped = _records(seen, size)
         if not rows and not skipped:
-            raise NoActivationError(
-                f"{type(model).__name__} ran without any activation. Looked for {', '.join(looked_for())}."
-            )
+            raise NoActivationError(nothing_to_score(type(model).__name__, ()))
         cost = estimate(
             options,
             widths=[row.dim for row in rows],

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from hf_affscore.capture import nothing_to_score
 from hf_affscore.inspection.cost import Cost
 from hf_affscore.options import Pooling
 from hf_affscore.signature import Record
@@ -41,7 +42,11 @@ class Inspection:
     def verdict(self) -> tuple[str, ...]:
         """How many scores would be evidence, judged by the widths alone, and what to do about the others."""
         widths = [row.dim for row in self.rows]
-        return verdict_of_widths(widths, self.cost.num_samples, self.pooling) if widths else ()
+        if not widths:
+            return (
+                nothing_to_score(self.model_class, [(row.activation, row.reason) for row in self.skipped]),
+            )
+        return verdict_of_widths(widths, self.cost.num_samples, self.pooling)
 
     def to_dataframe(self) -> pd.DataFrame:
         """Both lists as one table, scored calls first; ``reason`` is empty for scored calls."""

@@ -28,6 +28,13 @@ IMAGES = (PIXELS, VIDEOS, "flattened_patches")
 #: The rows and columns of patches of each image, where a processor packs the patches of all images (Qwen-VL).
 GRID = "image_grid_thw"
 
+#: The networks that have one of these inputs.
+KINDS = {
+    "input_ids": "a language model",
+    "input_values": "a model of sound",
+    "input_features": "a model of sound",
+}
+
 #: Inputs that image processors return, including masks and sizes.
 FROM_PROCESSOR = {*IMAGES, GRID, "pixel_mask", "pixel_attention_mask", "spatial_shapes"}
 
@@ -93,13 +100,35 @@ def vision_forward(model: nn.Module) -> VisionForward:
             takes = _image_input(part)
             tiles = takes == PIXELS and frames is None
             return VisionForward(path, part, by_name=True, takes=takes, one_tile=tiles)
-    main: Any = model.main_input_name  # some vision towers inherit it from a language model
+    raise _needs_other_inputs(type(model))
+
+
+def refuse_other_inputs(network: type[nn.Module]) -> None:
+    """Raise before the weights of a network of text or sound are downloaded.
+
+    Args:
+        network: A class of transformers.
+
+    Raises:
+        ModelError: The class takes text or sound, and no images.
+    """
+    accepted = _parameters(network.forward)
+    others = accepted.keys() & KINDS and getattr(network, "main_input_name", None) in accepted
+    sides = any(hasattr(network, f"get_{what}_features") for what in ("image", "video"))
+    if others and not sides and not accepted.keys() & set(IMAGES):
+        raise _needs_other_inputs(network)
+
+
+def _needs_other_inputs(network: Any) -> ModelError:
+    main: Any = network.main_input_name  # some vision towers inherit it from a language model
     declared = {main} if isinstance(main, str) else set(main)
-    needs = sorted((declared & _parameters(model.forward).keys() | _needed(model.forward)) - FROM_PROCESSOR)
-    raise ModelError(
-        f"{type(model).__name__} cannot run on images alone: it needs {', '.join(needs)}"
-        f"{', as a language model does' if needs == ['input_ids'] else ''}. Expected a model, or "
-        f"a part of it, that takes {PIXELS} only; pass such a part as a torch.nn.Module."
+    needed = _needed(network.forward) - {"self"}
+    needs = sorted((declared & _parameters(network.forward).keys() | needed) - FROM_PROCESSOR)
+    kind = KINDS.get(needs[0]) if len(needs) == 1 else None
+    return ModelError(
+        f"{network.__name__} cannot run on images alone: it needs {', '.join(needs)}"
+        f"{f', as {kind} does' if kind else ''}. Expected a model, or a part of it, that takes {PIXELS} only; "
+        "pass such a part as a torch.nn.Module."
     )
 
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, Self
@@ -121,14 +122,20 @@ def _columns(signature: Signature) -> dict[str, str]:
 def folder_name(source: Mapping[str, str | None]) -> str:
     """The folder name for a key: readable, and safe on any file system, including case-insensitive ones.
 
+    Letters and digits of every script are kept, composed, up to 60 bytes. A checksum keeps apart names that
+    would be equal without it.
+
     Example:
         >>> folder_name({"model": "Microsoft/ResNet-50", "dataset": "cifar10"})
         'microsoft-resnet-50-cifar10-139ad0bfe02d'
+        >>> folder_name({"model": "模型/сеть"})
+        '模型-сеть-3966523d9cfb'
     """
     known = {name: value for name, value in source.items() if value is not None}
     digest = hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()
     words = "-".join(known.get(name, "") for name in ("model", "dataset"))
-    readable = re.sub(r"[^a-z0-9]+", "-", words.lower()).strip("-")[:60]
+    readable = re.sub(r"[\W_]+", "-", unicodedata.normalize("NFC", words.lower())).strip("-")
+    readable = readable.encode()[:60].decode(errors="ignore")
     return f"{readable}-{digest[:12]}".lstrip("-")
 
 

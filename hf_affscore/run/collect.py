@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Sized
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,7 @@ from hf_affscore.run.forward import BatchForward
 from hf_affscore.run.memory import give_memory_back
 from hf_affscore.run.probe import Behaviour
 from hf_affscore.run.processes import Processes
+from hf_affscore.run.progress import own_images
 from hf_affscore.run.resume import ResumeCache
 from hf_affscore.run.stored import Batch, digest
 
@@ -204,8 +205,7 @@ class Collector:
         """
         if self._options.shuffle:
             return min(size, self._options.sparsity_samples)
-        length = len(self._stream.items) if isinstance(self._stream.items, Sized) else size
-        return min(size, length)
+        return min(size, self._stream.length or size)
 
     def _check_patterns(self, batch: Batch) -> None:
         """Check include and exclude for misspelt patterns with the first images, not after the last."""
@@ -217,14 +217,14 @@ class Collector:
     def _check_fits(self, batch: Batch, size: int) -> None:
         """Check with the first images, which show the widths, whether a group of ``size`` fits into memory."""
         if batch.num_images and not self._fit_checked:
-            available = len(self._stream.items) if isinstance(self._stream.items, Sized) else size
-            together = min(size, available, self._options.max_images or size)
+            together = min(size, self._stream.length or size, self._options.max_images or size)
             check_fits([pre.rows.shape[1] for _, pre, _ in batch.calls], together, self._options)
             self._fit_checked = True
 
     def _show(self, images: int) -> None:
         import psutil
 
+        self._progress.total = own_images(self._stream, self._options, self._processes)  # known after reading
         memory = psutil.Process().memory_info().rss
         self._progress.set_postfix_str(f"{memory / 1e9:.1f} GB", refresh=False)
         self._progress.update(images)

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
-from hf_affscore.capture import looked_for
-from hf_affscore.capture.features import WIDTHS
 from hf_affscore.capture.sites import CallSite
 from hf_affscore.run.groups import Totals
 from hf_affscore.run.scoring import Scores
@@ -30,21 +26,6 @@ def records(scores: Scores, totals: Totals) -> tuple[tuple[Record, ...], tuple[R
         )
         rows.append(row)
     return tuple(rows), tuple(_skipped(site, reason) for site, reason in reasons.items())
-
-
-def nothing_found(model: str, skipped: Iterable[Record]) -> str:
-    """Why a signature of ``model`` would have no row at all."""
-    skipped = list(skipped)
-    seen = "; ".join(f"{row.module} ({row.activation}): {row.reason}" for row in skipped[:10])
-    advice = ""
-    if any(row.reason.startswith(WIDTHS) for row in skipped):
-        advice = (
-            " Where the width follows the size of the image, pass images of one size, or pooling='channels' "
-            "(--pooling channels)."
-        )
-    return f"{model} ran without any activation that can be scored. " + (
-        f"Seen and skipped: {seen}.{advice}" if seen else f"Looked for calls of {', '.join(looked_for())}."
-    )
 
 
 def _skipped(site: CallSite, reason: str) -> Record:

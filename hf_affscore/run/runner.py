@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hf_affscore.capture import nothing_to_score
 from hf_affscore.errors import DatasetError, NoActivationError, warn
 from hf_affscore.images.draw import dependence_of, reach_of
 from hf_affscore.images.open import is_name, locate_images, open_images
@@ -34,9 +35,9 @@ from hf_affscore.run.memory import freed_memory_kept
 from hf_affscore.run.metadata import asked, metadata
 from hf_affscore.run.probe import warn_of_behaviour
 from hf_affscore.run.processes import Processes
-from hf_affscore.run.progress import bar, library_bars
+from hf_affscore.run.progress import bar, library_bars, own_images
 from hf_affscore.run.resume import ResumeCache
-from hf_affscore.run.rows import nothing_found, records
+from hf_affscore.run.rows import records
 from hf_affscore.run.scoring import Scorer
 from hf_affscore.signature import Signature
 from hf_affscore.sources import Source
@@ -122,7 +123,7 @@ def signature_of(
     with ExitStack() as stack:
         stack.enter_context(freed_memory_kept())
         images = stack.enter_context(
-            bar(_own_images(options, size, processes), "Images", "image", enabled=options.progress)
+            bar(own_images(stream, options, processes), "Images", "image", enabled=options.progress)
         )
         collector = Collector(
             checkpoint, stream, options, processes=processes, resume=resume, progress=images
@@ -145,19 +146,13 @@ def signature_of(
         scores = without_errors(scores, dependent)
     rows, skipped = records(with_stored_effects(scores), totals)
     if not rows:
-        raise NoActivationError(nothing_found(checkpoint.metadata["class"], skipped))
+        raise NoActivationError(
+            nothing_to_score(checkpoint.metadata["class"], [(row.activation, row.reason) for row in skipped])
+        )
     about = metadata(checkpoint, stream, totals, options, processes, precision)
     if processes.is_main:
         warn_of_behaviour(about["model"], size)
     return Signature(rows, skipped, about)
-
-
-def _own_images(options: Options, size: int, processes: Processes) -> int | None:
-    """How many images this process runs, in batches of ``size``; None if unknown beforehand."""
-    if options.num_samples == "all":
-        return None
-    starts = enumerate(range(0, options.num_samples, size))
-    return sum(min(size, options.num_samples - start) for batch, start in starts if processes.is_mine(batch))
 
 
 def _too_few(totals: Totals, options: Options) -> DatasetError:

@@ -5,12 +5,21 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Unpack
 
 from torch import nn
-from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import (
+    PrinterCallback,
+    ProgressCallback,
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
 from transformers.image_processing_base import ImageProcessingMixin
 
 from hf_affscore.errors import InputError
@@ -37,7 +46,8 @@ class AffinityCallback(TrainerCallback):
         every_epochs: Measure every this many epochs; default: every epoch, unless ``every_steps`` is given.
         at_start: Also measure before the first step.
         log_rows: Log every activation's score as ``affinity/<module>``, besides ``affinity/mean``,
-            ``median``, ``min``, ``max`` and ``std``.
+            ``median``, ``min``, ``max`` and ``std``. The Trainer prints only these; trackers and ``log_history``
+            get all.
         processor: Image processor, as in :func:`hf_affscore.analyze`; default: the image processor that the
             Trainer has as its ``processing_class``.
         name: Prefix of the logged scalars, and name of the folder in ``output_dir``. Several callbacks of one
@@ -146,7 +156,10 @@ class AffinityCallback(TrainerCallback):
         with self._tracker.processes.sharing_errors():  # logging may fail only in the process that writes
             signature = self._tracker.measure(state.global_step)
             should_log = control.should_log
-            _trainer().log(logged(signature, rows=self._log_rows, name=self._name))
+            summary = logged(signature, rows=False, name=self._name)
+            rows = logged(signature, name=self._name) if self._log_rows else {}
+            with _off_the_console(_trainer(), rows.keys() - summary.keys()):
+                _trainer().log({**summary, **rows})
         control.should_log = should_log  # log() clears it, and the Trainer would skip its own log
 
 
@@ -173,6 +186,37 @@ def logged(signature: Signature, *, rows: bool = True, name: str = "affinity") -
             call += f" {row.activation}" if times[call] > 1 else ""  # two functions in one forward()
             values[f"{name}/{call}"] = row.affinity_score
     return {scalar: value for scalar, value in values.items() if math.isfinite(value)}
+
+
+class _Shortened(TrainerCallback):
+    """A callback that prints logs, without the scalars of single activations."""
+
+    def __init__(self, printing: TrainerCallback, left_out: Collection[str]) -> None:
+        self._printing, self._left_out = printing, left_out
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **others: Any,
+    ) -> None:
+        shown = {name: value for name, value in (logs or {}).items() if name not in self._left_out}
+        self._printing.on_log(args, state, control, logs=shown, **others)
+
+
+@contextmanager
+def _off_the_console(trainer: Trainer, names: Collection[str]) -> Iterator[None]:
+    """Keep scalars from the callbacks that print; trackers and ``log_history`` get them."""
+    handler = trainer.callback_handler
+    usual = handler.callbacks
+    printing = (PrinterCallback, ProgressCallback)
+    handler.callbacks = [_Shortened(each, names) if isinstance(each, printing) else each for each in usual]
+    try:
+        yield
+    finally:
+        handler.callbacks = usual
 
 
 def _trainer() -> Trainer:

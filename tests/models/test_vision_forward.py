@@ -58,6 +58,8 @@ def test_inputs_that_are_not_taken_are_left_out() -> None:
     [
         ("ImageGPTForImageClassification", r"input_ids, as a language model does\."),
         ("BertModel", r"input_ids, as a language model does\."),
+        ("Wav2Vec2Model", r"input_values, as a model of sound does\."),
+        ("WhisperForConditionalGeneration", r"input_features, as a model of sound does\."),
         ("Qwen3VLVisionModel", r"grid_thw, hidden_states\."),
     ],
 )

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import io
 import re
+import unicodedata
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -12,22 +14,54 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hf_affscore import Signature
 from hf_affscore.errors import SignatureError
 from hf_affscore.publish.index import Entry, folder_name, matching, read_index, write_index
 from tests.publish.samples import COMMIT, signature
+
+#: Names that Windows keeps for devices.
+RESERVED = {
+    "CON",
+    "PRN",
+    "AUX",
+    "NUL",
+    *(f"{port}{number}" for port in ("COM", "LPT") for number in range(10)),
+}
 
 
 @given(st.text(max_size=200), st.text(max_size=50))
 def test_folder_names_are_safe_everywhere(model: str, dataset: str) -> None:
     name = folder_name({"model": model, "dataset": dataset})
-    assert re.fullmatch(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?", name)
-    assert len(name) <= 80
+    assert re.fullmatch(r"([^\W_]|-)*-?[0-9a-f]{12}", name)
+    assert name == unicodedata.normalize("NFC", name)
+    assert len(name.encode()) <= 80
+    assert name.partition(".")[0].upper() not in RESERVED
+
+
+@pytest.mark.parametrize(
+    ("model", "readable"),
+    [
+        ("模型/名", "模型-名"),
+        ("Ада/Сеть", "ада-сеть"),
+        ("u\u0308ber/net", "über-net"),
+        ("CON", "con"),
+        ("🙂", ""),
+    ],
+)
+def test_folder_names_can_be_read_in_any_script(model: str, readable: str, tmp_path: Path) -> None:
+    name = folder_name({"model": model})
+    assert name.rpartition("-")[0] == readable
+    sig = signature(model)
+    sig.save_pretrained(tmp_path / name)
+    assert Signature.from_pretrained(tmp_path / name).name == model
 
 
 def test_keys_that_differ_in_case_or_in_one_part_have_folders_of_their_own() -> None:
     sources = [
         {"model": "ada/net"},
         {"model": "Ada/Net"},
+        {"model": "ada-net"},
+        {"model": "ada_net"},
         {"model": "ada/net", "model_revision": "1"},
         {"model": "ada/net", "dataset": "1"},
         {"model": "ada/net", "dataset_split": "1"},

@@ -278,11 +278,32 @@ def test_less_than_two_images_are_an_error(small, count):
         ha.analyze(small, images(count))
 
 
-def test_a_model_without_activation_says_what_was_looked_for():
-    with pytest.raises(
-        NoActivationError, match=r"Sequential ran without any activation.*torch\.nn\.functional\.relu"
+NOTHING = "name what to score with include= (--include), or make a function of your own known with "
+
+
+@pytest.mark.parametrize(
+    ("last", "found"),
+    [
+        (nn.Identity(), "No activation was found in Sequential"),
+        (
+            nn.Softmax(-1),
+            "No activation of Sequential can be scored (1 x Softmax, softmax mixes the entries of a row and is no "
+            "element-wise activation)",
+        ),
+    ],
+)
+def test_a_model_without_activation_says_what_to_do_in_one_sentence(last, found):
+    network = nn.Sequential(nn.Flatten(), nn.Linear(300, 2), last)
+    sentence = f"{found}: {NOTHING}hf_affscore.register_activation."
+    for run in (
+        lambda: ha.analyze(network, images(4), num_samples=4),
+        lambda: ha.track(network, images(4), num_samples=4)(0),
     ):
-        ha.analyze(nn.Sequential(nn.Flatten(), nn.Linear(300, 2)), images(4), num_samples=4)
+        with pytest.raises(NoActivationError) as raised:
+            run()
+        assert str(raised.value).removeprefix("At step 0: ") == sentence
+    if isinstance(last, nn.Softmax):  # inspect lists what was left out, and says the same below
+        assert ha.inspect(network, inputs=torch.randn(2, 3, 10, 10)).verdict == (sentence,)
 
 
 def test_nan_in_one_activation_leaves_the_others_alone(small):

@@ -228,6 +228,20 @@ def test_rows_can_be_left_out_of_the_log(tmp_path):
     assert {name for name in logs if name.startswith("affinity/")} == SUMMARY
 
 
+@pytest.mark.parametrize("bar", [True, False])
+def test_rows_are_logged_and_not_printed(tmp_path, bar, capsys):
+    recorder = Recorder()
+    trainer = trained(tmp_path, [recorder, callback(every_steps=18, at_start=False)], disable_tqdm=not bar)
+    (logs,) = [logs for _, logs in recorder.seen if "affinity/mean" in logs]
+    rows = {name for name in logs if name.startswith("affinity/")} - SUMMARY
+    assert rows
+    (entry,) = [entry for entry in trainer.state.log_history if "affinity/mean" in entry]
+    assert rows <= entry.keys()
+    printed = "".join(capsys.readouterr())
+    assert "affinity/mean" in printed
+    assert [name for name in rows if name in printed] == []
+
+
 def test_names_in_the_log_are_unique_and_undefined_scores_are_left_out():
     calls = [("act", "relu", 0), ("act", "tanh", 0), ("act", "relu", 1), ("dead", "ReLU", 0)]
     rows = tuple(

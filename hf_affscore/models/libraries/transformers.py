@@ -17,6 +17,7 @@ from hf_affscore.models.libraries.transformers_classes import (
 from hf_affscore.models.libraries.transformers_processor import own_processor, processor_of
 from hf_affscore.models.libraries.transformers_quantized import quantization, quantization_explained
 from hf_affscore.models.repository import Repository
+from hf_affscore.models.vision_forward import refuse_other_inputs
 from hf_affscore.options import Options
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ class Transformers:
 
         config = configuration(repository, options)
         network, code = _class(config, repository, options)
+        refuse_other_inputs(network)
         dtype = options.dtype if options.dtype == "auto" else getattr(torch, options.dtype)
         place = {"device_map": options.device_map} if options.device_map else {}
         quantised = quantization(config)
