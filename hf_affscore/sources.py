@@ -260,7 +260,7 @@ def in_bucket(address: str) -> tuple[str, str]:
 OF_CHECKPOINTS = frozenset(
     (
         *(".json", ".py", ".safetensors", ".bin", ".pt", ".pth", ".pkl", ".ckpt", ".pt2", ".onnx", ".data"),
-        *(".h5", ".keras"),
+        *(".h5", ".keras", ".npz", ".npy", ".msgpack", ".gguf", ".yaml", ".yml", ".toml", ".txt"),
     )
 )
 

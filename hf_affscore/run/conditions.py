@@ -14,6 +14,9 @@ import importlib.util
 import os
 import platform
 import sys
+import sysconfig
+from contextlib import suppress
+from modulefinder import ModuleFinder
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,13 +40,16 @@ VARIABLES = (
     *("ATEN_CPU_CAPABILITY", "MKL_CBWR", "MKL_ENABLE_INSTRUCTIONS", "OPENBLAS_CORETYPE"),
     *("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA"),
     *("ONEDNN_DEFAULT_FPMATH_MODE", "DNNL_DEFAULT_FPMATH_MODE"),
-    *("NPY_DISABLE_CPU_FEATURES", "NPY_ENABLE_CPU_FEATURES", "KMP_DETERMINISTIC_REDUCTION"),
+    *("NPY_DISABLE_CPU_FEATURES", "NPY_ENABLE_CPU_FEATURES", "KMP_DETERMINISTIC_REDUCTION", "GLIBC_TUNABLES"),
     # Precision and choice of kernels on accelerators.
     *("NVIDIA_TF32_OVERRIDE", "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE", "CUBLAS_WORKSPACE_CONFIG"),
+    *("CUBLAS_EMULATE_SINGLE_PRECISION", "CUBLAS_EMULATE_DOUBLE_PRECISION", "CUBLAS_EMULATION_STRATEGY"),
+    *("TORCH_BLAS_PREFER_CUBLASLT", "DISABLE_ADDMM_CUDA_LT", "TORCH_CUDNN_SDPA_PREFERRED"),
+    *("HIPBLASLT_ALLOW_TF32", "ROCBLAS_INTERNAL_FP16_ALT_IMPL", "MIOPEN_FIND_MODE", "MIOPEN_FIND_ENFORCE"),
     *("CUDNN_DETERMINISTIC", "TORCH_CUDNN_V8_API_DISABLED", "TORCH_BLAS_PREFER_HIPBLASLT"),
     *("PYTORCH_MPS_FAST_MATH", "PYTORCH_MPS_PREFER_METAL", "PYTORCH_ENABLE_MPS_FALLBACK"),
     # Which implementation libraries choose.
-    *("TIMM_FUSED_ATTN", "USE_HUB_KERNELS"),
+    *("TIMM_FUSED_ATTN", "USE_HUB_KERNELS", "XFORMERS_DISABLED"),
 )
 
 
@@ -66,7 +72,7 @@ def conditions(options: Options, device: torch.device) -> dict[str, Any]:
         "registered_activations": registered_names(),
     }
     if isinstance(options.loader, str) and ":" in options.loader:
-        found["loader"] = _checksum_of_module(options.loader.partition(":")[0])
+        found["loader"] = _checksum_of_code(options.loader.partition(":")[0])
     return found
 
 
@@ -99,10 +105,18 @@ def torch_settings() -> dict[str, Any]:
             "deterministic": cudnn.deterministic,
         },
         "mkldnn": torch._C._get_mkldnn_enabled(),
+        "quantized_engine": backends.quantized.engine,
+        "flush_denormal": _flushes_denormal(),
+        "blas": str(cuda.preferred_blas_library()),
+        "linalg": str(cuda.preferred_linalg_library()),
         "einsum": [opt_einsum.enabled, opt_einsum.strategy],
         "reduced_precision": [
             str(getattr(cuda.matmul, name, None))
-            for name in ("allow_fp16_reduced_precision_reduction", "allow_bf16_reduced_precision_reduction")
+            for name in (
+                "allow_fp16_reduced_precision_reduction",
+                "allow_bf16_reduced_precision_reduction",
+                "allow_fp16_accumulation",
+            )
         ],
         # Whether transformer layers run as one fused kernel, whose activations cannot be observed.
         "attention": {
@@ -147,6 +161,13 @@ def _cpu_capability() -> str:
     return str(torch.backends.cpu.get_cpu_capability())
 
 
+def _flushes_denormal() -> bool:
+    """Whether numbers below 1e-38 count as 0; torch has no function that says so."""
+    import torch
+
+    return bool(torch.tensor(1e-40, dtype=torch.float32, device="cpu") * 0.5 == 0)
+
+
 def _timm_fuses_attention() -> bool:
     """Whether timm uses torch's fused attention (the default) or its own, where softmax is a separate call."""
     layers = sys.modules.get("timm.layers")
@@ -161,12 +182,34 @@ def _is_installed(distribution: str) -> bool:
     return True
 
 
-def _checksum_of_module(name: str) -> str | None:
-    """SHA-256 of a module's file, without importing the module; None if it has no file."""
+def _checksum_of_code(name: str) -> str | None:
+    """SHA-256 of a module's file, and of the user's own modules that it imports; None if it has no file.
+
+    No module is imported. Installed packages are left out: their versions are part of the conditions.
+    """
     try:
         spec = importlib.util.find_spec(name)
     except (ImportError, ValueError):
         return None
     if spec is None or spec.origin is None or not Path(spec.origin).is_file():
         return None
-    return hashlib.sha256(Path(spec.origin).read_bytes()).hexdigest()
+    finder = ModuleFinder(path=[folder for folder in sys.path if not _is_of_libraries(folder)])
+    with suppress(Exception):  # it is the user's code, and may be none
+        finder.import_hook(name)
+    files = {
+        spec.origin,
+        *filter(None, (getattr(module, "__file__", None) for module in finder.modules.values())),
+    }
+    digest = hashlib.sha256()
+    for file in sorted(files):
+        digest.update(hashlib.sha256(Path(file).read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def _is_of_libraries(folder: str) -> bool:
+    """Whether a folder on the path has the modules of Python or installed packages."""
+    path = Path(folder)
+    return path.is_relative_to(sysconfig.get_path("stdlib")) or not {
+        "site-packages",
+        "dist-packages",
+    }.isdisjoint(path.parts)

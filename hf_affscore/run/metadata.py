@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 import platform
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,17 +28,20 @@ if TYPE_CHECKING:
 REASONS = 20
 
 
-def asked(model: Source, dataset: Source, options: Options, device: torch.device) -> dict[str, Any]:
+def asked(
+    model: Source, others: Mapping[str, str], dataset: Source, options: Options, device: torch.device
+) -> dict[str, Any]:
     """The request and the conditions of an analysis, JSON-ready: the key of its cache.
 
     Args:
         model: The checkpoint and its state.
+        others: The states of what it is loaded from besides, by name.
         dataset: The data set and its state.
         options: Options that can change a number are part of the key.
         device: Where the model runs; its type is part of the key, its index is not.
     """
     return {
-        "model": {"name": model.name, "state": model.state},
+        "model": {"name": model.name, "state": model.state, **({"others": others} if others else {})},
         "dataset": {**json.loads(json.dumps(asdict(dataset))), "location": _location(dataset)},
         "options": {**options.recorded(), "device": device.type},
         "numbers_version": NUMBERS_VERSION,

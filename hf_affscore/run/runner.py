@@ -20,6 +20,7 @@ from hf_affscore.errors import DatasetError, NoActivationError, warn
 from hf_affscore.images.draw import dependence_of, reach_of
 from hf_affscore.images.open import is_name, locate_images, open_images
 from hf_affscore.images.stream import ImageStream
+from hf_affscore.models.dependencies import dependencies
 from hf_affscore.models.evaluation import batch_size, device_of, evaluating
 from hf_affscore.models.loading import (
     Checkpoint,
@@ -102,8 +103,9 @@ def _open_resume_cache(
     # A function or processor object cannot be identified by its name.
     if processor is not None or callable(options.loader) or not options.cache:
         return ResumeCache()
+    others = processes.broadcast(dependencies(model, options) if processes.is_main else {})
     return ResumeCache.open(
-        processes.broadcast(asked(model, dataset, options, device_of(options))), processes
+        processes.broadcast(asked(model, others, dataset, options, device_of(options))), processes
     )
 
 

@@ -162,7 +162,7 @@ def test_a_checksum_changes_with_any_file_that_matters(tmp_path):
     assert len(seen) == 2
     (tmp_path / "vae").mkdir()
     for number, name in enumerate(
-        ("model.onnx", "model.onnx.data", "net.pt2", "best.pt", "vae/config.json"), 3
+        ("model.onnx", "model.onnx.data", "net.pt2", "best.pt", "vae/config.json", "net.yaml", "names.txt"), 3
     ):
         (tmp_path / name).write_bytes(b"{}")
         seen.add(model_checksum(tmp_path))

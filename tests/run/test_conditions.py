@@ -72,6 +72,11 @@ def attribute(owner, name, value):
     return lambda monkeypatch: monkeypatch.setattr(owner, name, value)
 
 
+OTHER_ENGINE = next(
+    engine
+    for engine in torch.backends.quantized.supported_engines
+    if engine not in ("none", torch.backends.quantized.engine)
+)
 SETTINGS = {
     "deterministic": flag(
         torch.use_deterministic_algorithms, torch.are_deterministic_algorithms_enabled, True
@@ -85,6 +90,21 @@ SETTINGS = {
     "flash": flag(torch.backends.cuda.enable_flash_sdp, torch.backends.cuda.flash_sdp_enabled, False),
     "math": flag(torch.backends.cuda.enable_math_sdp, torch.backends.cuda.math_sdp_enabled, False),
     "onednn": flag(torch._C._set_mkldnn_enabled, torch._C._get_mkldnn_enabled, False),
+    "denormal numbers": flag(torch.set_flush_denormal, lambda: False, True),
+    "engine of quantised kernels": attribute(torch.backends.quantized, "engine", OTHER_ENGINE),
+    "blas": flag(
+        torch.backends.cuda.preferred_blas_library, torch.backends.cuda.preferred_blas_library, "cublaslt"
+    ),
+    "linalg": flag(
+        torch.backends.cuda.preferred_linalg_library,
+        torch.backends.cuda.preferred_linalg_library,
+        "cusolver",
+    ),
+    "sums in half precision": flag(
+        lambda value: setattr(torch.backends.cuda.matmul, "allow_fp16_accumulation", value),
+        lambda: torch.backends.cuda.matmul.allow_fp16_accumulation,
+        True,
+    ),
     "truncated images": attribute(ImageFile, "LOAD_TRUNCATED_IMAGES", True),
     "large images": attribute(Image, "MAX_IMAGE_PIXELS", None),
     "cpu": attribute(module, "_cpu_capability", lambda: "AVX2"),
@@ -131,6 +151,17 @@ def test_code_that_loads_a_model_is_known_by_its_content(tmp_path, monkeypatch):
     before = conditions(options, CPU)
     (tmp_path / "own_loader.py").write_text("def load(): return 1")
     assert conditions(options, CPU) != before
+    (tmp_path / "nets").mkdir()
+    (tmp_path / "nets" / "__init__.py").write_text("")
+    (tmp_path / "nets" / "blocks.py").write_text("from os.path import join\nWIDTH = 1")
+    (tmp_path / "own_loader.py").write_text("def load():\n    from nets import blocks")
+    before = conditions(options, CPU)
+    (tmp_path / "nets" / "other.py").write_text("not imported")
+    assert conditions(options, CPU) == before
+    (tmp_path / "nets" / "blocks.py").write_text("WIDTH = 2")
+    assert conditions(options, CPU) != before
+    (tmp_path / "own_loader.py").write_text("no Python")
+    assert conditions(options, CPU)["loader"]
     assert conditions(Options(loader="no_such_module_at_all:load"), CPU)["loader"] is None
 
 

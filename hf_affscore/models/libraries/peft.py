@@ -30,7 +30,7 @@ class Peft:
         """The base model with the adapter applied, not merged."""
         from peft import PeftModel
 
-        base = _base(repository, options)
+        base = base_of(repository, options)
         whole = _library(base).load(base, options)
         weights = [name for name in WEIGHTS if name in repository.files][:1]
         folder = repository.folder([ADAPTER, *weights])
@@ -42,19 +42,19 @@ class Peft:
         """Base model and adapter from their configurations alone."""
         from peft import PeftConfig, get_peft_model
 
-        base = _base(repository, options)
+        base = base_of(repository, options)
         settings = PeftConfig.from_pretrained(str(repository.folder([ADAPTER])))
         module: nn.Module = get_peft_model(_library(base).build(base, options), settings)
         return module
 
     def processor(self, repository: Repository, module: nn.Module, options: Options) -> Any:
         """The base model's."""
-        base = _base(repository, options)
+        base = base_of(repository, options)
         whole: Any = module
         return _library(base).processor(base, whole.get_base_model(), options)
 
 
-def _base(repository: Repository, options: Options) -> Repository:
+def base_of(repository: Repository, options: Options) -> Repository:
     """The checkpoint that an adapter was trained on, pinned.
 
     Raises:
