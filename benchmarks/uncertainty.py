@@ -71,7 +71,7 @@ FIELDS = ("score", "standard_error", "low", "high", "limit_low", "limit_high")
 def known(x: Array, y: Array) -> list[float]:
     """The score of a layer and what is known about it: :data:`FIELDS`."""
     solution = solve(Layer(Sample(x), Sample(y)), shrinkage=False, regularization=1e-6)
-    found = uncertainty(solution, x.shape[1])
+    found = uncertainty(solution)
     return [solution.score, *(getattr(found, name) for name in FIELDS[1:])]
 
 
@@ -285,7 +285,7 @@ def cost(pool: Pool, n: int = 2048) -> list[str]:
             whole += time.process_time() - start
             solution = solve(Layer(Sample(x), Sample(y)), shrinkage=False, regularization=1e-6)
             start = time.process_time()
-            uncertainty(solution, x.shape[1])
+            uncertainty(solution)
             own += time.process_time() - start
     return [
         f"{pool.folder.name}, n = {n}: {own:.1f} of {whole:.1f} s of processor time, {own / whole:.0%}.",

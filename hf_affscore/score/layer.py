@@ -86,7 +86,7 @@ def score_layer(
     with one_blas_thread():
         layer = Layer(Sample(x), Sample(y))
         solution = solve(layer, shrinkage=False, regularization=regularization)
-        known = uncertainty(solution, layer.pre.shape[1])
+        known = uncertainty(solution)
         scores = [
             solution.score,
             known.standard_error,

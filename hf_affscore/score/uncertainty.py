@@ -6,10 +6,10 @@ coupling, being optimal, contributes nothing to first order. The spread of these
 the standard error, as in the jackknife, and no layer is solved a second time for it.
 
 First order is not enough where there are few samples per feature: the map has been drawn towards each sample,
-so that its residual is smaller than that of a new sample. How far ``T(x_i)`` moves when sample i is left out is
-known in closed form, and the share of a sample is the product of its residual with and without it in the map.
-Against samples really left out this is right to a few percent, where first order is short by up to a quarter
-(``benchmarks/uncertainty.md``, which also has the coverage on real layers).
+so that its residual is smaller than that of a new sample. There, some samples are really left out, for which the
+map is known in closed form too (:mod:`hf_affscore.score.left_out`), and correct the spread of all. Against scores
+of one sample less it is right to two percent, with any number of features; first order is short by up to two
+fifths (``benchmarks/uncertainty.md``, which also has the coverage on real layers).
 
 **Interval.** It is for the expected score *at this number of samples*, which is what two networks are compared
 by. It is symmetric in ``log(1 - score)`` and therefore never reaches above 1.
@@ -19,7 +19,7 @@ sample away from it, one in each direction, and each gives a bound:
 
 - The map is fitted to the same samples, so that the score is too high. With every sample mapped as if it had
   been left out, the score is at most that of the limit on average: W2 between samples exceeds W2 between
-  distributions, whatever the map (Jensen's inequality). With no more samples than features there is no such bound.
+  distributions, whatever the map (Jensen's inequality).
 - In several dimensions near partners are rare among few samples, so that the score is too low. How much at most
   is seen feature by feature: the sum of the squared one-dimensional distances is a lower bound of W2^2.
 
@@ -34,10 +34,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import stdtrit
 
-from hf_affscore.evidence import few_samples
 from hf_affscore.score.affinity import NEGLIGIBLE, Solution
 from hf_affscore.score.arrays import Array, from_host, namespace, single, to_host
 from hf_affscore.score.distances import Rows
+from hf_affscore.score.left_out import Samples
 from hf_affscore.score.transport import coupling_cost
 
 #: Samples whose effect is reported, evenly spread over all, and the groups over which it is summed: the same in
@@ -47,6 +47,10 @@ SAMPLED, GROUPS = 256, 64
 #: The standard error uses the effects of all samples where ``n d^2`` is at most this, which costs little. Wide
 #: layers use the :data:`SAMPLED` ones; their effects have shorter tails, so that fewer are enough.
 ALL_SAMPLES = 1 << 26
+
+#: Where the map follows one sample by more than this, which is features over samples, first order is more than a
+#: percent off, and :data:`EXACT` samples are really left out.
+LEVERAGE, EXACT = 1 / 8, 64
 
 #: What lies in an interval; and the level of the sampling error in the bounds of the limit, which meet in layers of
 #: one feature and have to hold all the same.
@@ -75,8 +79,8 @@ class Uncertainty:
     effects: tuple[float, ...] = ()
 
 
-def uncertainty(solution: Solution, width: int) -> Uncertainty:
-    """What is known about the score of ``solution``, a layer of ``width`` features solved without shrinkage."""
+def uncertainty(solution: Solution) -> Uncertainty:
+    """What is known about the score of ``solution``, which was solved without shrinkage."""
     if solution.transport is None:
         return Uncertainty()
     score, cost, n = solution.score, solution.coupling.cost, len(solution.mapped)
@@ -85,13 +89,12 @@ def uncertainty(solution: Solution, width: int) -> Uncertainty:
         return Uncertainty(0.0, score, score, score, score, (0.0,) * min(len(_chosen(n)), GROUPS))
     reported = _chosen(n)
     used = range(n) if n * solution.target.shape[1] ** 2 <= ALL_SAMPLES else reported
-    effects, added = _effects(solution, used)
-    error = float(effects.std(ddof=1)) / math.sqrt(n)
+    effects, spread, added = _effects(solution, used)
+    error = spread / math.sqrt(n)
     margins = [
         float(stdtrit(n - 1, (1 + level) / 2)) * error / distance for level in (CONFIDENCE, LIMIT_CONFIDENCE)
     ]
-    # A map that can move each sample on its own says nothing about others: there is no bound from below.
-    lowest = 0.0 if few_samples(n, width) else 1 - math.sqrt((cost + added) / (2 * solution.total))
+    lowest = 1 - math.sqrt((cost + added) / (2 * solution.total))
     return Uncertainty(
         error,
         *_interval(score, score, margins[0]),
@@ -116,32 +119,47 @@ def _by_group(effects: Rows) -> tuple[float, ...]:
     return tuple(centred[start::GROUPS].sum().item() for start in range(min(len(centred), GROUPS)))
 
 
-def _effects(solution: Solution, chosen: range) -> tuple[Rows, float]:
-    """The effect of each chosen sample, and how much leaving out the sample mapped adds to the mean cost.
+def _effects(solution: Solution, chosen: range) -> tuple[Rows, float, float]:
+    """The effect of each chosen sample, the spread of all effects, and the mean cost added by leaving out.
 
-    The effect is ``n - 1`` times the score with the sample less that without it. In the coordinates of the map,
-    ``basis u = T(x)`` and ``basis v = y``, both sides have the identity as covariance, and the derivative of the
-    map in both covariances is simple (:mod:`hf_affscore.score.loss`). Lengths are in units of the root mean cost.
+    The effect is ``n - 1`` times the score with the sample less that without it, to first order in the map. Where
+    that is not enough, spread and cost are corrected by samples that are really left out.
     """
+    samples, n = _samples(solution, chosen), len(solution.mapped)
+    effects, added = _left_out(solution, chosen, *samples.to_first_order())
+    spread, mean = float(effects.std(ddof=1)), float(added.mean())
+    if LEVERAGE * n < len(samples.spectrum):
+        few = slice(None, None, max(1, len(chosen) // EXACT))
+        exact, really = _left_out(solution, chosen[few], *samples.exactly(range(len(chosen))[few]))
+        spread *= float(exact.std() / effects[few].std()) if effects[few].std() > 0 else 1.0
+        mean += float((really - added[few]).mean())
+    return effects, spread, max(0.0, mean)
+
+
+def _samples(solution: Solution, chosen: range) -> Samples:
+    """The chosen samples in the coordinates of the map. Lengths are in units of the root mean cost."""
     assert solution.transport is not None
-    n, some = len(solution.mapped), slice(None, None, chosen.step)
-    cost, spectrum = solution.coupling.cost, solution.transport.spectrum
+    some, unit = slice(None, None, chosen.step), solution.coupling.cost**0.5
+    basis, spectrum = solution.transport.basis, solution.transport.spectrum
     residual = from_host(solution.mapped, solution.source) - solution.target[solution.coupling.assignment]
-    residual, basis = single(residual / cost**0.5), single(solution.transport.basis / cost**0.5)
-    weights = single(spectrum / (spectrum[:, None] + spectrum))
-    slope = basis.T @ (residual.T @ _whitened(solution)) * (weights / n)
-    slope = slope + slope.T
-    u = single(solution.source[some] @ (solution.transport.basis / spectrum))
-    v = single(_coordinates(solution.target[some], solution.transport.basis))
-    bent = _forms(v, slope) - _forms(u, slope)
-    moved = (u * ((u * u) @ weights.T) - v * ((u * v) @ weights.T)) @ basis.T / n
-    stretch, squared = (
-        to_host((side * moved).sum(axis=1)).astype(np.float64) for side in (residual[some], moved)
+    residual = single(residual / unit)
+    return Samples(
+        before=solution.source[some] @ (basis / spectrum),
+        after=_coordinates(solution.target[some], basis),
+        residual=residual[some],
+        spectrum=spectrum,
+        basis=single(basis / unit),
+        slope=single(basis / unit).T @ (residual.T @ _whitened(solution)),
+        count=len(residual),
     )
+
+
+def _left_out(solution: Solution, chosen: range, others: Rows, own: Rows) -> tuple[Rows, Rows]:
+    """Effects on the score, and costs added, of the chosen samples, from what each does to the residuals."""
+    some, cost = slice(None, None, chosen.step), solution.coupling.cost
     squares = to_host((solution.target[some] ** 2).sum(axis=1))
-    effects = solution.coupling.shares[some] / cost + bent + stretch - squares / solution.total
-    added = cost * float((2 * stretch + squared).mean())
-    return -math.sqrt(cost / (8 * solution.total)) * effects, max(0.0, added)
+    effects = solution.coupling.shares[some] / cost - others - squares / solution.total
+    return -math.sqrt(cost / (8 * solution.total)) * effects, cost * own
 
 
 def _whitened(solution: Solution) -> Array:
@@ -158,11 +176,6 @@ def _coordinates(rows: Array, basis: Array) -> Array:
     if basis.shape[0] == basis.shape[1]:
         return linalg.solve(basis, rows.T).T
     return rows @ linalg.pinv(basis).T
-
-
-def _forms(rows: Array, matrix: Array) -> Rows:
-    """``row @ matrix @ row`` of every row, shape ``(n,)``."""
-    return to_host(namespace(rows).einsum("ij,ij->i", rows @ matrix, rows))
 
 
 def ceiling(solution: Solution) -> float:

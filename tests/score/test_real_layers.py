@@ -44,7 +44,7 @@ def test_the_interval_covers_the_mean_score_over_draws(layers, n):
             with one_blas_thread():
                 layer = Layer(Sample(before[chosen]), Sample(after[chosen]))
                 solution = solve(layer, shrinkage=False, regularization=1e-6)
-                found = uncertainty(solution, before.shape[1])
+                found = uncertainty(solution)
             score.append(solution.score)
             error.append(found.standard_error)
             low.append(found.low)

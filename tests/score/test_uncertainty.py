@@ -33,7 +33,7 @@ def record(n, d, function=np.tanh, seed=0, **options):
 def known(x, y):
     """Score and uncertainty, without what else belongs to a record."""
     solution = solve(Layer(Sample(x), Sample(y)), shrinkage=False, regularization=1e-6)
-    return solution.score, uncertainty(solution, x.shape[1])
+    return solution.score, uncertainty(solution)
 
 
 @pytest.mark.parametrize(
@@ -59,17 +59,33 @@ def test_the_interval_covers_the_expected_score_at_this_number_of_samples(n, d, 
     assert covered >= 0.88  # three standard deviations of a hundred trials below 95 %
 
 
+def one_by_one(x, y, regularization):
+    """What each sample adds to the score, by scores without it."""
+    layers = [Layer(Sample(x), Sample(y))]
+    layers += [Layer(*(Sample(np.delete(rows, i, axis=0)) for rows in (x, y))) for i in range(len(x))]
+    scores = [solve(layer, shrinkage=False, regularization=regularization).score for layer in layers]
+    return (len(x) - 1) * (scores[0] - np.array(scores[1:]))
+
+
 def test_effects_are_what_leaving_a_sample_out_does():
     n, d = 120, 60
     x, y = mixed(n, d, 0, relu)
-    score, trust = known(x, y)
-    without = [affinity_score(np.delete(x, i, axis=0), np.delete(y, i, axis=0)) for i in range(n)]
-    each, effects = (n - 1) * (score - np.array(without)), np.array(trust.effects)
+    effects, each = np.array(known(x, y)[1].effects), one_by_one(x, y, 1e-6)
     each -= each.mean()
     left_out = np.array([each[group::64].sum() for group in range(64)])
     # At half as many features as samples; without the pull on the map these are 0.937 and 0.868.
     assert np.corrcoef(effects, left_out)[0, 1] > 0.97
     assert effects.std() == pytest.approx(left_out.std(), rel=0.08)
+
+
+@pytest.mark.parametrize("regularization", [0.0, 1e-6, "relative", 0.1])
+@pytest.mark.parametrize(("n", "d"), [(60, 20), (60, 40), (60, 59), (60, 60), (60, 62), (60, 100), (60, 300)])
+def test_the_error_is_that_of_samples_really_left_out(n, d, regularization):
+    """First order is up to a third short here; at as many features as samples the map without one moves it far."""
+    x, y = mixed(n, d, 1, relu)
+    solution = solve(Layer(Sample(x), Sample(y)), shrinkage=False, regularization=regularization)
+    really = one_by_one(x, y, regularization).std(ddof=1) / math.sqrt(n)
+    assert uncertainty(solution).standard_error == pytest.approx(really, rel=0.05)
 
 
 @pytest.mark.parametrize(("n", "d"), [(256, 4), (256, 32), (128, 64), (100, 95), (100, 150)])
