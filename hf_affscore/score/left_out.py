@@ -1,17 +1,18 @@
 """The map without one sample: to first order, which is cheap, and exactly, which is not.
 
-In the coordinates of the map, ``basis u = T(x)`` and ``basis v = y``, both sides have the identity as covariance and
-the map is ``diag(1 / s)``. Without one sample the covariances are ``I - w u u^T`` and ``I - w v v^T``, and the map is
-the N with ``N S (I - w u u^T) S N = I - w v v^T`` for ``S = diag(s)``. What changes for the samples is ``M = N S - I``:
-sample j is mapped to ``basis (u_j + M u_j)``.
+In the coordinates of the map, ``basis u = T(x)`` and ``basis v = y``, both sides have the identity as covariance
+and the map is ``diag(1 / s)``. Without one sample the covariances are ``I - w u u^T`` and ``I - w v v^T``, and the
+map is the N with ``N S (I - w u u^T) S N = I - w v v^T``, where ``S = diag(s)``. What changes for the samples is
+``M = N S - I``: sample j is mapped to ``basis (u_j + M u_j)``.
 
-**To first order** ``M_ij = w (u u^T - v v^T)_ij s_j / (s_i + s_j)``. That is right where one sample means little to the
-map. Its leverage ``w |u|^2`` is about features over samples, and the error grows with its square.
+**To first order** ``M_ij = w (u u^T - v v^T)_ij s_j / (s_i + s_j)``. That is right where one sample means little to
+the map. How much it means, ``w |u|^2``, is about features over samples, and the error grows with the square.
 
-**Exactly** ``N = (I - w v v^T) K^(-1/2)`` with ``K = S (I - w u u^T) S (I - w v v^T)``, which differs from ``S^2`` by a
-product of two columns E and two rows F. The root is an integral over resolvents, ``K^(-1/2) = 2/pi int (t^2 + K)^-1 dt``,
-and each of these differs from the diagonal one by a product of two columns and two rows again (Woodbury). The
-trapezoidal rule in ``log t`` converges exponentially: a dozen nodes give M to about a percent.
+**Exactly** ``N = (I - w v v^T) K^(-1/2)`` with ``K = S (I - w u u^T) S (I - w v v^T)``, which differs from ``S^2``
+by a product of two columns and two rows. The root is an integral over resolvents,
+``K^(-1/2) = 2/pi int (t^2 + K)^-1 dt``, and each of these differs from the diagonal one by a product of two columns
+and two rows again (Woodbury). The trapezoidal rule in ``log t`` converges exponentially: a dozen nodes give M to
+about a percent.
 """
 
 from __future__ import annotations
@@ -82,7 +83,9 @@ class Samples:
             moved = self.basis @ (left.T @ at[:, place])
             lengths = xp.einsum("rj,rs,sj->j", at, left @ gram @ left.T, at)
             bent = 2 * ((left @ self.slope) * right).sum()
-            found.append(xp.stack([residual @ residual, residual @ moved, lengths.sum(), lengths[place], bent]))
+            found.append(
+                xp.stack([residual @ residual, residual @ moved, lengths.sum(), lengths[place], bent])
+            )
         squared, along, lengths, own_length, bent = to_host(xp.stack(found)).astype(np.float64).T
         others = (lengths - own_length) * (self.count - 1) / max(len(u) - 1, 1)
         own = 2 * along + own_length

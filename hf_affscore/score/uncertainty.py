@@ -48,9 +48,9 @@ SAMPLED, GROUPS = 256, 64
 #: layers use the :data:`SAMPLED` ones; their effects have shorter tails, so that fewer are enough.
 ALL_SAMPLES = 1 << 26
 
-#: Where the map follows one sample by more than this, which is features over samples, first order is more than a
-#: percent off, and :data:`EXACT` samples are really left out.
-LEVERAGE, EXACT = 1 / 8, 64
+#: How many samples are really left out where there are as many features as samples, and the fewest worth it. The
+#: error of first order grows with the square of features over samples, and so does what its correction needs.
+EXACT, FEWEST = 48, 4
 
 #: What lies in an interval; and the level of the sampling error in the bounds of the limit, which meet in layers of
 #: one feature and have to hold all the same.
@@ -128,8 +128,9 @@ def _effects(solution: Solution, chosen: range) -> tuple[Rows, float, float]:
     samples, n = _samples(solution, chosen), len(solution.mapped)
     effects, added = _left_out(solution, chosen, *samples.to_first_order())
     spread, mean = float(effects.std(ddof=1)), float(added.mean())
-    if LEVERAGE * n < len(samples.spectrum):
-        few = slice(None, None, max(1, len(chosen) // EXACT))
+    count = round(EXACT * min(1.0, len(samples.spectrum) / n) ** 2)
+    if count >= FEWEST:
+        few = slice(None, None, max(1, len(chosen) // count))
         exact, really = _left_out(solution, chosen[few], *samples.exactly(range(len(chosen))[few]))
         spread *= float(exact.std() / effects[few].std()) if effects[few].std() > 0 else 1.0
         mean += float((really - added[few]).mean())
