@@ -39,6 +39,7 @@ from hf_affscore.score.affinity import solve
 from hf_affscore.score.sample import Layer, Sample
 from hf_affscore.score.threads import one_blas_thread
 from hf_affscore.score.uncertainty import uncertainty
+from hf_affscore.summary import standardised, summarize
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
@@ -69,10 +70,10 @@ FIELDS = ("score", "standard_error", "low", "high", "limit_low", "limit_high")
 
 
 def known(x: Array, y: Array) -> list[float]:
-    """The score of a layer and what is known about it: :data:`FIELDS`."""
+    """The score of a layer and what is known about it: :data:`FIELDS`, then the effects of groups of samples."""
     solution = solve(Layer(Sample(x), Sample(y)), shrinkage=False, regularization=1e-6)
     found = uncertainty(solution)
-    return [solution.score, *(getattr(found, name) for name in FIELDS[1:])]
+    return [solution.score, *(getattr(found, name) for name in FIELDS[1:]), *found.effects]
 
 
 def features(d: int) -> tuple[Array, Array]:
@@ -106,7 +107,9 @@ def synthetic(layers: list[tuple[str, int, int]], trials: int) -> list[str]:
     for name, n, d in layers:
         target = limit(name, d)
         with ThreadPoolExecutor(2) as pool, one_blas_thread():
-            runs = np.array(list(pool.map(partial(trial, name, n, d), range(trials))))
+            runs = np.array(
+                [found[: len(FIELDS)] for found in pool.map(partial(trial, name, n, d), range(trials))]
+            )
         score, error, low, high, below, above = runs.T
         covered = np.mean((low <= score.mean()) & (score.mean() <= high))
         held = np.mean((below <= target) & (target <= above))
@@ -140,7 +143,7 @@ class Pool:
         return int(self._rows(name, "pre").shape[1])
 
     def draw(self, n: int, number: int) -> Array:
-        """What one draw of n images gives for every activation: ``(activations, FIELDS)``."""
+        """What one draw of n images gives for every activation: :func:`known` in rows."""
         file = self.folder / str(n) / f"{number:03d}.npy"
         if not file.exists():
             chosen = np.sort(np.random.default_rng([n, number]).choice(self.size, n, replace=False))
@@ -149,7 +152,7 @@ class Pool:
             file.parent.mkdir(exist_ok=True)
             np.save(file, found)
         stored: Array = np.load(file)
-        return stored[:, : len(FIELDS)]
+        return stored
 
 
 def measure(pool: Pool, draws: dict[int, int], seconds: float) -> None:
@@ -187,6 +190,8 @@ def real(pool: Pool) -> list[str]:
             f"spread, {ratio.mean():.2f} in the mean. (Interval and error times {finite:.3f}, since draws of "
             f"{n} of {pool.size} images differ less than draws of infinitely many do.)",
             "",
+            summaries(runs, finite),
+            "",
             "| layer | d | mean score | spread | stderr / spread | covered | limit, mean bounds |",
             "| --- | --: | --: | --: | --: | --: | :-: |",
         ]
@@ -198,6 +203,32 @@ def real(pool: Pool) -> list[str]:
             )
         lines.append("")
     return lines
+
+
+def summaries(runs: Array, finite: float) -> str:
+    """The errors of mean and median over the layers, as ``Signature.summary()`` has them, against their spread."""
+    found = np.array([_summary(draw) for draw in runs])
+    parts = []
+    for name, values, errors in (("mean", found[:, 0], found[:, 1]), ("median", found[:, 2], found[:, 3])):
+        spread, error = values.std(ddof=1), finite * math.sqrt((errors**2).mean())
+        covered = np.mean(np.abs(values - values.mean()) <= 1.96 * finite * errors)
+        parts.append(f"the {name} over the layers {spread:.5f} and {error:.5f} (covered in {covered:.2f})")
+    return f"Spread over the draws and standard error of `summary()`: {' and '.join(parts)}."
+
+
+def _summary(draw: Array) -> list[float]:
+    """Mean and median over the layers of one draw, each with its standard error."""
+    rows = [
+        {
+            "affinity_score": layer[0],
+            "affinity_score_stderr": layer[1],
+            "affinity_score_effects": standardised(layer[len(FIELDS) :]),
+            "evidence": "ok",
+        }
+        for layer in draw
+    ]
+    found = summarize(rows)
+    return [found[name] for name in ("mean", "mean_stderr", "median", "median_stderr")]
 
 
 def limits(pool: Pool, n: int, largest: int) -> list[str]:
@@ -217,7 +248,8 @@ def limits(pool: Pool, n: int, largest: int) -> list[str]:
         f"| layer | d | score of {n} | stderr | bounds | score of {largest} |",
         "| --- | --: | --: | --: | :-: | --: |",
     ]
-    for name, (score, error, _, _, below, above), true in zip(pool.names, runs[0], truth, strict=True):
+    one = runs[0][:, : len(FIELDS)]
+    for name, (score, error, _, _, below, above), true in zip(pool.names, one, truth, strict=True):
         lines.append(
             f"| {name} | {pool.width(name)} | {score:.4f} | {error:.4f} | {below:.4f} to {above:.4f} | {true:.4f} |"
         )
@@ -230,7 +262,7 @@ def enough(pool: Pool, n: int) -> list[str]:
     if not files:
         return []
     runs = np.array([pool.draw(n, number) for number in range(len(files))])
-    score, error, _, _, below, above = np.moveaxis(runs, 2, 0)
+    score, error, _, _, below, above = np.moveaxis(runs, 2, 0)[: len(FIELDS)]
     falls, rises = np.maximum(score - below, 0), np.maximum(above - score, 0)
     widths = np.array([pool.width(name) for name in pool.names])
     lines = [
