@@ -24,6 +24,10 @@ from hf_affscore.evidence import WORDS, evidence_of
 #: deviation. Group i has the same images in every row, and in every signature on the same images.
 EFFECTS = "affinity_score_effects"
 
+#: Groups of images, in networks of any width. A standard error is itself known as well as one of so many
+#: independent values: on real layers it varies by 9 % from draw to draw (``benchmarks/uncertainty.md``).
+GROUPS = 64
+
 #: Draws of the scores for the standard error of the median, which gives it to 2 %.
 DRAWS = 1000
 
@@ -61,6 +65,16 @@ def standardised(effects: Sequence[float]) -> tuple[int, ...]:
     if values.size < 2 or np.ptp(values) == 0:
         return (0,) * values.size
     return tuple(np.rint(1000 * (values - values.mean()) / values.std(ddof=1)).astype(int).tolist())
+
+
+def degrees_of_freedom(num_samples: Array | int) -> Array:
+    """Those of the standard error of a score of so many images.
+
+    Example:
+        >>> degrees_of_freedom(np.array([10, 2048])).tolist()
+        [9.0, 63.0]
+    """
+    return np.clip(np.asarray(num_samples, dtype=np.float64), 2, GROUPS) - 1
 
 
 def joint_errors(rows: Sequence[Mapping[str, Any]]) -> Array:

@@ -35,7 +35,7 @@ from hf_affscore.comparison.pairs import have_errors, of_the_same_images, paired
 from hf_affscore.errors import InputError
 from hf_affscore.fileformat import plain
 from hf_affscore.signature import Record, Signature
-from hf_affscore.summary import column, joint_errors, mean_error
+from hf_affscore.summary import column, degrees_of_freedom, joint_errors, mean_error
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -265,10 +265,10 @@ def _test(pairs: Sequence[tuple[Record, Record]], *, paired: bool) -> _Test:
 
 
 def _degrees_of_freedom(first: Rows, second: Rows) -> Array:
-    """Of a difference of independent scores (Welch and Satterthwaite), each with one less than its samples."""
+    """Of a difference of independent scores (Welch and Satterthwaite)."""
     variances = [column(rows, "affinity_score_stderr") ** 2 + ROUNDING**2 / 2 for rows in (first, second)]
-    counts = [np.maximum(column(rows, "num_samples"), 2) - 1 for rows in (first, second)]
-    shares = [variance**2 / count for variance, count in zip(variances, counts, strict=True)]
+    freedom = [degrees_of_freedom(column(rows, "num_samples")) for rows in (first, second)]
+    shares = [variance**2 / each for variance, each in zip(variances, freedom, strict=True)]
     return np.asarray((variances[0] + variances[1]) ** 2 / (shares[0] + shares[1]))
 
 

@@ -39,10 +39,11 @@ from hf_affscore.score.arrays import Array, from_host, namespace, single, to_hos
 from hf_affscore.score.distances import Rows
 from hf_affscore.score.left_out import Samples
 from hf_affscore.score.transport import coupling_cost
+from hf_affscore.summary import GROUPS, degrees_of_freedom
 
-#: Samples whose effect is reported, evenly spread over all, and the groups over which it is summed: the same in
-#: every layer and network, so that the effects tell how two scores on the same images err together.
-SAMPLED, GROUPS = 256, 64
+#: Samples whose effect is reported, evenly spread over all. They are summed over groups, the same ones in every
+#: layer and network, so that the effects tell how two scores on the same images err together.
+SAMPLED = 256
 
 #: The standard error uses the effects of all samples where ``n d^2`` is at most this, which costs little. Wide
 #: layers use the :data:`SAMPLED` ones; their effects have shorter tails, so that fewer are enough.
@@ -92,7 +93,8 @@ def uncertainty(solution: Solution) -> Uncertainty:
     effects, spread, added = _effects(solution, used)
     error = spread / math.sqrt(n)
     margins = [
-        float(stdtrit(n - 1, (1 + level) / 2)) * error / distance for level in (CONFIDENCE, LIMIT_CONFIDENCE)
+        float(stdtrit(degrees_of_freedom(n), (1 + level) / 2)) * error / distance
+        for level in (CONFIDENCE, LIMIT_CONFIDENCE)
     ]
     lowest = 1 - math.sqrt((cost + added) / (2 * solution.total))
     return Uncertainty(
