@@ -53,8 +53,9 @@ def test_the_interval_covers_the_expected_score_at_this_number_of_samples(n, d, 
     found = [known(*mixed(n, d, seed, function)) for seed in range(100)]
     scores = np.array([score for score, _ in found])
     errors = np.mean([trust.standard_error for _, trust in found])
-    # The spread of 100 scores is itself known to 7 %; leaving samples out is known to overstate it a little.
-    assert 0.8 < errors / scores.std(ddof=1) < 1.4
+    # The spread of 100 scores is itself known to 7 %; leaving samples out overstates it, by up to two fifths with
+    # fewer features than samples, and twofold with as many independent normal ones (1.0 on real layers).
+    assert 0.8 < errors / scores.std(ddof=1) < (1.4 if d < 0.9 * n else 2.2)
     covered = np.mean([trust.low <= scores.mean() <= trust.high for _, trust in found])
     assert covered >= 0.88  # three standard deviations of a hundred trials below 95 %
 
