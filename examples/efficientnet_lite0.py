@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import io
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -35,9 +35,15 @@ def photographs() -> dict[str, npt.NDArray[np.uint8]]:
     return {"china": china, "flower": flower, "motorcycle": motorcycle, **named}
 
 
-def crops(count: int, seed: int) -> Iterator[tuple[str, PILImage.Image]]:
-    """``count`` square crops, each of a random photograph, size and place; fewer are the start of more."""
-    sources = list(photographs().items())
+def crops(count: int, seed: int, without: Collection[str] = ()) -> Iterator[tuple[str, PILImage.Image]]:
+    """``count`` square crops, each of a random photograph, size and place; fewer are the start of more.
+
+    Args:
+        count: Number of crops.
+        seed: Seed of the draw.
+        without: Names of photographs to leave out.
+    """
+    sources = [(name, pixels) for name, pixels in photographs().items() if name not in without]
     rng = np.random.default_rng(seed)
     for _ in range(count):
         name, photograph = sources[rng.integers(len(sources))]
@@ -47,7 +53,7 @@ def crops(count: int, seed: int) -> Iterator[tuple[str, PILImage.Image]]:
         yield name, PILImage.fromarray(photograph[top : top + side, left : left + side])
 
 
-def make_crops(folder: Path, count: int, seed: int = 0) -> Path:
+def make_crops(folder: Path, count: int, seed: int = 0, without: Collection[str] = ()) -> Path:
     """Write crops as lossless PNG into one Parquet file, which ``load_dataset(folder)`` reads as ``test``.
 
     Rows go out in small groups, as in the Hub's image data sets: neither writing nor streaming them takes
@@ -57,7 +63,7 @@ def make_crops(folder: Path, count: int, seed: int = 0) -> Path:
     schema = Features({"image": Image(), "photograph": Value("string")}).arrow_schema
     rows: list[dict[str, object]] = []
     with pq.ParquetWriter(folder / "test.parquet", schema) as writer:
-        for index, (name, crop) in enumerate(crops(count, seed), start=1):
+        for index, (name, crop) in enumerate(crops(count, seed, without), start=1):
             buffer = io.BytesIO()
             crop.save(buffer, "PNG", compress_level=1)
             rows.append({"image": {"bytes": buffer.getvalue(), "path": None}, "photograph": name})

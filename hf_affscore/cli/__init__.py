@@ -23,6 +23,7 @@ from hf_affscore.cli.arguments import Parser
 from hf_affscore.cli.compare import add_compare, add_report
 from hf_affscore.cli.diff import add_diff
 from hf_affscore.cli.publish import add_card, add_push
+from hf_affscore.cli.show import add_show
 from hf_affscore.cli.space import add_space
 from hf_affscore.errors import AffscoreError, AffscoreWarning, redacted
 from hf_affscore.metrics.command import add_metric
@@ -79,6 +80,7 @@ def parser() -> argparse.ArgumentParser:
         add_analyze,
         add_demo,
         add_inspect,
+        add_show,
         add_compare,
         add_diff,
         add_report,

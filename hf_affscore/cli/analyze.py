@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import os
 import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hf_affscore.cli.arguments import add_options
-from hf_affscore.errors import AffscoreError, HubError, InputError, ModelError
-from hf_affscore.extras import is_installed
+from hf_affscore.cli.outputs import add_outputs, check_outputs, deliver, save
+from hf_affscore.errors import AffscoreError, HubError, ModelError
 from hf_affscore.options import Options
 
 if TYPE_CHECKING:
@@ -47,7 +46,7 @@ def add_analyze(commands: Any) -> None:
     )
     _add_processor(command)
     add_options(command)
-    _add_outputs(command, output=None)
+    add_outputs(command, output=None)
     command.add_argument("--push-to-hub", metavar="REPO", help="then publish it in this data set repository")
     command.add_argument("--quiet", action="store_true", help="neither progress nor warnings on stderr")
     command.set_defaults(run=_run_analyze)
@@ -60,7 +59,7 @@ def add_demo(commands: Any) -> None:
         help="the signature of an embedded network on embedded images: no network access needed",
         description="Analyse a small residual network that comes with the package on real handwritten digits.",
     )
-    _add_outputs(command, output=DEMO_FOLDER)
+    add_outputs(command, output=DEMO_FOLDER)
     command.set_defaults(run=_run_demo)
 
 
@@ -103,19 +102,10 @@ def _add_processor(command: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_outputs(command: argparse.ArgumentParser, output: str | None) -> None:
-    default = f" (default: {output})" if output else ""
-    command.add_argument(
-        "--output", type=Path, default=output, metavar="FOLDER", help=f"save the signature here{default}"
-    )
-    command.add_argument("--plot", type=Path, metavar="FILE", help="save a picture (.png, .svg, .pdf)")
-    command.add_argument("--json", action="store_true", help="print one JSON document and nothing else")
-
-
 def _run_analyze(arguments: argparse.Namespace) -> None:
     options = {field.name: getattr(arguments, field.name) for field in dataclasses.fields(Options)}
     options["progress"] = options["progress"] and not arguments.quiet
-    _check_outputs(arguments)
+    check_outputs(arguments)
     if len(arguments.models) > 1:
         _run_many(arguments, options)
         return
@@ -126,7 +116,7 @@ def _run_analyze(arguments: argparse.Namespace) -> None:
         return
     if arguments.push_to_hub and not arguments.output:
         arguments.output = _folder_for(signature)  # a push can fail; the analysis must not be lost with it
-    _deliver(signature, arguments)
+    deliver(signature, arguments)
     if arguments.push_to_hub:
         _push(signature, arguments.output, arguments)
 
@@ -148,9 +138,7 @@ def _run_many(arguments: argparse.Namespace, options: dict[str, Any]) -> None:
             for signature, folder in zip(
                 made, folders, strict=True
             ):  # all are saved before the first is sent
-                signature.save_pretrained(folder)
-                if is_installed("matplotlib"):
-                    signature.plot(folder / "signature.png")
+                save(signature, folder, reference=arguments.reference)
     finally:
         if arguments.json:
             print_json([_outcome(each) for each in outcomes])
@@ -173,11 +161,9 @@ def _run_demo(arguments: argparse.Namespace) -> None:
     from hf_affscore.assets import DEMO_DATASET, DEMO_MODEL
     from hf_affscore.run.analyze import analyze
 
-    _check_outputs(arguments)
+    check_outputs(arguments)
     signature = analyze(DEMO_MODEL, DEMO_DATASET, num_samples=512, cache=False)
-    if is_installed("matplotlib"):
-        arguments.plot = arguments.plot or arguments.output / "signature.png"
-    _deliver(signature, arguments)
+    deliver(signature, arguments)
     if not arguments.json:
         print("\nNext, a checkpoint and images of your own:")
         print("  hf-affscore analyze microsoft/resnet-18 --dataset FOLDER_WITH_IMAGES --output signature")
@@ -214,21 +200,6 @@ def _run_cache_rm(arguments: argparse.Namespace) -> None:
         print(f"removed {remove_from_cache(key)}")
 
 
-def _check_outputs(arguments: argparse.Namespace) -> None:
-    """Fail before the analysis, not after it, if the results cannot be written."""
-    if arguments.plot:
-        from hf_affscore.plots.style import check_format
-
-        check_format(arguments.plot)
-    for path in (arguments.output, arguments.plot and arguments.plot.parent):
-        if path is None:
-            continue
-        there = next(folder for folder in (path, *path.absolute().parents) if os.path.lexists(folder))
-        if not there.is_dir() or not os.access(there, os.W_OK):
-            kind = "is not a folder" if not there.is_dir() else "cannot be written to"
-            raise InputError(f"{path} cannot be made: {there} {kind}. Choose another place for the results.")
-
-
 def _goes_on_alone() -> bool:
     """Disconnect from the processes that shared the analysis; whether this is the one that prints and writes."""
     from hf_affscore.run.processes import Processes
@@ -252,23 +223,3 @@ def _push(signature: Signature, folder: Path, arguments: argparse.Namespace) -> 
         again = f"hf-affscore push {shlex.quote(str(folder))} {arguments.push_to_hub}"
         raise HubError(f"{error}\nThe signature is safe in {folder}. Publish it with `{again}`.") from error
     print(f"published: {commit.commit_url}", file=sys.stderr if arguments.json else sys.stdout)
-
-
-def _deliver(signature: Signature, arguments: argparse.Namespace) -> None:
-    """Save, then print: a closed pipe loses no file, and on a full disk the result is still printed."""
-    from hf_affscore.cli.printing import print_json, print_signature
-
-    saved = []
-    try:
-        if arguments.output:
-            saved.append(f"signature: {signature.save_pretrained(arguments.output)}")
-        if arguments.plot:
-            arguments.plot.parent.mkdir(parents=True, exist_ok=True)
-            signature.plot(arguments.plot)
-            saved.append(f"picture:   {arguments.plot}")
-    finally:
-        if arguments.json:
-            print_json(signature.to_dict())
-        else:
-            print_signature(signature)
-            print(*saved, sep="\n")

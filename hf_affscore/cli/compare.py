@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hf_affscore.errors import InputError
+
 if TYPE_CHECKING:
     from hf_affscore.comparison import Comparison
 
@@ -18,6 +20,14 @@ def add_compare(commands: Any) -> None:
         description="Distances between signatures, families, statistics and correlations.",
     )
     _add_sources(command)
+    command.add_argument(
+        "--family",
+        action="append",
+        default=[],
+        metavar="NAME=PATTERN",
+        help="colour networks whose names match PATTERN (as in a shell) as one family, may be repeated; "
+        "default: by architecture",
+    )
     command.add_argument(
         "--output", type=Path, metavar="FOLDER", help="save figures, tables and pictures here"
     )
@@ -84,4 +94,17 @@ def _compared(arguments: argparse.Namespace) -> Comparison:
     from hf_affscore.comparison.sources import read_published
 
     published = read_published(arguments.published) if arguments.published else None
-    return compare(arguments.sources, published=published, allow_differences=arguments.allow_differences)
+    return compare(
+        arguments.sources,
+        published=published,
+        families=dict(map(_family, getattr(arguments, "family", []))),
+        allow_differences=arguments.allow_differences,
+    )
+
+
+def _family(text: str) -> tuple[str, str]:
+    """A family and its pattern of names."""
+    name, sign, pattern = text.partition("=")
+    if not (name and sign and pattern):
+        raise InputError(f"--family is {text!r}; expected NAME=PATTERN, such as 'ResNet=*/resnet*'.")
+    return name, pattern

@@ -63,6 +63,25 @@ def differences(
     return tuple(found)
 
 
+def mixed_pooling(signatures: Sequence[Signature], names: Sequence[str]) -> str | None:
+    """One sentence if pooling made rows of channels in some networks and of tokens or image rows in others.
+
+    ``paper`` pooling keeps the axis after the images, whatever it is. Rows say where the channels were
+    (``channel_axis``); networks without that column are left out.
+    """
+    kept: dict[bool, list[str]] = {}
+    for signature, name in zip(signatures, names, strict=True):
+        axes = [row["channel_axis"] for row in signature.rows if "channel_axis" in row]
+        if axes and signature.metadata.get("options", {}).get("pooling") == "paper":
+            kept.setdefault(2 * sum(axis == 1 for axis in axes) >= len(axes), []).append(name)
+    if len(kept) < 2:
+        return None
+    return (
+        f"Features are channels in {_some(kept[True])} but tokens or image rows in {_some(kept[False])}: pooling "
+        "'paper' keeps the first axis, so part of what differs may be pooling. pooling='channels' makes them alike."
+    )
+
+
 def _making(signature: Signature) -> dict[str, Any]:
     """How a signature was made, as flat names and values."""
     metadata = signature.metadata

@@ -16,8 +16,9 @@ import pandas as pd
 from hf_affscore.comparison import agreement, export, statistics
 from hf_affscore.comparison.difference import Difference, difference
 from hf_affscore.comparison.distances import cut, dtw_distances, leaves, link, warping_path
+from hf_affscore.comparison.families import families_of
 from hf_affscore.comparison.sources import Source, read
-from hf_affscore.errors import InputError
+from hf_affscore.errors import InputError, warn
 from hf_affscore.signature import Signature
 from hf_affscore.spelling import checked_keywords, did_you_mean
 
@@ -35,6 +36,8 @@ class Comparison:
         linkage: Average-linkage clustering of the distances, in scipy's format.
         differences: Settings in which the signatures differ, if that was allowed.
         published: Published figures of the networks, by name.
+        families: A family for each network, by which pictures are coloured: named by a pattern, otherwise the
+            architecture of the checkpoint.
     """
 
     signatures: tuple[Signature, ...]
@@ -43,6 +46,7 @@ class Comparison:
     linkage: npt.NDArray[np.float64]
     differences: tuple[str, ...]
     published: Published
+    families: tuple[str, ...]
 
     @property
     def leaf_order(self) -> list[int]:
@@ -118,6 +122,17 @@ class Comparison:
         lines = [statistics.correlations(signature) for signature in self.signatures]
         return pd.DataFrame(lines, index=pd.Index(self.names, name="network"), dtype=np.float64)
 
+    @cached_property
+    def correlation_counts(self) -> pd.DataFrame:
+        """The number of activations that each correlation rests on: networks by statistics."""
+        lines = [statistics.correlation_counts(signature) for signature in self.signatures]
+        return pd.DataFrame(lines, index=pd.Index(self.names, name="network")).fillna(0).astype(int)
+
+    @property
+    def mixed_pooling(self) -> str | None:
+        """One sentence if pooling made rows of channels in some networks and of tokens in others."""
+        return agreement.mixed_pooling(self.signatures, self.names)
+
     def correlation_summary(self) -> pd.DataFrame:
         """Mean, population standard deviation and count over networks, per statistic, as in the paper."""
         table = self.correlations
@@ -160,6 +175,7 @@ def compare(
     sources: Iterable[Source],
     *,
     published: Published | pd.DataFrame | None = None,
+    families: Mapping[str, str] | None = None,
     allow_differences: bool = False,
 ) -> Comparison:
     """Compare networks by their signatures (section 5 of the paper).
@@ -169,12 +185,15 @@ def compare(
         published: Published figures of the networks, by name: any of ``accuracy``, ``num_parameters``, ``year``,
             ``depth`` and further columns; the index of a frame holds the names. They override the figures that
             the signatures record.
+        families: Families by which pictures are coloured, as patterns of names: ``{"ResNet": "*/resnet*"}``;
+            networks that match none have the name of their architecture.
         allow_differences: Compare signatures that were made differently; the differences are then listed in
             :attr:`Comparison.differences`.
 
     Raises:
         InputError: There is nothing to compare, a signature has no defined score, ``published`` names an
-            unknown network, or signatures were made differently: the message lists the differences.
+            unknown network, a pattern matches none, or signatures were made differently: the message lists the
+            differences.
         SignatureError: A source has no signature, or a damaged one.
         HubError: A collection does not exist, you have no access to it, or it cannot be reached.
 
@@ -208,9 +227,14 @@ def compare(
             f"The signatures were made differently: {'; '.join(found)}. Analyse the networks in one way, "
             "or compare them anyway with allow_differences=True (--allow-differences)."
         )
+    if mixed := agreement.mixed_pooling(signatures, names):
+        warn(mixed)
+    grouped = families_of(signatures, names, families or {})
     distances = dtw_distances(series)
     distances.flags.writeable = False
-    return Comparison(signatures, names, distances, link(distances), found, _by_name(published, names))
+    return Comparison(
+        signatures, names, distances, link(distances), found, _by_name(published, names), grouped
+    )
 
 
 def names_of(signatures: Sequence[Signature]) -> tuple[str, ...]:

@@ -9,14 +9,25 @@ import numpy.typing as npt
 from scipy.signal import find_peaks
 from scipy.stats import norm
 
+from hf_affscore.evidence import evidence_of
 from hf_affscore.signature import IDENTITY, Signature
 
 Array = npt.NDArray[np.float64]
 
 #: Where a density is evaluated: beyond [0, 1] on both sides, so that a mode at 0 or 1 is a peak too.
 GRID: Array = np.linspace(-0.2, 1.2, 701)
+#: From fewer scores than this no density is drawn, and correlations are marked.
+FEW = 8
+
 _NARROWEST = 0.01  # smallest bandwidth, for scores that are all equal
 _PROMINENCE = 0.1  # smallest prominence of a mode, as a share of the highest peak
+
+
+def evidence(signature: Signature) -> Array:
+    """The scores that are evidence, in execution order."""
+    return np.array(
+        [row.affinity_score for row in signature.rows if evidence_of(row) == "ok"], dtype=np.float64
+    )
 
 
 def defined(signature: Signature) -> Array:
@@ -25,15 +36,26 @@ def defined(signature: Signature) -> Array:
     return scores[np.isfinite(scores)]
 
 
-def density(scores: Array) -> Array:
-    """Gaussian kernel density of ``scores`` on :data:`GRID`, with Scott's bandwidth ``std * n ** -0.2``.
+def density(scores: Array, grid: Array = GRID) -> Array:
+    """Gaussian kernel density of ``scores`` on a grid, with Scott's bandwidth ``std * n ** -0.2``.
 
     Example:
         >>> float(np.trapezoid(density(np.array([0.4, 0.5, 0.6])), GRID).round(6))
         1.0
     """
     bandwidth = max(float(np.std(scores, ddof=1)) * len(scores) ** -0.2 if len(scores) > 1 else 0, _NARROWEST)
-    return np.asarray(norm.pdf(GRID[:, None], scores, bandwidth).mean(axis=1))
+    return np.asarray(norm.pdf(grid[:, None], scores, bandwidth).mean(axis=1))
+
+
+def folded_density(scores: Array, grid: Array) -> Array:
+    """The density with its tails beyond 0 and 1 folded back, so that none of it lies where no score can be.
+
+    Example:
+        >>> inside = np.linspace(0, 1, 501)
+        >>> float(np.trapezoid(folded_density(np.array([0.9, 0.95, 1.0]), inside), inside).round(6))
+        1.0
+    """
+    return density(scores, grid) + density(scores, -grid) + density(scores, 2 - grid)
 
 
 def modes(scores: Array) -> list[float]:
@@ -72,6 +94,15 @@ def correlations(signature: Signature) -> dict[str, float]:
     """
     scores = signature.scores
     return {name: _pearson(scores, _column(signature, name)) for name in companions(signature)}
+
+
+def correlation_counts(signature: Signature) -> dict[str, int]:
+    """The number of activations that each of :func:`correlations` rests on."""
+    known = np.isfinite(signature.scores)
+    return {
+        name: int(np.count_nonzero(known & np.isfinite(_column(signature, name))))
+        for name in companions(signature)
+    }
 
 
 def _column(signature: Signature, name: str) -> Array:

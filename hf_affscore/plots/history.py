@@ -12,12 +12,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from hf_affscore.errors import InputError
-from hf_affscore.plots.signature import NAMED, row_names
 from hf_affscore.plots.style import COLOURS, label, new_figure, plain, save, style
-from hf_affscore.signature import Signature
+from hf_affscore.signature import Signature, call_name
 
-#: Up to this many steps each is named on the axis.
-_NAMED_STEPS = 12
+_NAMED = 40  # up to this many activations, each is named
+_NAMED_STEPS = 12  # the same for steps
+_NAME = 56  # characters of a name
 
 
 def plot_history(history: Mapping[int, Signature], path: str | os.PathLike[str] | None = None) -> Figure:
@@ -41,10 +41,10 @@ def plot_history(history: Mapping[int, Signature], path: str | os.PathLike[str] 
         raise InputError("The history is empty; expected at least one measurement. Call the tracker first.")
     steps, signatures = list(history), list(history.values())
     names, scores = _grid(signatures)
-    shown = names if len(names) <= NAMED else []
+    shown = names if len(names) <= _NAMED else []
     with style():
-        figure = new_figure(8, 3.4 + 0.17 * min(max(len(names), 4), NAMED))
-        top, heat = figure.subplots(2, 1, height_ratios=[1.3, 0.17 * min(max(len(names), 4), NAMED)])
+        figure = new_figure(8, 3.4 + 0.17 * min(max(len(names), 4), _NAMED))
+        top, heat = figure.subplots(2, 1, height_ratios=[1.3, 0.17 * min(max(len(names), 4), _NAMED)])
         top.set_title(f"{plain(signatures[-1].name)} over training", parse_math=False)
         _course(top, steps, signatures)
         heat.set_facecolor("#CCCCCC")
@@ -73,10 +73,11 @@ def _grid(signatures: list[Signature]) -> tuple[list[str], npt.NDArray[np.float6
     columns = []
     for one in signatures:
         calls = [(row["module"], row["activation"], row["call"]) for row in one.rows]
-        names |= dict(zip(calls, row_names(one.rows), strict=True))
+        names |= dict(zip(calls, map(call_name, one.rows), strict=True))
         columns.append(dict(zip(calls, one.scores, strict=True)))
     scores = [[column.get(call, np.nan) for column in columns] for call in names]
-    return list(names.values()), np.array(scores, dtype=np.float64).reshape(len(names), len(columns))
+    shown = [plain(name, _NAME) for name in names.values()]
+    return shown, np.array(scores, dtype=np.float64).reshape(len(names), len(columns))
 
 
 def _course(axes: Axes, steps: list[int], signatures: list[Signature]) -> None:

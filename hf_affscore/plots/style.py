@@ -11,13 +11,17 @@ import io
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import matplotlib.style
+import numpy as np
+import numpy.typing as npt
 from matplotlib.axis import Axis, XAxis
 from matplotlib.figure import Figure
 
 from hf_affscore.errors import InputError
+from hf_affscore.names import shortened
+from hf_affscore.plots.text import drawable, fonts, wrapped
 from hf_affscore.storage import write_atomically
 
 #: Okabe and Ito's colours, which people with the common kinds of colour blindness can tell apart; yellow is left
@@ -26,6 +30,11 @@ COLOURS: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E
 MARKERS: Final = ("o", "s", "^", "D", "v", "P", "X")
 GREY: Final = "#888888"
 
+#: Where an axis of scores can begin.
+BEGINNINGS: Final = (0.0, 0.25, 0.5, 0.75, 0.9, 0.99)
+
+_TITLE = 10  # points
+_PAD = 0.06  # inches around everything that is drawn
 _RESOLUTION = 150  # dots per inch of a PNG
 #: Formats that can be written, and the metadata to leave out of each, since dates and versions change the bytes.
 _FORMATS: Final[dict[str, dict[str, None]]] = {
@@ -56,9 +65,33 @@ def style() -> Iterator[None]:
         yield
 
 
-def new_figure(width: float, height: float) -> Figure:
-    """An empty figure of ``width`` x ``height`` inches that makes room for every label."""
-    return Figure(figsize=(width, height), dpi=_RESOLUTION, layout="constrained")
+def new_figure(width: float, height: float, layout: Literal["constrained"] | None = "constrained") -> Figure:
+    """An empty figure of ``width`` x ``height`` inches that makes room for every label, unless told otherwise."""
+    figure = Figure(figsize=(width, height), dpi=_RESOLUTION)
+    if layout:
+        figure.set_layout_engine(layout, w_pad=_PAD, h_pad=_PAD)
+    return figure
+
+
+def beginning(scores: npt.NDArray[np.float64]) -> float:
+    """Where an axis of scores begins: at the last of :data:`BEGINNINGS` below all that are defined.
+
+    Example:
+        >>> beginning(np.array([0.61, 0.98]))
+        0.5
+    """
+    known = scores[np.isfinite(scores)]
+    least = float(known.min()) if known.size else 0.0
+    return max(start for start in BEGINNINGS if start == 0 or least >= start + 0.02 * (1 - start))
+
+
+def title(figure: Figure, text: str, note: str = "") -> None:
+    """Write a title at the upper left of a figure, and a note below it."""
+    lines = [
+        line for each in (text, note) for line in wrapped(drawable(each), figure.get_figwidth() - 0.2, _TITLE)
+    ]
+    shown = "\n".join(lines)
+    figure.suptitle(shown, x=0.01, ha="left", fontsize=_TITLE, fontfamily=fonts(lines), parse_math=False)
 
 
 def plain(text: str, limit: int = 72) -> str:
@@ -68,12 +101,9 @@ def plain(text: str, limit: int = 72) -> str:
         >>> plain("a name\nof two lines")
         'a name of two lines'
         >>> plain("timm_model.blocks.0.conv.act", 16)
-        'timm_mod…onv.act'
+        'timm_m….conv.act'
     """
-    shown = "".join(character if character.isprintable() else " " for character in text)
-    if len(shown) <= limit:
-        return shown
-    return f"{shown[: limit // 2]}…{shown[limit // 2 - limit + 1 :]}"
+    return shortened(drawable(text), limit)
 
 
 def look(kinds: list[str]) -> dict[str, tuple[str, str]]:
@@ -91,7 +121,7 @@ def look(kinds: list[str]) -> dict[str, tuple[str, str]]:
 
 def label(axis: Axis, names: Sequence[str]) -> None:
     """Name the positions 0, 1, 2, ... of an axis; ``$`` is drawn as it is, and names on an x axis are vertical."""
-    axis.set_ticks(range(len(names)), list(names), fontsize=7, parse_math=False)
+    axis.set_ticks(range(len(names)), list(names), fontsize=7, fontfamily=fonts(names), parse_math=False)
     if isinstance(axis, XAxis):
         axis.set_tick_params(rotation=90)
 

@@ -22,6 +22,7 @@ def records(scores: Scores, totals: Totals) -> tuple[tuple[Record, ...], tuple[R
             activation=site.activation,
             call=site.call,
             kind=site.kind,
+            channel_axis=site.channel_axis,
             **columns,
         )
         rows.append(row)

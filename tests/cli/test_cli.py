@@ -63,6 +63,7 @@ def test_output_and_plot_are_saved(capsys, tmp_path):
     assert picture.read_text().lstrip().startswith("<?xml")
     assert str(folder) in out
     assert str(picture) in out
+    assert (folder / "signature.png").stat().st_size > 10_000
 
 
 @pytest.mark.parametrize("models", [1, 2])

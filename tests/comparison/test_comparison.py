@@ -161,7 +161,7 @@ def test_saving_writes_figures_tables_and_pictures(families, tmp_path):
     np.testing.assert_allclose(document["distances"], comparison.distances)
     assert (folder / "comparison.md").read_text() == comparison.to_markdown()
     assert (folder / "comparison.tex").read_text() == comparison.to_latex()
-    pictures = ("correlations", "distances", "distributions", "timeline")
+    pictures = ("correlations", "distances", "distributions", "signatures", "timeline")
     assert {p.name for p in folder.iterdir()} == {
         "comparison.json",
         "comparison.md",

@@ -1,0 +1,133 @@
+"""What is usual: the scores of well-known networks, drawn in grey behind a new signature.
+
+``hf_affscore/assets/reference.json`` holds the scores; ``python -m examples.reference`` makes it. The networks are
+of one family, and their images are crops of a few photographs: being outside the band is no fault.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+
+from hf_affscore.errors import InputError
+from hf_affscore.signature import NUMBERS_VERSION, Signature
+
+#: The version of the file's layout.
+FORMAT = 1
+
+#: Scores are taken together over this share of the depth on either side.
+_REACH = 0.15
+
+#: Depths at which the quantiles are taken.
+DEPTHS = 21
+_QUANTILES = (0.1, 0.5, 0.9)
+
+Array = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Quantiles of the scores of some networks over their depth, from 0 at the beginning to 1 at the end."""
+
+    COLOUR: ClassVar = "#CFCFCF"
+
+    depth: Array
+    lowest: Array
+    median: Array
+    highest: Array
+    caption: str
+
+    def draw(self, axes: Axes, rows: int) -> None:
+        """Draw the band behind ``rows`` activations."""
+        at = self.depth * rows - 0.5
+        axes.fill_between(
+            at, self.lowest, self.highest, color=self.COLOUR, alpha=0.6, linewidth=0, zorder=0.5
+        )
+        axes.plot(at, self.median, color="#9A9A9A", linewidth=1.2, zorder=0.6)
+
+
+def read_reference(signature: Signature) -> Reference:
+    """The reference for a signature.
+
+    Raises:
+        InputError: The signature was made with other settings, so that its scores are other quantities.
+    """
+    stored = stored_reference()
+    made = {"numbers_version": signature.metadata.get("numbers_version")}
+    made |= {name: signature.metadata.get("options", {}).get(name) for name in ("pooling", "regularization")}
+    other = [
+        f"{name} is {value!r} and that of the reference {stored[name]!r}"
+        for name, value in made.items()
+        if value is not None and value != stored[name]
+    ]
+    if other:
+        raise InputError(
+            f"The reference cannot be drawn behind {signature.name}: its {'; its '.join(other)}. "
+            "Leave reference out, or analyse the network with these settings."
+        )
+    depth = np.linspace(0, 1, DEPTHS)
+    lowest, median, highest = quantiles(stored["networks"].values(), depth)
+    count = signature.metadata.get("dataset", {}).get("num_samples")
+    fewer = f" This signature is of {count} images." if count not in (None, stored["num_samples"]) else ""
+    caption = (
+        f"Grey: the middle 80 % and the median of {_listed(list(stored['networks']))} on {stored['num_samples']} "
+        f"{stored['images']}, by depth; other images and other families of networks have other ranges.{fewer}"
+    )
+    return Reference(depth, lowest, median, highest, caption)
+
+
+@cache
+def stored_reference() -> dict[str, Any]:
+    """The content of the file: settings, and the scores of each network in execution order."""
+    file = resources.files("hf_affscore.assets") / "reference.json"
+    document: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    if document["format"] != FORMAT or document["numbers_version"] != NUMBERS_VERSION:
+        raise InputError(
+            f"The reference has format {document['format']} and numbers version {document['numbers_version']}; "
+            f"expected {FORMAT} and {NUMBERS_VERSION}. Make it anew with `python -m examples.reference`."
+        )
+    return document
+
+
+def quantiles(networks: Iterable[Sequence[float | None]], depth: Array) -> Array:
+    """The 10 %, 50 % and 90 % quantiles of scores at depths near each of ``depth``: shape ``(3, depths)``.
+
+    Args:
+        networks: The scores of each network in execution order; ``None`` for what is no evidence.
+        depth: Depths from 0 to 1.
+
+    Example:
+        >>> quantiles([[0.5, 0.7, None, 0.9]], np.array([0.0, 1.0])).tolist()
+        [[0.5, 0.9], [0.5, 0.9], [0.5, 0.9]]
+    """
+    points = np.array(
+        [
+            ((place + 0.5) / len(scores), score)
+            for scores in networks
+            for place, score in enumerate(scores)
+            if score is not None
+        ]
+    )
+    return np.array(
+        [
+            np.quantile(points[np.abs(points[:, 0] - at) <= _reach(points[:, 0], at), 1], _QUANTILES)
+            for at in depth
+        ]
+    ).T
+
+
+def _reach(depths: Array, at: float) -> float:
+    """:data:`_REACH`, or as far as the nearest point."""
+    return float(max(_REACH, np.abs(depths - at).min()))
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join([*([", ".join(names[:-1])] if names[1:] else []), names[-1]])
