@@ -151,7 +151,7 @@ def merge_section(text: str, section: str) -> str:
         >>> merge_section(merge_section("# Net\n", "one"), "two").count("one")
         0
     """
-    line_end = "\r\n" if "\r\n" in text else "\n"
+    line_end = _line_end(text)
     marked = f"{BEGIN}\n{section.strip()}\n{END}".replace("\n", line_end)
     begins, ends = text.count(BEGIN), text.count(END)
     if (begins, ends) == (0, 0):
@@ -164,6 +164,11 @@ def merge_section(text: str, section: str) -> str:
             "each, in this order. Remove the section by hand, then update again."
         )
     return text[:start] + marked + text[stop + len(END) :]
+
+
+def _line_end(text: str) -> str:
+    """How lines end in a card. A card that was cut within a line end would get the other half of it."""
+    return "\r\n" if "\r\n" in text or text.endswith("\r") else "\n"
 
 
 @dataclass(frozen=True)
@@ -235,7 +240,7 @@ def set_metadata(card: str, key: str, value: Any) -> str:
     before = metadata_of(card)
     if key in before and before[key] == value:
         return card
-    line_end = "\r\n" if "\r\n" in card else "\n"
+    line_end = _line_end(card)
     lines = yaml.safe_dump({key: value}, sort_keys=False, allow_unicode=True, width=1000)
     block = lines.replace("\n", line_end)
     parts = FrontMatter.of(card)

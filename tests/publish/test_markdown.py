@@ -122,7 +122,10 @@ def test_bars_follow_the_scores() -> None:
 CARD = "---\r\nlicense: mit # mine\r\n---\r\n# Net\r\n\r\ntext  \r\nno newline at the end"
 
 
-@pytest.mark.parametrize("text", ["", "# Net\n", "# Net", CARD, "\ufeff# Net\n", "bad \udcff bytes\n"])
+CARDS = ["", "# Net\n", "# Net", CARD, "\ufeff# Net\n", "bad \udcff bytes\n", "---\r", "# Net\r", "a\rb\n"]
+
+
+@pytest.mark.parametrize("text", CARDS)
 def test_a_section_is_added_once_and_replaced_in_place(text: str) -> None:
     once = merge_section(text, "one\ntwo")
     assert once.startswith(text)
@@ -132,6 +135,7 @@ def test_a_section_is_added_once_and_replaced_in_place(text: str) -> None:
     assert twice.endswith("after it")
     assert "one" not in twice
     assert merge_section(twice, "three") == twice
+    assert merge_section(once, "one\ntwo") == once
     if "\r\n" in text:
         assert "\n" not in twice.replace("\r\n", "")
 
