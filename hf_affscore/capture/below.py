@@ -128,6 +128,9 @@ class Below(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's is n
             if self._covers == 0:
                 self._look_at_inputs(func, args, kwargs)
                 self._look_at_operator(func)
+            if _writes(func):
+                for tensor in tensors_in((args, kwargs)):
+                    self._origins.note_write(tensor)
             output = func(*args, **kwargs)
         self._has_rules |= any(map(has_rules, types))
         for tensor in tensors_in(output):
@@ -142,13 +145,10 @@ class Below(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's is n
 
     def _look_at_inputs(self, func: Any, args: Any, kwargs: Any) -> None:
         name = _name(func)
-        writes = isinstance(func, torch._ops.OpOverload) and func._schema.is_mutable
-        reads = not (writes or getattr(func, "is_view", False))
+        reads = not (_writes(func) or getattr(func, "is_view", False))
         for tensor in tensors_in((args, kwargs)):
             if name not in _BY_SHAPE:
                 self._look_at(tensor, reads=reads, lifted=name == "lift_fresh")
-            if writes:
-                self._origins.note_write(tensor)
 
     def _look_at(self, tensor: Tensor, *, reads: bool, lifted: bool = False) -> None:
         """List the running module, once, if no operator has made this tensor's values."""
@@ -161,6 +161,11 @@ class Below(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's is n
         site = CallSite(path, name, self._counts[path, name], "operator")
         self._counts[path, name] += 1
         self._skipped.append(SkippedCall(site, reason))
+
+
+def _writes(func: Any) -> bool:
+    """Whether an operator writes to some of its arguments."""
+    return isinstance(func, torch._ops.OpOverload) and func._schema.is_mutable
 
 
 def _name(func: Any) -> str:

@@ -288,7 +288,7 @@ class _Functions(TorchFunctionMode):
             self._capture._layout.after(func, args, output)
             self._capture.by_strides |= func in _BY_STRIDES
             return output
-        self._capture._below.turns_up(args, kwargs)
+        self._capture._below.turns_up(args, [value for name, value in kwargs.items() if name != "out"])
         with self._capture._below.covering():
             begun = self._capture._begin(activation, "function", args, kwargs)
             output = func(*args, **kwargs)

@@ -164,7 +164,10 @@ def _watched(
 
     def width(tensor: torch.Tensor, site: CallSite) -> int:
         tensor, axis = by_image(tensor, size, site)
-        return pool(tensor, options.pooling, size, channel_axis=axis).shape[1]
+        rows = pool(tensor, options.pooling, size, channel_axis=axis)
+        if not rows.is_meta:
+            rows.cpu().numpy()  # tensors of other classes may refuse, and are then skipped, as in an analysis
+        return rows.shape[1]
 
     side = runner(model, batch, by_name=by_name)
     failure: Exception | None = None

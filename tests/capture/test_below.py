@@ -199,6 +199,8 @@ class Plain(nn.Module):
         x = filled(x) + x.new_zeros(4, 4) + torch.zeros_like(torch.empty(4, 4))
         x = x * float(x.detach().numpy().max()) + len(x.tolist())
         x.data_ptr()
+        x = x.detach() + torch.tanh(x.detach(), out=torch.empty_like(x))
+        x = torch.add(x, 0, out=torch.empty_like(x))
         return torch.stack(list(x)).sort(dim=1)[0]
 
 

@@ -202,6 +202,34 @@ def test_a_model_of_exotic_tensors_runs_watched_as_it_runs_unwatched(kind: str) 
         assert torch.equal(expected, found[0])
 
 
+class Wrapping(Tensor):
+    """A tensor that has no memory of its own, as distributed ones are."""
+
+    inner: Tensor
+    __torch_function__ = torch._C._disabled_torch_function_impl
+
+    @classmethod
+    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        output = func(*[arg.inner if isinstance(arg, cls) else arg for arg in args], **(kwargs or {}))
+        return wrapping(output) if isinstance(output, Tensor) else output
+
+
+def wrapping(inner: Tensor) -> Wrapping:
+    outer = Wrapping._make_wrapper_subclass(Wrapping, inner.shape, dtype=inner.dtype)
+    outer.inner = inner
+    return outer
+
+
+def test_inspect_and_analyze_agree_on_tensors_without_memory() -> None:
+    model = nn.Sequential(nn.Flatten(), nn.ReLU(), Calls(lambda x: F.gelu(wrapping(x)).inner))
+    model.pretrained_cfg = {"input_size": (3, 2, 2), "mean": (0.5,) * 3, "std": (0.5,) * 3}
+    signature = ha.analyze(model, list(torch.randn(8, 3, 2, 2)), num_samples=8, progress=False)
+    dry = ha.inspect(model)
+    assert [row.activation for row in signature.rows] == [row.activation for row in dry.rows] == ["ReLU"]
+    assert [dict(row) for row in signature.skipped] == [dict(row) for row in dry.skipped]
+    assert "a Wrapping, has no rows that can be read" in dry.skipped[0].reason
+
+
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("layer", [nn.LazyConv2d(4, 3), nn.Sequential(nn.Flatten(), nn.LazyLinear(4))])
 def test_a_model_that_has_no_weights_yet_is_refused_in_a_sentence(layer: nn.Module) -> None:
