@@ -8,6 +8,7 @@ from importlib.resources import files
 
 import numpy as np
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
 from hf_affscore.comparison import compare
@@ -93,7 +94,7 @@ def series(page, chart):
     """The names and numbers of points that a chart draws."""
     return page.evaluate(
         "id => echarts.getInstanceByDom(document.getElementById(id)).getOption().series"
-        ".filter(s => s.type === 'line').map(s => [s.name, s.data.length])",
+        ".filter(s => s.type === 'line').map(s => [s.name, s.data.filter(p => 'symbol' in p).length])",
         chart,
     )
 
@@ -120,6 +121,8 @@ def test_search_narrows_the_table(page):
     assert page.locator("#count").inner_text() == "1 of 6 networks"
     page.fill("#search", "")
     assert len(names(page)) == 6
+    page.fill("#search", "resnet")
+    assert page.locator("#table tbody").inner_text() == "No network is called like “resnet”."
 
 
 def test_a_heading_sorts_up_and_down_and_puts_the_unknown_last(page, comparison):
@@ -175,8 +178,8 @@ def test_hovering_names_the_layer_and_its_values(page, comparison):
     signature = comparison.signatures[comparison.names.index("net1")]
     page.locator("#signatures").scroll_into_view_if_needed()
     page.mouse.move(*pixel(page, "signatures", {"seriesIndex": 0}, [4, signature.scores[4]]))
-    tip = page.locator("#signatures .tip")
-    tip.wait_for()
+    told = page.locator("#signatures-detail")
+    expect(told).to_contain_text("net1")
     row = signature.rows[4]
     for text in (
         "net1",
@@ -184,7 +187,31 @@ def test_hovering_names_the_layer_and_its_values(page, comparison):
         f"{row.affinity_score:.4f} (95 %: {row.affinity_score_low:.4f} to {row.affinity_score_high:.4f})",
         f"cka {row.cka:.3f}",
     ):
-        assert text in tip.inner_text()
+        assert text in told.inner_text()
+    chart, below = (page.locator(f"#{name}").bounding_box() for name in ("signatures", "signatures-detail"))
+    assert below["y"] >= chart["y"] + chart["height"]  # it covers nothing
+
+
+def test_two_networks_tell_their_difference(page, comparison):
+    page.click("#clear")
+    page.get_by_label("net1").check()
+    page.get_by_label("net3").check()
+    first, second = (comparison.signatures[comparison.names.index(name)] for name in ("net1", "net3"))
+    page.locator("#signatures").scroll_into_view_if_needed()
+    page.mouse.move(*pixel(page, "signatures", {"seriesIndex": 0}, [4, first.scores[4]]))
+    expect(page.locator("#signatures-detail")).to_contain_text(
+        f"Difference: {second.scores[4] - first.scores[4]:+.4f} (net3 less net1)"
+    )
+
+
+def test_no_line_joins_activations_of_different_kinds(open_report):
+    page = open_report(compare([make_signature([0.5, 0.6, 0.7, 0.8], activations=("ReLU", "ReLU", "GELU"))]))
+    drawn = page.evaluate(
+        "echarts.getInstanceByDom(document.getElementById('signatures')).getOption()"
+        ".series[0].data.map(point => point.value[1])"
+    )
+    assert drawn == [0.5, 0.6, None, 0.7, None, 0.8]
+    assert page.locator("#key").inner_text().split() == ["ReLU", "GELU"]
 
 
 def test_what_is_no_evidence_is_hollow_and_said_and_the_verdict_stands_below_the_table(open_report):
@@ -196,11 +223,66 @@ def test_what_is_no_evidence_is_hollow_and_said_and_the_verdict_stands_below_the
         ".series[0].data.map(point => point.symbol)"
     )
     assert symbols == ["circle", "emptyCircle", "circle", "emptyCircle"]
+    assert "hollow: no evidence" in page.locator("#key").inner_text()
     assert page.locator("#verdicts").inner_text() == f"net {' '.join(signature.verdict)}"
     page.mouse.move(*pixel(page, "signatures", {"seriesIndex": 0}, [1, 0.9]))
-    tip = page.locator("#signatures .tip")
-    tip.wait_for()
-    assert "no evidence: few samples" in tip.inner_text()
+    expect(page.locator("#signatures-detail")).to_contain_text("no evidence: few samples")
+
+
+def test_choosing_a_second_network_brings_the_comparison_into_view(open_report, comparison):
+    page = open_report(comparison, "phone")
+    page.emulate_media(reduced_motion="reduce")
+    page.click("#clear")
+    page.get_by_label("net1").check()
+    assert page.evaluate("window.scrollY") < 700
+    page.get_by_label("net3").check()
+    expect(page.locator("#pair canvas").first).to_be_in_viewport()
+
+
+def test_the_sort_order_is_seen(page):
+    page.get_by_role("button", name="median").click()
+    arrow = "() => getComputedStyle(document.querySelector('th[aria-sort] button'), '::after').content"
+    assert page.evaluate(arrow).startswith('"▼"')
+    page.get_by_role("button", name="median").click()
+    assert page.evaluate(arrow).startswith('"▲"')
+
+
+def test_columns_are_explained(page):
+    page.get_by_text("What the columns mean").click()
+    assert "as published with the checkpoint" in page.locator("#explained").inner_text()
+    assert page.get_by_role("button", name="evidence").get_attribute("title").startswith("scores that say")
+
+
+def test_dark_is_the_readers_choice(open_report, comparison):
+    page = open_report(comparison)
+    colours = "() => [getComputedStyle(document.body).backgroundColor,"
+    colours += " echarts.getInstanceByDom(document.getElementById('signatures')).getOption().color[0]]"
+    assert page.evaluate(colours) == ["rgb(255, 255, 255)", "#0072b2"]
+    page.emulate_media(color_scheme="dark")
+    expect(page.locator("body")).to_have_css("background-color", "rgb(20, 23, 26)")
+    assert page.evaluate(colours) == ["rgb(20, 23, 26)", "#56b4e9"]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("count", [1, 2, 8])
+def test_axe_finds_nothing(open_report, count, scheme):
+    page = open_report(compare(networks(count)))
+    page.emulate_media(color_scheme=scheme)
+    page.get_by_text("What the columns mean").click()
+    found = Axe().run(page)
+    assert found.violations_count == 0, found.generate_report()
+
+
+def test_names_of_one_family_stay_apart_on_the_axes(open_report):
+    names = ["google/vit-tiny-11-finetuned-on-imagenet", "google/vit-tiny-22-finetuned-on-imagenet", "a/net"]
+    page = open_report(compare([make_signature([0.5, 0.6, 0.7], name=name) for name in names]), "phone")
+    shown = page.evaluate(
+        "labels(JSON.parse(document.getElementById('data').textContent).networks.map("
+        "network => network.network), 14)"
+    )
+    assert shown[2] == "net"
+    assert len(set(shown)) == 3
+    assert max(map(len, shown)) <= 14
 
 
 def test_the_heat_map_selects_by_mouse(page, comparison):
@@ -261,12 +343,11 @@ def test_names_from_outside_are_text_everywhere(page):
     page.locator("td.name", has_text="hacked").get_by_role("checkbox").check()
     page.get_by_label("net0").check()
     assert EVIL in names(page)
-    assert EVIL in page.locator("#signatures-note").inner_text()
+    assert EVIL in page.locator("#key").inner_text()
     assert page.locator("img").count() == 0
     page.locator("#pair").scroll_into_view_if_needed()
     page.mouse.move(*pixel(page, "pair", {"seriesIndex": 0}, [2, 0.5]))
-    page.locator("#pair .tip").wait_for()
-    assert EVIL in page.locator("#pair .tip").inner_text()
+    expect(page.locator("#pair-detail")).to_contain_text(EVIL)
 
 
 def test_the_policy_stops_foreign_scripts_and_requests(browser, comparison, tmp_path):

@@ -1,19 +1,62 @@
-/** What each chart shows, as options of ECharts. Tooltips are elements with text, never HTML. */
+/** What each chart shows, as options of ECharts. Colours are those of the page, in light and in dark. */
 
-/* Okabe and Ito's colours, which colour blindness keeps apart. */
-const COLOURS = ['#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9', '#000000'];
 const SYMBOLS = ['circle', 'rect', 'triangle', 'diamond', 'pin', 'arrow', 'roundRect'];
-const FONT = { fontSize: 12, color: '#1b1b1b' };
-const SCORE_AXIS = {
-  type: 'value', name: 'affinity score', min: 0, max: 1, nameLocation: 'middle', nameGap: 34, nameTextStyle: FONT,
-};
 const GRID = { left: 52, right: 14, top: 34, bottom: 44 };
 
-/** An axis that counts from 0 to `last`. */
-function stepAxis(name, last) {
+/** The present colours of the page. */
+function theme() {
+  const style = getComputedStyle(document.documentElement);
+  const colour = (name) => style.getPropertyValue(`--${name}`).trim();
+  const text = { fontSize: 12, color: colour('ink') };
   return {
-    type: 'value', name, min: 0, max: Math.max(last, 1), minInterval: 1, nameLocation: 'middle', nameGap: 28,
-    nameTextStyle: FONT, splitLine: { show: false }, axisLabel: { showMaxLabel: false },
+    colour,
+    text,
+    base: {
+      animation: false,
+      color: [0, 1, 2, 3, 4, 5, 6].map((i) => colour(`c${i}`)),
+      textStyle: text,
+      legend: { type: 'scroll', top: 0, textStyle: text, pageTextStyle: text, formatter: (name) => shortened(name, 44) },
+    },
+    axis: {
+      nameLocation: 'middle', nameTextStyle: text, axisLabel: { color: colour('ink') },
+      axisLine: { lineStyle: { color: colour('border') } }, splitLine: { lineStyle: { color: colour('line') } },
+    },
+  };
+}
+
+/** A name of at most `most` letters: its middle goes, since names of one family differ at their ends. */
+function shortened(name, most) {
+  if (name.length <= most) return name;
+  const end = Math.ceil((most - 1) * 0.6);
+  return `${name.slice(0, most - 1 - end)}…${name.slice(-end)}`;
+}
+
+/** Names of at most `most` letters that stay apart: owners go first, then middles, and last what a family shares. */
+function labels(names, most) {
+  const last = names.map((name) => name.split('/').pop());
+  const base = new Set(last).size === new Set(names).size ? last : names;
+  const short = base.map((name) => shortened(name, most));
+  return short.map((label, i) => {
+    const family = base.filter((_, j) => short[j] === label);
+    if (new Set(family).size === 1) return label;
+    let start = 0;
+    while (family.every((name) => name[start] === family[0][start])) start += 1;
+    start = Math.max(start - 2, 0);
+    return `${base[i].slice(0, 3)}…${base[i].slice(start, start + most - 5)}${start + most - 5 < base[i].length ? '…' : ''}`;
+  });
+}
+
+function scoreAxis(look) {
+  return {
+    ...look.axis, type: 'value', name: 'affinity score (1 = affine)', min: 0, max: 1, nameGap: 34,
+  };
+}
+
+/** An axis that counts from 0 to `last`. */
+function stepAxis(look, name, last) {
+  return {
+    ...look.axis, type: 'value', name, min: 0, max: Math.max(last, 1), minInterval: 1, nameGap: 28,
+    splitLine: { show: false }, axisLabel: { ...look.axis.axisLabel, showMaxLabel: false },
   };
 }
 
@@ -30,7 +73,7 @@ function symbol(network, row, kinds) {
 }
 
 /** What is known about one activation, as lines of text. */
-function tip(network, row, statistics) {
+function layer(network, row, statistics) {
   const { module, activation, call, evidence, reason } = network.rows;
   const repeat = call[row] ? ` #${call[row]}` : '';
   const lines = [`${row}: ${module[row] || '(root)'}${repeat} · ${activation[row]}`];
@@ -42,49 +85,86 @@ function tip(network, row, statistics) {
   if (score[row] !== null && evidence[row] !== 'ok') {
     lines.push(`no evidence: ${reason[row] || evidence[row].replaceAll('_', ' ')}`);
   }
-  for (const [name, values] of Object.entries(statistics ? others : {})) {
-    lines.push(`${name.replaceAll('_', ' ')} ${shown(values[row])}`);
+  const values = Object.entries(statistics ? others : {});
+  if (values.length) {
+    lines.push(values.map(([name, column]) => `${name.replaceAll('_', ' ')} ${shown(column[row])}`).join(', '));
   }
   const title = element('strong', { textContent: network.network });
   return element('div', {}, title, ...lines.map((line) => element('div', { textContent: line })));
 }
 
-function tooltip(content) {
-  return {
-    trigger: 'axis',
-    confine: true,
-    formatter: (hovered) => element('div', { className: 'tip' }, ...content(hovered)),
-  };
+/** The difference of two scores, as a line of text; none where one is missing. */
+function apart(networks, rows) {
+  const [first, second] = networks.map((network, side) => network.statistics.affinity_score[rows[side]]);
+  if (networks.length !== 2 || typeof first !== 'number' || typeof second !== 'number') return [];
+  const change = second - first;
+  const words = `${change < 0 ? '' : '+'}${change.toFixed(4)}`;
+  return [element('div', { textContent: `Difference: ${words} (${networks[1].network} less ${networks[0].network})` })];
+}
+
+/** A line that follows the pointer. What it meets is told below the chart, where it covers nothing. */
+const POINTER = { trigger: 'axis', showContent: false, axisPointer: { type: 'line', snap: true } };
+
+/** The points of a signature, with a gap where the kind of activation changes: no line joins two kinds. */
+function points(network, kinds, position) {
+  const { activation } = network.rows;
+  return network.statistics.affinity_score.flatMap((score, row) => {
+    const point = { value: [position(row), score], symbol: symbol(network, row, kinds), row };
+    return row && activation[row] !== activation[row - 1] ? [{ value: [position(row), null] }, point] : [point];
+  });
+}
+
+/** The 95 % intervals of a signature, as lines behind its points. */
+function intervals(network, colour, position) {
+  const { affinity_score_low: low, affinity_score_high: high } = network.statistics;
+  if (low === undefined) return [];
+  return [{
+    type: 'custom',
+    data: low.flatMap((value, row) => (value === null ? [] : [[position(row), value, high[row]]])),
+    silent: true,
+    tooltip: { show: false },
+    z: 1,
+    renderItem: (_, api) => {
+      const [x1, y1] = api.coord([api.value(0), api.value(1)]);
+      const [x2, y2] = api.coord([api.value(0), api.value(2)]);
+      return { type: 'line', shape: { x1, y1, x2, y2 }, style: { stroke: colour, lineWidth: 2, opacity: 0.5 } };
+    },
+  }];
 }
 
 function signatureOption(networks, kinds) {
+  const look = theme();
+  const depth = Math.max(...networks.map((network) => network.rows.module.length));
   return {
-    animation: false,
-    color: COLOURS,
+    ...look.base,
     grid: GRID,
-    legend: { type: 'scroll', top: 0 },
-    tooltip: tooltip((hovered) => hovered.slice(0, 4).map((one) =>
-      tip(networks[one.seriesIndex], one.dataIndex, hovered.length <= 2))),
-    xAxis: stepAxis('activation, in execution order', Math.max(...networks.map((n) => n.rows.module.length)) - 1),
-    yAxis: SCORE_AXIS,
-    series: networks.map((network) => ({
-      type: 'line',
-      name: network.network,
-      symbolSize: network.rows.module.length > 80 ? 5 : 7,
-      showAllSymbol: true,
-      data: network.statistics.affinity_score.map((score, i) =>
-        ({ value: [i, score], symbol: symbol(network, i, kinds) })),
-    })),
+    tooltip: POINTER,
+    xAxis: stepAxis(look, 'activation, in execution order', depth - 1),
+    yAxis: scoreAxis(look),
+    series: [
+      ...networks.map((network) => ({
+        type: 'line',
+        name: network.network,
+        symbolSize: network.rows.module.length > 80 ? 5 : 8,
+        showAllSymbol: true,
+        z: 2,
+        lineStyle: { width: networks.length > 3 ? 1 : 1.5 },
+        data: points(network, kinds, (row) => row),
+      })),
+      ...networks.slice(0, 2).flatMap((network, i) => intervals(network, look.base.color[i], (row) => row)),
+    ],
   };
 }
 
 /** Two signatures over the steps of their warping path; a grey bar is what a step adds to the distance. */
 function pairOption(pair, path, kinds) {
+  const look = theme();
   const scores = pair.map((network) => network.statistics.affinity_score);
   const line = (network, side) => ({
     type: 'line',
     name: network.network,
     showAllSymbol: true,
+    symbolSize: 7,
     data: path.map((match, step) => {
       const row = match[side];
       return { value: [step, scores[side][row]], symbol: symbol(network, row, kinds) };
@@ -92,13 +172,11 @@ function pairOption(pair, path, kinds) {
   });
   const links = path.map((match, step) => [step, scores[0][match[0]], scores[1][match[1]]]);
   return {
-    animation: false,
-    color: COLOURS,
+    ...look.base,
     grid: GRID,
-    legend: { type: 'scroll', top: 0 },
-    tooltip: tooltip(([{ dataIndex }]) => pair.map((network, side) => tip(network, path[dataIndex][side], true))),
-    xAxis: stepAxis('step of the warping path', path.length - 1),
-    yAxis: SCORE_AXIS,
+    tooltip: POINTER,
+    xAxis: stepAxis(look, 'step of the warping path', path.length - 1),
+    yAxis: scoreAxis(look),
     series: [
       line(pair[0], 0),
       line(pair[1], 1),
@@ -111,7 +189,7 @@ function pairOption(pair, path, kinds) {
         renderItem: (_, api) => {
           const [x1, y1] = api.coord([api.value(0), api.value(1)]);
           const [x2, y2] = api.coord([api.value(0), api.value(2)]);
-          return { type: 'line', shape: { x1, y1, x2, y2 }, style: { stroke: '#999', lineWidth: 1.5 } };
+          return { type: 'line', shape: { x1, y1, x2, y2 }, style: { stroke: look.colour('border'), lineWidth: 1.5 } };
         },
       },
     ],
@@ -120,22 +198,28 @@ function pairOption(pair, path, kinds) {
 
 /** The distance matrix in leaf order under its dendrogram. */
 function distanceOption(data, width) {
+  const look = theme();
   const order = data.leaf_order;
-  const room = Math.min(170, width * 0.28); // for names, on the left and below
+  const room = Math.min(230, width * 0.32); // for names, on the left and below
+  const size = order.length > 60 ? 9 : 11;
   const tree = { left: room, right: 20, top: 8, height: 96 };
   const heat = { left: room, right: 20, top: 116, bottom: room + 64 };
   const names = {
     type: 'category',
     gridIndex: 1,
-    data: order.map((i) => data.networks[i].network),
+    data: labels(order.map((i) => data.networks[i].network), Math.floor((room - 14) / (0.58 * size))),
     axisTick: { show: false },
-    axisLabel: { width: room - 14, overflow: 'truncate', fontSize: order.length > 60 ? 9 : 11, color: '#1b1b1b' },
+    axisLine: { show: false },
+    axisLabel: { fontSize: size, color: look.colour('ink') },
   };
   return {
-    animation: false,
+    ...look.base,
+    legend: { show: false },
     tooltip: {
       confine: true,
       formatter: ({ value: [x, y] }) => element('div', { className: 'tip' }, cellText(data, x, y)),
+      backgroundColor: look.colour('ground'),
+      textStyle: look.text,
     },
     grid: [tree, heat],
     xAxis: [
@@ -146,7 +230,8 @@ function distanceOption(data, width) {
     visualMap: {
       seriesIndex: 0, min: 0, max: Math.max(...data.distances.flat(), 1e-9), precision: 2, calculable: true,
       orient: 'horizontal', left: 'center', bottom: 0, itemHeight: Math.min(200, width * 0.4),
-      inRange: { color: ['#fde737', '#bcaf6f', '#7c7b78', '#414d6b', '#00224e'] },
+      text: ['far', 'near'], textStyle: look.text,
+      inRange: { color: ['near', 'halfway', 'far'].map(look.colour) },
     },
     series: [
       {
@@ -154,7 +239,7 @@ function distanceOption(data, width) {
         xAxisIndex: 1,
         yAxisIndex: 1,
         data: order.flatMap((a, y) => order.map((b, x) => [x, y, data.distances[a][b]])),
-        emphasis: { itemStyle: { borderColor: '#d55e00', borderWidth: 3 } },
+        emphasis: { itemStyle: { borderColor: look.colour('alarm'), borderWidth: 3 } },
       },
       ...data.tree.map(([xs, ys]) => ({
         type: 'line',
@@ -162,7 +247,7 @@ function distanceOption(data, width) {
         showSymbol: false,
         silent: true,
         tooltip: { show: false },
-        lineStyle: { color: '#1b1b1b', width: 1 },
+        lineStyle: { color: look.colour('ink'), width: 1 },
       })),
     ],
   };

@@ -11,21 +11,47 @@
     return charts[id];
   }
 
+  /** Draw what depends on the selection. */
   function showSelection(positions) {
     const networks = positions.map((i) => data.networks[i]);
     at('signatures-note').textContent = networks.length
-      ? `Symbols are kinds of activation: ${[...new Set(networks.flatMap((n) => n.rows.activation))].join(', ')}. `
-        + 'Hollow ones are no evidence.'
+      ? 'Points are activations, bars their 95 % intervals.'
       : 'Select networks in the table to draw their signatures.';
+    showKey(networks);
     at('verdicts').replaceChildren(...networks.map((network) => element('p', { className: 'note' },
       element('strong', { textContent: network.network }), ` ${network.verdict.join(' ')}`)));
-    draw('signatures', signatureOption(networks, kinds));
-    showPair(positions, networks);
+    const chart = draw('signatures', signatureOption(networks, kinds));
+    const here = (row) => networks.filter((network) => row < network.rows.module.length);
+    tell(chart, 'signatures-detail', (row) => [
+      ...here(row).slice(0, 4).map((network) => layer(network, row, networks.length <= 2)),
+      ...(here(row).length > 4 ? [element('div', { textContent: `and ${here(row).length - 4} more networks` })] : []),
+      ...(here(row).length === 2 ? apart(networks, [row, row]) : []),
+    ]);
+    showPair(networks);
     showNearest(positions);
   }
 
-  function showPair(positions, networks) {
-    at('pair').hidden = networks.length !== 2;
+  /** What the marks of the chosen networks mean. */
+  function showKey(networks) {
+    const used = new Set(networks.flatMap((network) => network.rows.activation));
+    const doubtful = networks.some((network) => network.rows.evidence.some((word) => word !== 'ok'));
+    at('key').replaceChildren(
+      ...[...used].map((kind) => element('li', {}, mark(kinds.get(kind)), kind)),
+      ...(doubtful ? [element('li', {}, mark('circle', 'hollow'), 'hollow: no evidence')] : []));
+  }
+
+  /** Below a chart, what its pointer meets. */
+  function tell(chart, id, content) {
+    at(id).replaceChildren(element('div', { textContent: 'Point at the chart for the figures of an activation.' }));
+    chart.off('updateAxisPointer');
+    chart.on('updateAxisPointer', ({ axesInfo }) => {
+      const met = axesInfo.find((axis) => axis.axisDim === 'x');
+      if (met) at(id).replaceChildren(...content(Math.round(met.value)));
+    });
+  }
+
+  function showPair(networks) {
+    at('pair').hidden = at('pair-detail').hidden = networks.length !== 2;
     if (networks.length !== 2) {
       at('pair-note').textContent = `Select exactly two networks to align them; ${networks.length} selected.`;
       return;
@@ -34,7 +60,17 @@
     const names = networks.map((network) => network.network).join(' and ');
     at('pair-note').textContent = `${names}: distance ${distance.toFixed(3)}, ${path.length} steps. Each step matches `
       + 'an activation of one with one of the other; grey bars are the differences.';
-    draw('pair', pairOption(networks, path, kinds)).resize();
+    const chart = draw('pair', pairOption(networks, path, kinds));
+    chart.resize();
+    tell(chart, 'pair-detail', (step) => [
+      ...networks.map((network, side) => layer(network, path[step][side], true)), ...apart(networks, path[step])]);
+  }
+
+  /** Select two networks and bring their comparison into view. */
+  function align(pair) {
+    table.select(pair);
+    const still = matchMedia('(prefers-reduced-motion: reduce)').matches;
+    at('two').scrollIntoView({ behavior: still ? 'auto' : 'smooth' });
   }
 
   /** For every selected network, buttons that align it with each of its nearest ones. */
@@ -45,7 +81,7 @@
       const buttons = others.slice(0, 5).map((other) => {
         const label = `${data.networks[other].network} (${data.distances[position][other].toFixed(3)})`;
         const button = element('button', { type: 'button', textContent: label });
-        button.addEventListener('click', () => table.select([position, other]));
+        button.addEventListener('click', () => align([position, other]));
         return button;
       });
       return element('p', { className: 'nearest' }, `Nearest to ${data.networks[position].network}: `, ...buttons);
@@ -54,15 +90,15 @@
 
   /** The heat map, and a cursor over it for the keyboard. */
   function showDistances() {
-    at('distances').style.height = `${Math.min(1000, Math.max(460, 420 + 9 * data.leaf_order.length))}px`;
+    at('distances').style.height = `${Math.max(460, 350 + 13 * data.leaf_order.length)}px`;
     const chart = draw('distances', distanceOption(data, at('distances').clientWidth));
     const size = data.leaf_order.length;
     let [x, y] = [0, 0];
-    const align = () => { if (x !== y) table.select([data.leaf_order[y], data.leaf_order[x]]); };
-    chart.on('click', { seriesIndex: 0 }, ({ value }) => { [x, y] = value; align(); });
+    const choose = () => { if (x !== y) align([data.leaf_order[y], data.leaf_order[x]]); };
+    chart.on('click', { seriesIndex: 0 }, ({ value }) => { [x, y] = value; choose(); });
     const moves = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
     at('distances').addEventListener('keydown', (event) => {
-      if (event.key === 'Enter') { align(); return; }
+      if (event.key === 'Enter') { choose(); return; }
       if (!(event.key in moves)) return;
       event.preventDefault();
       chart.dispatchAction({ type: 'downplay', seriesIndex: 0, dataIndex: y * size + x });
@@ -93,12 +129,18 @@
       element(tag, { textContent: text, className: i === 1 ? 'name' : '' })));
     const number = (value, places) => (value === null ? '-' : value.toFixed(places));
     at('change-table').append(
-      element('thead', {}, row('th', ['#', 'activation', 'A', 'B', 'change', 'standard error', 'p', ''])),
+      element('thead', {}, row('th', ['#', 'activation', 'A', 'B', 'change', 'standard error', 'p', 'finding'])),
       element('tbody', {}, ...changes.map((line) => row('td', [
         line.index, `${line.module}${line.call ? ` #${line.call}` : ''} · ${line.activation}`,
         number(line.first, 4), number(line.second, 4), number(line.change, 5), number(line.stderr, 5),
         line.p_value === null ? '-' : line.p_value.toPrecision(1),
         line.untested ?? (line.significant ? 'changed' : 'may be noise')]))));
+  }
+
+  /** The columns of the table in words. */
+  function showColumns() {
+    at('explained').append(...data.columns.filter((column) => column in COLUMNS).flatMap((column) => [
+      element('dt', { textContent: column.replaceAll('_', ' ') }), element('dd', { textContent: COLUMNS[column] })]));
   }
 
   function download(name, type, text) {
@@ -118,7 +160,8 @@
   at('about').textContent = `${count} ${count === 1 ? 'network' : 'networks'} on ${data.images.join('; ')}.`;
   at('differences').hidden = !data.differences.length;
   at('differences').textContent = `These signatures were made differently: ${data.differences.join('; ')}.`;
-  const table = new NetworkTable(data, showSelection);
+  const table = new NetworkTable(data, showSelection, align);
+  showColumns();
   at('clear').addEventListener('click', () => table.select([]));
   at('download-csv').addEventListener('click', () => download('networks.csv', 'text/csv', csv()));
   at('download-json').addEventListener('click', () =>
@@ -128,6 +171,10 @@
   showCorrelations();
   if (data.difference) showChange(data.difference);
   table.select(data.leaf_order.slice(0, 2));
+  matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => {
+    showSelection(table.selected);
+    charts.distances?.setOption(distanceOption(data, at('distances').clientWidth));
+  });
   let width = window.innerWidth;
   window.addEventListener('resize', () => {
     Object.values(charts).forEach((chart) => chart.resize());

@@ -36,10 +36,52 @@ function spark(scores) {
   return svg;
 }
 
+/** What the columns hold; what others add has no entry. */
+const COLUMNS = {
+  activations: 'calls of activation functions that have a score',
+  evidence: 'scores that say something about the network; the figures on the right are of these',
+  undefined: 'activations without a score, because of NaN or infinity',
+  median: 'the middle score: 1 is affine, less is more non-linear',
+  min: 'the score of the most non-linear activation',
+  max: 'the score of the most nearly affine activation',
+  mean: 'the mean score',
+  std: 'how much the scores of the network differ (population standard deviation)',
+  modes: 'scores around which the others gather',
+  accuracy: 'as published with the checkpoint',
+  num_parameters: 'number of parameters',
+};
+
+/** A mark of the charts in the key. */
+function mark(symbol, className = '') {
+  const namespace = 'http://www.w3.org/2000/svg';
+  const shapes = {
+    circle: 'M8 2a6 6 0 1 0 .01 0z',
+    rect: 'M2.5 2.5h11v11h-11z',
+    triangle: 'M8 2l6.5 12h-13z',
+    diamond: 'M8 1l5.5 7L8 15 2.5 8z',
+    pin: 'M8 15C3 9 3 8 3 6a5 5 0 0 1 10 0c0 2 0 3-5 9z',
+    arrow: 'M8 1l5.5 14L8 11.5 2.5 15z',
+    roundRect: 'M5 2.5h6a2.5 2.5 0 0 1 2.5 2.5v6a2.5 2.5 0 0 1-2.5 2.5H5A2.5 2.5 0 0 1 2.5 11V5A2.5 2.5 0 0 1 5 2.5z',
+  };
+  const svg = document.createElementNS(namespace, 'svg');
+  svg.setAttribute('viewBox', '0 0 16 16');
+  svg.setAttribute('aria-hidden', 'true');
+  svg.setAttribute('class', className);
+  const path = document.createElementNS(namespace, 'path');
+  path.setAttribute('d', shapes[symbol]);
+  svg.append(path);
+  return svg;
+}
+
 class NetworkTable {
-  constructor(data, onSelect) {
+  /**
+   * `onSelect` is told the positions of the selected networks; `onPair` takes the place of selecting where the reader
+   * has just completed a pair.
+   */
+  constructor(data, onSelect, onPair) {
     this.data = data;
     this.onSelect = onSelect;
+    this.onPair = onPair;
     this.selected = [];
     this.sorting = { column: null, down: false };
     this.columns = ['network', ...data.columns];
@@ -55,6 +97,7 @@ class NetworkTable {
   head() {
     this.headings = this.columns.map((column) => {
       const button = element('button', { type: 'button', textContent: column.replaceAll('_', ' ') });
+      if (column in COLUMNS) button.title = COLUMNS[column];
       button.addEventListener('click', () => this.sort(column));
       return element('th', { scope: 'col', className: column === 'network' ? 'name' : '' }, button);
     });
@@ -104,12 +147,15 @@ class NetworkTable {
   refresh() {
     const wanted = document.getElementById('search').value.trim().toLowerCase();
     const visible = this.order().filter((i) => this.lines[i].name.includes(wanted));
-    this.body.replaceChildren(...visible.map((i) => this.lines[i].row));
+    const nothing = element('tr', { className: 'empty' },
+      element('td', { colSpan: this.columns.length + 1, textContent: `No network is called like “${wanted}”.` }));
+    this.body.replaceChildren(...(visible.length ? visible.map((i) => this.lines[i].row) : [nothing]));
     document.getElementById('count').textContent = `${visible.length} of ${this.lines.length} networks`;
   }
 
   toggle(position, on) {
-    this.select(on ? [...this.selected, position] : this.selected.filter((i) => i !== position));
+    const positions = on ? [...this.selected, position] : this.selected.filter((i) => i !== position);
+    (on && positions.length === 2 ? this.onPair : this.select.bind(this))(positions);
   }
 
   select(positions) {
