@@ -397,6 +397,18 @@ def test_differences_are_said(open_report):
     assert "dataset.split is 'test' in net0 but 'train' in net1" in page.locator("#differences").inner_text()
 
 
+def test_a_long_table_is_short_until_all_is_asked_for(open_report):
+    page = open_report(compare(networks(20, length=5)))
+    assert len(names(page)) == 12
+    page.get_by_role("button", name="Show all 20").click()
+    assert len(names(page)) == 20
+    page.get_by_role("button", name="Show the first 12").click()
+    assert len(names(page)) == 12
+    page.fill("#search", "net1")
+    assert len(names(page)) == 11
+    assert page.locator("#all").is_hidden()
+
+
 @pytest.mark.slow
 def test_a_hundred_networks_of_200_activations(open_report, tmp_path):
     page = open_report(compare(networks(100, length=200)))

@@ -73,6 +73,9 @@ function mark(symbol, className = '') {
   return svg;
 }
 
+/** Lines of the table until all are asked for. */
+const FIRST = 12;
+
 class NetworkTable {
   /**
    * `onSelect` is told the positions of the selected networks; `onPair` takes the place of selecting where the reader
@@ -84,6 +87,7 @@ class NetworkTable {
     this.onPair = onPair;
     this.selected = [];
     this.sorting = { column: null, down: false };
+    this.short = true;
     this.columns = ['network', ...data.columns];
     this.whole = new Set(data.columns.filter((column) =>
       data.networks.every((network) => network[column] === null || Number.isInteger(network[column]))));
@@ -91,6 +95,7 @@ class NetworkTable {
     document.getElementById('table').append(this.head(), this.body);
     this.lines = data.networks.map((network, i) => this.line(network, i));
     document.getElementById('search').addEventListener('input', () => this.refresh());
+    document.getElementById('all').addEventListener('click', () => { this.short = !this.short; this.refresh(); });
     this.refresh();
   }
 
@@ -149,8 +154,12 @@ class NetworkTable {
     const visible = this.order().filter((i) => this.lines[i].name.includes(wanted));
     const nothing = element('tr', { className: 'empty' },
       element('td', { colSpan: this.columns.length + 1, textContent: `No network is called like “${wanted}”.` }));
-    this.body.replaceChildren(...(visible.length ? visible.map((i) => this.lines[i].row) : [nothing]));
+    const listed = this.short && visible.length > FIRST + 3 ? visible.slice(0, FIRST) : visible;
+    this.body.replaceChildren(...(visible.length ? listed.map((i) => this.lines[i].row) : [nothing]));
     document.getElementById('count').textContent = `${visible.length} of ${this.lines.length} networks`;
+    const button = document.getElementById('all');
+    button.hidden = visible.length <= FIRST + 3;
+    button.textContent = this.short ? `Show all ${visible.length}` : `Show the first ${FIRST}`;
   }
 
   toggle(position, on) {
