@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from hf_affscore.compat import client_error, resolve_revision, status_of, unresolved_errors
 from hf_affscore.errors import AffscoreError, DatasetError, HubError, InputError, ModelError, shown_cause
+from hf_affscore.retries import waited
 from hf_affscore.tokens import Token, checked_token
 
 if TYPE_CHECKING:
@@ -51,7 +52,8 @@ def pin(kind: Kind, repo_id: str, *, revision: str | None, token: Token) -> str:
             neither a connection nor a cached copy.
     """
     with failures_named(kind, repo_id, revision):
-        return resolve_revision(client(token), repo_id, kind=kind, revision=revision)
+        api = client(token)
+        return waited(lambda: resolve_revision(api, repo_id, kind=kind, revision=revision))
 
 
 def is_repo_id(text: str | None) -> bool:
@@ -79,7 +81,8 @@ def public_commit(kind: Kind, repo_id: str) -> str:
             f"{repo_id!r} is no repository; expected the name of a public repository such as user/name."
         )
     with failures_named(kind, repo_id):
-        return str(client(False).repo_info(repo_id, repo_type=kind).sha)
+        api = client(False)
+        return str(waited(lambda: api.repo_info(repo_id, repo_type=kind)).sha)
 
 
 @contextmanager

@@ -100,6 +100,12 @@ class Options:
     cache: bool = _option(
         True, "take up an interrupted analysis, and give a finished one at once", recorded=False
     )
+    reuse: str | None = _option(
+        None,
+        "fetch the signature from this collection on the Hub if it has one of the same analysis: user/signatures",
+        metavar="REPO",
+        recorded=False,
+    )
     progress: bool = _option(True, "show progress on stderr, where it is a terminal", recorded=False)
 
     def __post_init__(self) -> None:
@@ -238,6 +244,7 @@ class AnalysisOptions(TypedDict, total=False):
     token: str | bool | None
     memory_limit: float
     cache: bool
+    reuse: str | None
     progress: bool
 
 

@@ -218,6 +218,7 @@ class Signature:
         dataset_split: str | None = None,
         dataset_revision: str | None = None,
         training_step: int | None = None,
+        options: Mapping[str, Any] | None = None,
         revision: str | None = None,
         token: str | bool | None = None,
     ) -> Self:
@@ -226,7 +227,7 @@ class Signature:
         Args:
             source: The folder of one signature, or a collection of many: a data set repository on the Hub
                 (``"user/signatures"``), or a local copy of one.
-            model: The network in a collection, by the id under which it was analysed. This and the next seven
+            model: The network in a collection, by the id under which it was analysed. This and the next eight
                 arguments are needed only if several signatures match.
             model_revision: Its commit, or the beginning of it.
             weights: ``"random"`` for a network with random weights; default: the checkpoint's own weights if the
@@ -236,6 +237,7 @@ class Signature:
             dataset_split: Its split.
             dataset_revision: Its commit, or the beginning of it.
             training_step: The training step of the measurement.
+            options: Options of the analysis: ``{"num_samples": 512}``.
             revision: Branch, tag or commit of the collection on the Hub.
             token: Access token for the Hub.
 
@@ -255,11 +257,11 @@ class Signature:
             "dataset_revision": dataset_revision,
             "training_step": None if training_step is None else str(training_step),
         }
-        if (Path(source) / JSON_FILE).is_file() and not any(choice.values()):
+        if (Path(source) / JSON_FILE).is_file() and not any([*choice.values(), options]):
             return cls.from_files(_read_files(Path(source)), str(source))
         from hf_affscore.publish.fetch import fetch_signature
 
-        return fetch_signature(cls, source, choice, revision=revision, token=token)
+        return fetch_signature(cls, source, choice, options, revision=revision, token=token)
 
     @classmethod
     def from_files(cls, files: Mapping[str, bytes], where: str) -> Self:
@@ -293,8 +295,8 @@ class Signature:
         """Add the signature to a data set repository on the Hub, in one commit.
 
         The repository is made if it does not exist. It may hold signatures of many networks on many data sets; a
-        signature of the same network on the same images is replaced. Pushing the same signature again changes
-        nothing, and any number of processes may push at once.
+        signature of the same network on the same images with the same options is replaced. Pushing the same
+        signature again changes nothing, and any number of processes may push at once.
 
         Args:
             repo_id: ``"user/signatures"``.

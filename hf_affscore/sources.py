@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import os
 import re
@@ -12,6 +13,7 @@ from pathlib import Path
 from hf_affscore.compat import status_of
 from hf_affscore.errors import DatasetError, InputError, ModelError
 from hf_affscore.hub import Kind, client, failures_named, pin
+from hf_affscore.retries import waited
 
 #: Bytes to read to detect a Git LFS pointer: a short text that replaces a file that a clone did not download.
 POINTER = 64
@@ -157,12 +159,9 @@ def locate_files(paths: Sequence[str | Path], called: str | None = None) -> Sour
 
 def _matching(pattern: str) -> list[str]:
     """The local files that a pattern matches, sorted; none if the text is not a pattern."""
-    import glob
-
     if not glob.has_magic(pattern):
         return []
-    found = glob.glob(os.path.expanduser(pattern), recursive=True)
-    return sorted(path for path in found if os.path.isfile(path))
+    return sorted(filter(os.path.isfile, glob.glob(os.path.expanduser(pattern), recursive=True)))
 
 
 def _at_address(kind: Kind, address: str, revision: str | None, token: str | bool | None) -> Source:
@@ -201,8 +200,9 @@ def _files_inside(repo: str, inside: str, commit: str, token: str | bool | None)
     Raises:
         DatasetError: The repository has no such file or folder.
     """
+    ask = client(token).get_paths_info
     with failures_named("dataset", repo):
-        found = client(token).get_paths_info(repo, [inside], repo_type="dataset", revision=commit)
+        found = waited(lambda: ask(repo, [inside], repo_type="dataset", revision=commit))
     if not found:
         raise DatasetError(f"Data set {repo!r} has no file or folder {inside!r}. See its files on the Hub.")
     return inside if hasattr(found[0], "blob_id") else f"{inside}/**"
@@ -224,7 +224,7 @@ def _bucket(address: str, token: str | bool | None) -> Source:
         )
     try:
         with failures_named("dataset", address):
-            listing = list(api.list_bucket_tree(bucket, inside or None, recursive=True))
+            listing = waited(lambda: list(api.list_bucket_tree(bucket, inside or None, recursive=True)))
     except DatasetError as error:
         if status_of(error.__cause__ or error) not in (401, 403, 404):
             raise

@@ -171,6 +171,7 @@ def _from_source(source: Source, processor: Any, options: Options) -> Checkpoint
         else:
             loaded = found.library.load(repository, options)
         module = loaded.module
+        its_own = processor is None
         if processor is None:
             processor = loaded.processor or found.library.processor(repository, module, options)
         elif isinstance(processor, str | Path):
@@ -178,6 +179,7 @@ def _from_source(source: Source, processor: Any, options: Options) -> Checkpoint
         if options.device_map is None:
             module = module.to(device_of(options))
     preprocess, preprocessing = preprocessing_of(processor or default_processor(module))
+    preprocessing["source"] = "checkpoint" if its_own else "argument"
     metadata = {
         "id": source.name,
         "revision": source.state,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from hf_affscore.errors import ModelError
 from hf_affscore.hub import client
+from hf_affscore.retries import waited
 from hf_affscore.sources import Source
 from hf_affscore.tokens import Token
 
@@ -42,8 +43,9 @@ class Repository:
         location, commit = self.source.location, self.source.commit
         if constants.HF_HUB_OFFLINE:
             return _names(Path(snapshot_download(location, revision=commit, local_files_only=True)))
-        siblings = client(self.token).model_info(location, revision=commit).siblings or ()
-        return frozenset(sibling.rfilename for sibling in siblings)
+        api = client(self.token)
+        found = waited(lambda: api.model_info(location, revision=commit))
+        return frozenset(sibling.rfilename for sibling in found.siblings or ())
 
     def path(self, name: str) -> Path:
         """The local path of one file; a file on the Hub is downloaded."""

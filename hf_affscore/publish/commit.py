@@ -4,32 +4,24 @@ A change is a function from a state of the repository to the files that it chang
 the Hub refuses ours (412), and the function is called again with the new state, so that no other change is lost.
 Temporary faults (rate limits, server errors, broken connections) are retried in the same loop. If a commit took
 effect but its response was lost, the next state shows it, and nothing is left to change. A pull request that is
-already open is found again (:mod:`.proposal`).
+already open is found again (:mod:`.proposal`). :mod:`hf_affscore.retries` has the loop.
 """
 
 from __future__ import annotations
 
 import contextlib
-import random
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
-from hf_affscore.compat import client_error, is_connection_error, status_of, unresolved_errors
 from hf_affscore.errors import HubError, InputError
 from hf_affscore.hub import Kind, client, failures_named
 from hf_affscore.publish.proposal import as_part_of, open_proposal
+from hf_affscore.retries import retried
 
 if TYPE_CHECKING:
     from huggingface_hub import CommitInfo, DatasetInfo, HfApi, ModelInfo, SpaceInfo
-
-CONFLICTS = 30  # most attempts that may fail because another commit came first
-FAULTS = 6  # most attempts that may fail because of the Hub or the network
-LONGEST_PAUSE = 8.0  # seconds between two attempts
-PATIENCE = 300.0  # longest pause in seconds that a Retry-After may ask for
 
 
 @dataclass(frozen=True)
@@ -72,7 +64,6 @@ class State:
             ) from error
 
 
-T = TypeVar("T")
 Change = Callable[[State], Mapping[str, bytes]]
 
 
@@ -126,64 +117,6 @@ def commit_change(
 
     with failures_named(kind, repo_id, revision, publishing=True):
         return retried(attempt)
-
-
-def retried(action: Callable[[], T]) -> T:
-    """The result of ``action``, repeated after conflicts and after temporary faults.
-
-    The longest pause doubles each time, and pauses are drawn at random below it: writers then rarely collide again.
-    """
-    theirs: tuple[type[Exception], ...] = (client_error(), *unresolved_errors(), RuntimeError)
-    conflicts = faults = 0
-    while True:
-        try:
-            return action()
-        except theirs as raised:
-            error = _unwrapped(raised)
-            if _is_conflict(error):
-                conflicts += 1
-            else:
-                faults += 1
-            pause = _asked_pause(error)
-            if not _passes(error) or conflicts == CONFLICTS or faults == FAULTS or (pause or 0) > PATIENCE:
-                raise error from raised.__cause__
-        longest = min(LONGEST_PAUSE, 0.25 * 2 ** (conflicts + faults))
-        time.sleep(random.uniform(0, longest) if pause is None else pause)
-
-
-def _unwrapped(error: Exception) -> Exception:
-    """The HTTP error that caused an error of the client for a large file or a missing cache entry."""
-    cause = error.__cause__
-    theirs = client_error()
-    return cause if isinstance(cause, theirs) and not isinstance(error, theirs) else error
-
-
-def _is_conflict(error: Exception) -> bool:
-    return status_of(error) in (409, 412)
-
-
-def _passes(error: Exception) -> bool:
-    """Whether another attempt can help: conflicts, rate limits, faults of the Hub, broken connections."""
-    status = status_of(error)
-    if status is None:
-        return is_connection_error(error)
-    return status in (409, 412, 429) or status >= 500
-
-
-def _asked_pause(error: Exception) -> float | None:
-    """The pause in seconds that the Hub asks for, given as a number or a date; None if it asks for none."""
-    from huggingface_hub.errors import HfHubHTTPError
-
-    if not isinstance(error, HfHubHTTPError) or status_of(error) not in (429, 503):
-        return None
-    wait = error.response.headers.get("Retry-After", "")
-    if wait.isdigit():
-        return float(wait)
-    try:
-        moment = parsedate_to_datetime(wait)
-    except ValueError:
-        return None
-    return max(0.0, moment.timestamp() - time.time())
 
 
 def _commit(

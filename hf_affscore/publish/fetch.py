@@ -11,14 +11,14 @@ from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from hf_affscore.compat import resolve_revision
 from hf_affscore.errors import HubError, SignatureError
 from hf_affscore.fileformat import JSON_FILE, MAX_TABLE, TABLE_FILE
 from hf_affscore.hub import client, failures_named, is_repo_id, public_commit
-from hf_affscore.publish.commit import retried
 from hf_affscore.publish.index import INDEX_FILE, Entry, matching, read_index
+from hf_affscore.retries import retried
 from hf_affscore.signature import Signature
 from hf_affscore.spelling import checked_keywords
 from hf_affscore.tokens import Token
@@ -32,12 +32,33 @@ _THREADS = 8
 
 
 @dataclass(frozen=True)
-class _Collection:
+class Collection:
     """A collection at one commit; files are fetched on request."""
 
     api: HfApi
     repo_id: str
     commit: str
+
+    @classmethod
+    def at(cls, repo_id: str, revision: str | None, token: Token) -> Self:
+        """The collection at the commit that a revision stands for now."""
+        api = client(token)
+        return cls(api, repo_id, resolve_revision(api, repo_id, kind="dataset", revision=revision))
+
+    def entries(self) -> list[Entry]:
+        """All signatures that its index lists."""
+        return list(read_index(self.read([INDEX_FILE])[INDEX_FILE], self.repo_id).values())
+
+    def load(self, kind: type[S], entries: Iterable[Entry]) -> list[S]:
+        """The signatures of these entries, in order."""
+        entries, files = list(entries), (JSON_FILE, TABLE_FILE)
+        contents = self.read(f"{entry.folder}/{name}" for entry in entries for name in files)
+        return [
+            kind.from_files(
+                {name: contents[f"{entry.folder}/{name}"] for name in files}, f"{self.repo_id}/{entry.folder}"
+            )
+            for entry in entries
+        ]
 
     def read(self, paths: Iterable[str]) -> dict[str, bytes]:
         """Contents by path, from the cache if possible."""
@@ -77,6 +98,7 @@ def fetch_signature(
     kind: type[S],
     source: str | os.PathLike[str],
     choice: Mapping[str, str | None],
+    options: Mapping[str, Any] | None = None,
     *,
     revision: str | None,
     token: Token,
@@ -84,13 +106,13 @@ def fetch_signature(
     """One signature of a collection; see :meth:`Signature.from_pretrained`."""
     if Path(source).is_dir():
         found = [(Entry.of(one), one) for one in map(kind.from_pretrained, _local_folders(Path(source)))]
-        chosen = matching([entry for entry, _ in found], choice, str(source))
+        chosen = matching([entry for entry, _ in found], choice, str(source), options)
         return next(one for entry, one in found if entry is chosen)
     repo_id = _repo_id(source)
 
     def fetch() -> S:
-        collection = _open(repo_id, revision, token)
-        return _load(kind, collection, [matching(_entries(collection), choice, repo_id)])[0]
+        collection = Collection.at(repo_id, revision, token)
+        return collection.load(kind, [matching(collection.entries(), choice, repo_id, options)])[0]
 
     with failures_named("dataset", repo_id, revision, publishing=True):
         return retried(fetch)
@@ -128,8 +150,8 @@ def load_from_hub(repo_id: str, *, revision: str | None = None, token: Token = N
     """
 
     def fetch() -> list[Signature]:
-        collection = _open(repo_id, revision, token)
-        return _load(Signature, collection, _entries(collection))
+        collection = Collection.at(repo_id, revision, token)
+        return collection.load(Signature, collection.entries())
 
     with failures_named("dataset", repo_id, revision, publishing=True):
         return retried(fetch)
@@ -155,29 +177,6 @@ def _repo_id(source: str | os.PathLike[str]) -> str:
             f"'user/signatures'). Make one with `hf-affscore analyze ... --output {source}`."
         )
     return str(source)
-
-
-def _open(repo_id: str, revision: str | None, token: Token) -> _Collection:
-    api = client(token)
-    resolved = resolve_revision(api, repo_id, kind="dataset", revision=revision)
-    return _Collection(api, repo_id, resolved)
-
-
-def _entries(collection: _Collection) -> list[Entry]:
-    content = collection.read([INDEX_FILE])[INDEX_FILE]
-    return list(read_index(content, collection.repo_id).values())
-
-
-def _load(kind: type[S], collection: _Collection, entries: list[Entry]) -> list[S]:
-    files = (JSON_FILE, TABLE_FILE)
-    contents = collection.read(f"{entry.folder}/{name}" for entry in entries for name in files)
-    return [
-        kind.from_files(
-            {name: contents[f"{entry.folder}/{name}"] for name in files},
-            f"{collection.repo_id}/{entry.folder}",
-        )
-        for entry in entries
-    ]
 
 
 def _local_folders(folder: Path) -> list[Path]:

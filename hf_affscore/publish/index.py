@@ -8,8 +8,9 @@
     signatures/<folder>/signature.json     its metadata
     signatures/<folder>/signature.png      its picture
 
-The name of a folder depends only on the signature's key (:data:`hf_affscore.fileformat.SOURCE`), so a newer run of
-the same analysis replaces the old one, and no path is ever read from a file.
+The name of a folder depends only on the signature's key: its source (:data:`hf_affscore.fileformat.SOURCE`) and its
+settings (:mod:`.settings`). So a newer run of the same analysis replaces the old one, and no path is ever read from
+a file. Older collections have no settings in their keys; their signatures stay where they are.
 """
 
 from __future__ import annotations
@@ -19,11 +20,13 @@ import json
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Self
 
 from hf_affscore.errors import SignatureError
 from hf_affscore.fileformat import IDENTITY, SOURCE, plain, read_parquet, source_of, type_of, write_parquet
+from hf_affscore.options import Options
+from hf_affscore.publish.settings import chosen, settings_of
 from hf_affscore.signature import Signature
 
 if TYPE_CHECKING:
@@ -48,6 +51,7 @@ class Entry:
     dataset_split: str | None = None
     dataset_revision: str | None = None
     training_step: str | None = None
+    settings: str | None = None  # JSON; None where an older version published it
     num_samples: int | None = None
     num_parameters: int | None = None
     activations: int | None = None
@@ -76,6 +80,7 @@ class Entry:
         values: dict[str, Any] = {
             **source_of(metadata),
             **measures,
+            "settings": settings_of(metadata),
             "num_samples": _whole(metadata.get("dataset", {}).get("num_samples")),
             "num_parameters": _whole(metadata.get("model", {}).get("num_parameters")),
             "activations": len(signature.rows),
@@ -96,11 +101,23 @@ class Entry:
     @property
     def folder(self) -> str:
         """The folder of the signature in the collection."""
-        return f"{FOLDER}/{folder_name(self.source)}"
+        return f"{FOLDER}/{folder_name({**self.source, 'settings': self.settings})}"
+
+    @property
+    def chosen(self) -> dict[str, Any]:
+        """The options of the analysis that differ from their defaults and can change a number."""
+        return chosen(json.loads(self.options))
+
+    def in_place_of(self, others: Iterable[Entry]) -> Entry:
+        """This entry, under the key of an older one without settings if that is of the same analysis."""
+        older = (other for other in others if other.settings is None and other.source == self.source)
+        same = any(other.chosen == self.chosen for other in older)
+        return replace(self, settings=None) if same else self
 
     def describe(self) -> str:
         """The key on one line, for messages."""
-        return ", ".join(f"{name}={value!r}" for name, value in self.source.items() if value is not None)
+        known = [f"{name}={value!r}" for name, value in self.source.items() if value is not None]
+        return ", ".join([*known, *([f"options={self.chosen}"] if self.chosen else [])])
 
 
 def _whole(value: Any) -> int | None:
@@ -139,7 +156,12 @@ def folder_name(source: Mapping[str, str | None]) -> str:
     return f"{readable}-{digest[:12]}".lstrip("-")
 
 
-def matching(entries: Iterable[Entry], choice: Mapping[str, str | None], where: str) -> Entry:
+def matching(
+    entries: Iterable[Entry],
+    choice: Mapping[str, str | None],
+    where: str,
+    options: Mapping[str, Any] | None = None,
+) -> Entry:
     """The one entry that matches a choice.
 
     Args:
@@ -147,13 +169,17 @@ def matching(entries: Iterable[Entry], choice: Mapping[str, str | None], where: 
         choice: Values of the key; revisions and weights may be shortened, and ``None`` matches any value, except
             that random weights match only if they are asked for or if nothing else matches.
         where: Name of the collection in messages.
+        options: Values of options of the analysis; one that an entry does not record counts as its default.
 
     Raises:
         SignatureError: None or several match; the message lists the choices.
     """
-    asked = {name: value for name, value in choice.items() if value is not None}
+    asked: dict[str, Any] = {name: value for name, value in choice.items() if value is not None}
     entries = list(entries)
     found = [entry for entry in entries if all(_fits(entry, name, value) for name, value in asked.items())]
+    if options:
+        asked["options"] = plain(options)
+        found = [entry for entry in found if _has(entry, asked["options"])]
     if "weights" not in asked:
         found = [entry for entry in found if entry.weights is None] or found
     if len(found) == 1:
@@ -165,6 +191,11 @@ def matching(entries: Iterable[Entry], choice: Mapping[str, str | None], where: 
             f"{where} has {len(found)} signatures{wanted}. Choose one by naming more of these:{listed}"
         )
     raise SignatureError(f"{where} has no signature{wanted}. It has {len(entries)}:{listed}")
+
+
+def _has(entry: Entry, options: Mapping[str, Any]) -> bool:
+    recorded = {**Options().recorded(), **json.loads(entry.options)}
+    return all(name in recorded and recorded[name] == value for name, value in options.items())
 
 
 def _fits(entry: Entry, name: str, value: str) -> bool:

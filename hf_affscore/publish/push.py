@@ -10,6 +10,7 @@ from hf_affscore.errors import HubError, InputError, warn
 from hf_affscore.publish.cards import dataset_card
 from hf_affscore.publish.commit import State, commit_change
 from hf_affscore.publish.index import INDEX_FILE, PICTURE_FILE, Entry, read_index, write_index
+from hf_affscore.publish.reuse import without_note_of
 from hf_affscore.signature import Signature
 
 if TYPE_CHECKING:
@@ -29,21 +30,24 @@ def push_signature(
     """Add ``signature`` to the collection ``repo_id``, see :meth:`Signature.push_to_hub`."""
     if not signature.rows:
         raise InputError(f"The signature of {signature.name} has no rows; expected at least one to publish.")
+    signature = without_note_of(repo_id, signature)
     entry = Entry.of(signature)
-    files = {f"{entry.folder}/{name}": content for name, content in signature.to_files().items()}
-    files[f"{entry.folder}/{PICTURE_FILE}"] = picture(signature)
+    files = {**signature.to_files(), PICTURE_FILE: picture(signature)}
 
     said: list[str] = []  # faults of the card, one for each attempt
 
     def change(state: State) -> dict[str, bytes]:
-        entries = {**_present(state), entry.folder: entry}
+        present = _present(state)
+        added = entry.in_place_of(present.values())
+        entries = {**present, added.folder: added}
         before = state.read_card()
         try:
             card = {"README.md": dataset_card(before, list(entries.values()), repo_id).encode()}
         except InputError as error:
             said.append(str(error))
             card = {}
-        return {**files, INDEX_FILE: write_index(entries.values()), **card}
+        its_files = {f"{added.folder}/{name}": content for name, content in files.items()}
+        return {**its_files, INDEX_FILE: write_index(entries.values()), **card}
 
     commit = commit_change(
         "dataset",

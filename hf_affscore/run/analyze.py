@@ -53,6 +53,7 @@ def analyze(
     token: str | bool | None = DEFAULT.token,
     memory_limit: float = DEFAULT.memory_limit,
     cache: bool = DEFAULT.cache,
+    reuse: str | None = DEFAULT.reuse,
     progress: bool = DEFAULT.progress,
 ) -> Signature:
     """The non-linearity signature of a vision network.
@@ -107,6 +108,9 @@ def analyze(
         memory_limit: Gigabytes of rows to keep in memory; further rows go to a temporary file.
         cache: Resume an interrupted analysis, and return a finished one at once. Only for models and data sets
             that have a name: a Hub id, a folder, noise.
+        reuse: A collection on the Hub, ``"user/signatures"``: a signature of the same commits of model and data
+            set, the same options and the same version of the numbers is fetched from there instead of computed,
+            and ``metadata["reused"]`` says so. If there is none, the analysis runs as usual.
         progress: Show progress on stderr if it is a terminal.
 
     Returns:
@@ -154,6 +158,7 @@ def analyze(
         token=token,
         memory_limit=memory_limit,
         cache=cache,
+        reuse=reuse,
         progress=progress,
     )
     return run(model, dataset, processor, options)

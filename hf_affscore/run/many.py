@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from hf_affscore.errors import AffscoreError, InputError, redacted
 from hf_affscore.options import AnalysisOptions, Options
-from hf_affscore.run.runner import run
+from hf_affscore.publish.reuse import PublishedSignatures
+from hf_affscore.run.runner import located_images, run
 from hf_affscore.signature import Signature
 from hf_affscore.spelling import checked_keywords
 
@@ -64,11 +65,16 @@ def analyze_many(
             "iterated over for each model. Pass a list of them."
         )
     asked = Options(**options)
+    published = PublishedSignatures(asked.reuse, asked.token) if asked.reuse is not None else None
+    try:
+        images = located_images(dataset, asked)  # once for all models
+    except AffscoreError as error:
+        return [Outcome(_name_of(model), None, str(error)) for model in models]
     outcomes = []
     for model in models:
-        name = str(model) if isinstance(model, str | Path) else type(model).__name__
+        name = _name_of(model)
         try:
-            outcomes.append(Outcome(name, run(model, dataset, processor, asked)))
+            outcomes.append(Outcome(name, run(model, images, processor, asked, published)))
         except AffscoreError as error:
             outcomes.append(Outcome(name, None, str(error)))
         except Exception as error:  # a checkpoint may bring its own code
@@ -76,3 +82,7 @@ def analyze_many(
             reason = f"{said}. Not an error of this package; analyse it alone to see more."
             outcomes.append(Outcome(name, None, reason))
     return outcomes
+
+
+def _name_of(model: str | Path | nn.Module) -> str:
+    return str(model) if isinstance(model, str | Path) else type(model).__name__

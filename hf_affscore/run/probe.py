@@ -84,7 +84,7 @@ def probe(run: Run, num_images: int, model: nn.Module, *, alone: bool = False) -
     return Behaviour(not varies, depends and not varies, _not_by_image(first, second), _unseen(first, second))
 
 
-def warn_of_behaviour(model: Mapping[str, Any], batch_size: int) -> None:
+def warn_of_behaviour(model: Mapping[str, Any], batch_size: int | None) -> None:
     """Warn of a model that is not deterministic or depends on the batch; also for scores from the cache.
 
     Args:

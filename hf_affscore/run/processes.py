@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import atexit
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
@@ -79,6 +79,14 @@ class Processes:
     def broadcast(self, value: T) -> T:
         """The main process's value, in every process; the values of the others are not used."""
         return self.gather(value)[0]
+
+    def from_main(self, action: Callable[[], T]) -> T:
+        """The result of ``action`` in the main process, in every process; the others do not call it.
+
+        Raises:
+            Exception: What ``action`` raised; inside :meth:`sharing_errors` in every process.
+        """
+        return cast("T", self.broadcast(action() if self.is_main else None))
 
     def gather_at(self, rank: int, value: T) -> list[T]:
         """One value from each process, by rank, in process ``rank``; an empty list in the others."""

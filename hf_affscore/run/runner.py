@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hf_affscore.capture import nothing_to_score
+from hf_affscore.capture.activations import registered_names
 from hf_affscore.errors import DatasetError, NoActivationError, warn
 from hf_affscore.images.draw import dependence_of, reach_of
 from hf_affscore.images.open import is_name, locate_images, open_images
@@ -29,6 +30,7 @@ from hf_affscore.models.loading import (
     warn_of_missing_weights,
 )
 from hf_affscore.options import Options
+from hf_affscore.publish.reuse import PublishedSignatures
 from hf_affscore.run.collect import Collector
 from hf_affscore.run.groups import GroupScoring, Totals
 from hf_affscore.run.means import over_groups, with_stored_effects, without_errors
@@ -48,41 +50,112 @@ if TYPE_CHECKING:
     from torch import nn
 
 
+#: Images as :func:`hf_affscore.analyze` takes them, or the result of :func:`located_images`.
+Images = str | Path | Iterable[Any] | Source
+
+
 def run(
-    model: str | Path | nn.Module, dataset: str | Path | Iterable[Any], processor: Any, options: Options
+    model: str | Path | nn.Module,
+    dataset: Images,
+    processor: Any,
+    options: Options,
+    published: PublishedSignatures | None = None,
 ) -> Signature:
-    """:func:`hf_affscore.analyze` with its options in one object."""
+    """:func:`hf_affscore.analyze` with its options in one object.
+
+    Args:
+        model: As in :func:`hf_affscore.analyze`.
+        dataset: The same, or the result of :func:`located_images`.
+        processor: As in :func:`hf_affscore.analyze`.
+        options: Its options.
+        published: The collection that ``options.reuse`` names, if it was opened before.
+    """
     processes = Processes.current(options.device)
     options = replace(options, progress=options.progress and processes.is_main)
+    if options.reuse is not None:
+        published = published or PublishedSignatures(options.reuse, options.token)
     with processes.sharing_errors(), library_bars(enabled=options.progress):
-        # All processes use the commits that the main process found, in case a branch moves meanwhile.
-        found_model = (
-            processes.broadcast(locate_model(model, options)) if isinstance(model, str | Path) else model
-        )
-        found_images = processes.broadcast(locate_images(dataset, options)) if is_name(dataset) else dataset
+        # Only the main process asks the Hub for commits: once, and all use the same ones if a branch moves.
+        found_model: Source | nn.Module
+        if isinstance(model, str | Path):
+            found_model = processes.from_main(lambda: locate_model(model, options))
+        else:
+            found_model = model
+        found_images = _located(dataset, options, processes)
         with closing(_open_resume_cache(found_model, found_images, processor, options, processes)) as resume:
-            signature = processes.broadcast(resume.finished() if processes.is_main else None)
-            if signature is None:
-                _say(options, "Resuming an interrupted run of this analysis.", if_=resume.begun)
-                checkpoint = load_checkpoint(found_model, processor, options)
-                stream = open_images(found_images, options, checkpoint.input_shape, checkpoint.clip_length)
-                signature = signature_of(checkpoint, stream, options, processes, resume)
-                reproducible = signature.metadata["model"]["deterministic"]
-                elsewhere = dict(ChainMap(*processes.gather(resume.elsewhere)))
-                kept = reproducible and processes.is_main and resume.finish(signature, elsewhere)
-                if processes.broadcast(kept) or not reproducible:
-                    resume.forget_parts()  # also on the disks of other machines
-            else:
+            signature = processes.from_main(resume.finished)
+            if signature is not None:
                 resume.forget_parts()  # left by a run that was interrupted after it wrote its signature
-                warn_of_missing_weights(signature.metadata["model"])
-                warn_of_behaviour(signature.metadata["model"], signature.metadata["options"]["batch_size"])
                 _say(
                     options,
                     "Analysed before: the result comes from the cache. "
                     "To repeat the analysis, pass --no-cache, in Python cache=False.",
                 )
+            elif published is not None and processor is None:
+                signature = _reused(published, found_model, found_images, options, processes)
+            if signature is not None:
+                warn_of_missing_weights(signature.metadata["model"])
+                warn_of_behaviour(
+                    signature.metadata["model"], signature.metadata["options"].get("batch_size")
+                )
+            else:
+                signature = _computed(found_model, found_images, processor, options, processes, resume)
     _warn_about_images(signature, options)
     return signature
+
+
+def _computed(
+    model: Source | nn.Module,
+    dataset: Source | Iterable[Any],
+    processor: Any,
+    options: Options,
+    processes: Processes,
+    resume: ResumeCache,
+) -> Signature:
+    """The signature of an analysis that is run now, and kept in its cache."""
+    _say(options, "Resuming an interrupted run of this analysis.", if_=resume.begun)
+    checkpoint = load_checkpoint(model, processor, options)
+    stream = open_images(dataset, options, checkpoint.input_shape, checkpoint.clip_length)
+    signature = signature_of(checkpoint, stream, options, processes, resume)
+    reproducible = signature.metadata["model"]["deterministic"]
+    elsewhere = dict(ChainMap(*processes.gather(resume.elsewhere)))
+    kept = reproducible and processes.is_main and resume.finish(signature, elsewhere)
+    if processes.broadcast(kept) or not reproducible:
+        resume.forget_parts()  # also on the disks of other machines
+    return signature
+
+
+def located_images(dataset: Images, options: Options) -> Source | Iterable[Any]:
+    """A data set with its state pinned, in all processes, for several runs on it; an object is returned unchanged.
+
+    Raises:
+        DatasetError: The folder or repository does not exist or is not accessible.
+    """
+    processes = Processes.current(options.device)
+    with processes.sharing_errors():
+        return _located(dataset, options, processes)
+
+
+def _located(dataset: Images, options: Options, processes: Processes) -> Source | Iterable[Any]:
+    if not is_name(dataset):
+        return dataset
+    return processes.from_main(lambda: locate_images(dataset, options))
+
+
+def _reused(
+    published: PublishedSignatures,
+    model: Source | nn.Module,
+    dataset: Source | Iterable[Any],
+    options: Options,
+    processes: Processes,
+) -> Signature | None:
+    """A published signature of this analysis, in all processes; None if there is none."""
+    if not isinstance(model, Source) or not isinstance(dataset, Source):
+        return None
+    found = processes.from_main(lambda: published.find(model, dataset, options, registered_names()))
+    message = f"Fetched from {published.repo_id}, where the same analysis is published."
+    _say(options, message, if_=found is not None)
+    return found
 
 
 def _say(options: Options, message: str, *, if_: bool = True) -> None:

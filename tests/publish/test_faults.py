@@ -9,9 +9,9 @@ from email.utils import formatdate
 import pytest
 
 import hf_affscore as ha
+from hf_affscore import retries
 from hf_affscore.errors import AffscoreError, HubError, SignatureError
 from hf_affscore.publish import CardUpdate
-from hf_affscore.publish import commit as committing
 from hf_affscore.publish.index import INDEX_FILE
 from hf_affscore.signature import Signature
 from tests.hub import LocalHub
@@ -127,7 +127,7 @@ def test_a_connection_cut_within_a_large_upload(hub: LocalHub, pauses: list[floa
 def test_an_upload_that_never_gets_through(
     hub: LocalHub, pauses: list[float], monkeypatch: pytest.MonkeyPatch, status: int | None, sentence: str
 ) -> None:
-    monkeypatch.setattr(committing, "FAULTS", 2)
+    monkeypatch.setattr(retries, "FAULTS", 2)
     hub.fail("PUT", "/lfs/", status, times=1000)
     refused(push(hub.token("ada")), sentence, "ry again")
     assert hub.files("dataset", REPO) == {}
@@ -198,12 +198,12 @@ def test_a_conflict_merges_what_the_other_wrote(hub: LocalHub, pauses: list[floa
 def test_faults_that_stay_end_in_a_sentence(
     hub: LocalHub, pauses: list[float], monkeypatch: pytest.MonkeyPatch, status: int | None, sentence: str
 ) -> None:
-    monkeypatch.setattr(committing, "FAULTS", 5)
-    monkeypatch.setattr(committing, "CONFLICTS", 5)
+    monkeypatch.setattr(retries, "FAULTS", 5)
+    monkeypatch.setattr(retries, "CONFLICTS", 5)
     hub.fail("POST", "/commit/", status, times=1000, retry_after=1 if status == 429 else None)
     refused(push(hub.token("ada")), sentence, "ry again")
     assert len(pauses) == 4
-    assert max(pauses) <= committing.LONGEST_PAUSE
+    assert max(pauses) <= retries.LONGEST_PAUSE
 
 
 def test_nobody_waits_an_hour(hub: LocalHub, pauses: list[float]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from hf_affscore.errors import AffscoreWarning, HubError, InputError, SignatureE
 from hf_affscore.publish.index import INDEX_FILE, Entry, read_index
 from hf_affscore.signature import Signature
 from tests.hub import LocalHub
+from tests.hub.local import ROOT
 from tests.publish.samples import signature
 
 REPO = "ada/signatures"
@@ -216,9 +218,47 @@ def test_equal_signatures_are_as_many_as_there_are(hub: LocalHub, tmp_path: Path
     assert b"ada/net](https://huggingface.co/ada/net) (step 100)" in hub.files("dataset", REPO)["README.md"]
 
 
-def test_the_folders_of_older_versions_are_found_again() -> None:
-    """What the key has gained since names no folder anew."""
-    assert Entry.of(signature()).folder == "signatures/ada-net-ada-images-f22907c44a58"
+def test_other_options_are_another_signature(hub: LocalHub) -> None:
+    token, sig = hub.token("ada"), signature()
+    options = [{"num_samples": 64}, {"num_samples": 512}, {"num_samples": 64, "pooling": "channels"}]
+    made = [replace(sig, metadata={**sig.metadata, "options": each}) for each in options]
+    for each in made:
+        each.push_to_hub(REPO, token=token)
+    assert len(folders(hub)) == 3
+    same = [
+        {"device": "cuda"},
+        {"batch_size": 64},
+        {"revision": "main"},
+        {"split": "test"},
+    ]  # only rounding, or said
+    for more in same:
+        again = replace(sig, metadata={**sig.metadata, "options": {**options[0], **more}})
+        again.push_to_hub(REPO, token=token)
+    assert len(folders(hub)) == 3
+    assert Signature.from_pretrained(REPO, options={"num_samples": 512}) == made[1]
+    assert Signature.from_pretrained(REPO, options={"pooling": "channels"}) == made[2]
+    with pytest.raises(
+        SignatureError, match=r"has 2 signatures for options=.*\n .*options={'num_samples': 64}"
+    ):
+        Signature.from_pretrained(REPO, options={"num_samples": 64})
+    with pytest.raises(SignatureError, match="has no signature for options="):
+        Signature.from_pretrained(REPO, options={"num_sample": 64})
+
+
+def test_a_collection_without_settings_is_loaded_and_added_to(hub: LocalHub) -> None:
+    """Written by version 0.1, whose keys had no options."""
+    hub.add("dataset", REPO, ROOT / "tests" / "data" / "collection_without_settings")
+    old = folders(hub)
+    first, second = ha.load_signatures(REPO)
+    assert (first, second.name) == (signature(), "ada/other")
+    newer = signature(scores=(0.9, 0.8), created="2027-01-01T00:00:00+00:00")
+    newer.push_to_hub(REPO, token=hub.token("ada"))
+    assert folders(hub) == old, "the same analysis takes the place of the older one"
+    larger = replace(newer, metadata={**newer.metadata, "options": {"num_samples": 512}})
+    larger.push_to_hub(REPO, token=hub.token("ada"))
+    newer.push_to_hub(REPO, token=hub.token("ada"))
+    assert len(folders(hub) - old) == 1
+    assert [each in ha.load_signatures(REPO) for each in (newer, second, larger)] == [True] * 3
 
 
 @pytest.mark.parametrize(
@@ -244,8 +284,6 @@ for number in range(5):
 
 @pytest.mark.slow
 def test_eight_writers_at_once_lose_nothing(hub: LocalHub, tmp_path: Path) -> None:
-    from tests.hub.local import ROOT
-
     token = hub.token("ada")
     environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     writers = []
