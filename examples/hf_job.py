@@ -1,10 +1,15 @@
 # /// script
 # requires-python = ">=3.11"
-# dependencies = ["hf-affscore"]
+# dependencies = ["hf-affscore[plots]"]
+#
+# [tool.hf-jobs]
+# flavor = "a10g-small"
+# timeout = "2h"
+# secrets = ["HF_TOKEN"]
 # ///
 """Analyse one checkpoint on one data set and publish the signature: a script for Hugging Face Jobs.
 
-hf jobs uv run --flavor a10g-small --secrets HF_TOKEN examples/hf_job.py MODEL DATASET user/signatures
+hf jobs uv run examples/hf_job.py MODEL DATASET user/signatures
 """
 
 import sys
