@@ -24,6 +24,7 @@ from hf_affscore.cli.compare import add_compare, add_report
 from hf_affscore.cli.diff import add_diff
 from hf_affscore.cli.publish import add_card, add_push
 from hf_affscore.cli.show import add_show
+from hf_affscore.cli.skill import add_skill
 from hf_affscore.cli.space import add_space
 from hf_affscore.errors import AffscoreError, AffscoreWarning, redacted
 from hf_affscore.metrics.command import add_metric
@@ -88,6 +89,7 @@ def parser() -> argparse.ArgumentParser:
         add_card,
         add_space,
         add_metric,
+        add_skill,
         add_cache,
     ):
         add(commands)
