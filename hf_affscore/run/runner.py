@@ -152,7 +152,13 @@ def _reused(
     """A published signature of this analysis, in all processes; None if there is none."""
     if not isinstance(model, Source) or not isinstance(dataset, Source):
         return None
-    found = processes.from_main(lambda: published.find(model, dataset, options, registered_names()))
+
+    def find() -> Signature | None:
+        if dependencies(model, options):  # a published signature does not say of which commits they were
+            return None
+        return published.find(model, dataset, options, registered_names())
+
+    found = processes.from_main(find)
     message = f"Fetched from {published.repo_id}, where the same analysis is published."
     _say(options, message, if_=found is not None)
     return found

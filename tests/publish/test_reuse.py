@@ -122,6 +122,13 @@ def test_options_that_change_rounding_or_name_the_same_commit_do_not_matter(
     assert analyzed(**options).rows == published.rows
 
 
+def test_an_adapter_is_computed(published: Signature, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The commit of its base is in no key of a collection."""
+    monkeypatch.setattr(runner, "dependencies", lambda *_: {"ada/base": "0" * 40})
+    with pytest.raises(ComputedError):
+        analyzed()
+
+
 def test_a_newer_commit_is_another_model(hub: LocalHub, published: Signature) -> None:
     hub.repo("model", "ada/net").commit("main", {"x.txt": Blob(b"x", lfs=False)}, "newer")
     with pytest.raises(ComputedError):

@@ -33,7 +33,7 @@ def fill(hub: LocalHub) -> None:
     options = Options(num_samples=8)
     images = locate_images("ada/images", options)
     for model in MODELS:
-        key = asked(locate_model(model, options), images, options, device_of(options))
+        key = asked(locate_model(model, options), {}, images, options, device_of(options))
         cached = ResumeCache.open(key, Processes())
         cached.finish(signature, {})
         cached.close()
@@ -53,7 +53,9 @@ def test_two_processes_ask_once_for_each_commit_of_what_is_cached(
     done = hub.run(*command, "--num-samples", "8", "--json", home=tmp_path, settings=settings)
     assert done.returncode == 0, done.stderr
     assert len([each for each in json.loads(done.stdout) if each["signature"]]) == 64
-    expected = Counter([f"/api/models/{model}" for model in MODELS] + ["/api/datasets/ada/images"])
+    # The commit of each model, and its files, which say whether it is an adapter whose base has a commit too.
+    files = [f"/api/models/{model}/revision/{hub.repo('model', model).refs['main']}" for model in MODELS]
+    expected = Counter([*(f"/api/models/{model}" for model in MODELS), *files, "/api/datasets/ada/images"])
     waited = Counter({"/api/datasets/ada/images": 1, f"/api/models/{MODELS[7]}": 2})
     assert Counter(line.path for line in hub.log) == expected + waited
     shutil.rmtree(tmp_path / "cache")
