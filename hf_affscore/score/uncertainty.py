@@ -51,7 +51,7 @@ ALL_SAMPLES = 1 << 26
 
 #: How many samples are really left out where there are as many features as samples, and the fewest worth it. The
 #: error of first order grows with the square of features over samples, and so does what its correction needs.
-EXACT, FEWEST = 48, 4
+EXACT, FEWEST = 48, 8
 
 #: What lies in an interval; and the level of the sampling error in the bounds of the limit, which meet in layers of
 #: one feature and have to hold all the same.
