@@ -103,7 +103,7 @@ def plot_distances(comparison: Comparison, path: Target | None = None) -> Figure
     names = [plain(comparison.names[i], _NAME) for i in order]
     side = max(_PLACE * len(order), 2.4)
     with style():
-        figure = new_figure(side + 4.2, side + 2.6)
+        figure = new_figure(side + 4.2, side + 3.4)
         top, heat = figure.subplots(2, 1, height_ratios=[1.2, side])
         image = heat.imshow(comparison.distances[np.ix_(order, order)], cmap="cividis_r", aspect="auto")
         label(heat.yaxis, names)

@@ -274,10 +274,8 @@ def _names(
 
 def _size(axes: Axes) -> tuple[float, float]:
     """Width and height of the axes in inches."""
-    figure = axes.get_figure(root=True)
-    assert figure is not None
-    width, height = axes.get_position().size * figure.get_size_inches()
-    return float(width), float(height)
+    dots: float = axes.figure.dpi
+    return axes.bbox.width / dots, axes.bbox.height / dots
 
 
 def _by_size(groups: Sequence[str]) -> list[str]:
