@@ -86,6 +86,12 @@ def test_the_count_itself() -> None:
     assert not any(part._forward_hooks or part._forward_pre_hooks for part in model.modules())
 
 
+def test_a_network_without_activations_is_exact() -> None:
+    result = examine(Architecture("here", "Linear", lambda: nn.Sequential(nn.Conv2d(3, 4, 3))))
+    assert result.is_covered
+    assert result.counted == result.captured == 0
+
+
 def test_a_missed_call_would_be_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     from hf_affscore.capture import activations
 
