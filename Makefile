@@ -1,4 +1,4 @@
-.PHONY: style test docs bench coverage models fuzz
+.PHONY: style test docs bench coverage models fuzz pins pythons
 
 style:  ## what CI checks besides the tests
 	ruff check .
@@ -7,6 +7,12 @@ style:  ## what CI checks besides the tests
 
 test:
 	pytest
+
+pins:  ## the older sets of libraries that CI tests, anew from the bounds in pyproject.toml; needs uv
+	.ci/pins
+
+pythons:  ## syntax, types and wheels for Python 3.12 to 3.14; needs uv
+	.ci/pythons
 
 docs:  ## the site, in site/
 	sphinx-build --fail-on-warning --keep-going --builder html docs site

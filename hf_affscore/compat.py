@@ -51,11 +51,10 @@ def is_connection_error(error: BaseException) -> bool:
 def status_of(error: BaseException) -> int | None:
     """The HTTP status of the answer that an error of the Hub is about; None where there was no answer.
 
-    In huggingface-hub 0.x even an ``HfHubHTTPError`` may come without one: ``LocalEntryNotFoundError`` does.
+    In huggingface-hub 0.x even an ``HfHubHTTPError`` may come without one: ``LocalEntryNotFoundError`` does. Its
+    uploads raise the HTTP library's own error, which has the answer too.
     """
-    from huggingface_hub.errors import HfHubHTTPError
-
-    response = error.response if isinstance(error, HfHubHTTPError) else None
+    response = getattr(error, "response", None) if isinstance(error, client_error()) else None
     return None if response is None else int(response.status_code)
 
 
@@ -119,7 +118,7 @@ def _cached_commit(cache_folder: Path, revision: str, error: Exception) -> str:
     if (cache_folder / "snapshots" / revision).is_dir():
         return revision
     try:
-        return (cache_folder / "refs" / revision).read_text().strip()
+        return (cache_folder / "refs" / revision).read_text(encoding="utf-8").strip()
     except OSError:
         raise LocalEntryNotFoundError(f"no commit of {revision!r} is in the cache") from error
 

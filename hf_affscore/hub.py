@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from hf_affscore.compat import client_error, resolve_revision, status_of, unresolved_errors
 from hf_affscore.errors import AffscoreError, DatasetError, HubError, InputError, ModelError, shown_cause
@@ -15,7 +15,6 @@ from hf_affscore.tokens import Token, checked_token
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError
 
 Kind = Literal["model", "dataset", "space"]
 
@@ -136,7 +135,7 @@ def explain(
             f"{what} is neither a local folder nor in the local cache, and the Hub could not be reached. "
             "Check the path, or go online once (unset HF_HUB_OFFLINE)."
         )
-    if isinstance(error, errors.HfHubHTTPError) and status_of(error) is not None:
+    if status_of(error) is not None:
         return _explain_status(error, what, publishing=publishing)
     if isinstance(error, client_error()):
         return (
@@ -146,7 +145,7 @@ def explain(
     return None
 
 
-def _explain_status(error: HfHubHTTPError, what: str, *, publishing: bool) -> str:
+def _explain_status(error: Any, what: str, *, publishing: bool) -> str:
     """A sentence for a response of the Hub that has no error class of its own."""
     status = error.response.status_code
     if status == 401:
@@ -173,4 +172,4 @@ def _explain_status(error: HfHubHTTPError, what: str, *, publishing: bool) -> st
         )
     if status >= 500:
         return f"{what}: the Hub had an internal error ({status}). Try again later."
-    return f"{what}: the Hub refused ({status}): {error.server_message or error}"
+    return f"{what}: the Hub refused ({status}): {getattr(error, 'server_message', None) or error}"

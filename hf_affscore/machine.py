@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -52,10 +51,10 @@ def _upwards(home: Path, path: str) -> Iterator[Path]:
 
 def _left_to_address() -> list[int]:
     """What is left of a limited address space."""
-    if sys.platform == "win32":
+    try:
+        import resource
+    except ImportError:  # Windows
         return []
-    import resource
-
     import psutil
 
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)

@@ -5,7 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import time
 from pathlib import Path
+
+#: Windows does not replace a file that another program has open, such as a virus scanner, for a moment: seconds.
+PATIENCE = 3.0 if os.name == "nt" else 0.0
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -14,7 +18,8 @@ def write_atomically(path: Path, content: bytes) -> None:
     The file gets the default permissions of new files of this process.
 
     Raises:
-        OSError: The folder is missing or read-only, or the disk is full.
+        OSError: The folder is missing or read-only, the disk is full, or another program keeps the file open
+            (Windows).
     """
     temporary = path.parent / f".{path.name}.{secrets.token_hex(8)}"
     file = temporary.open("xb")  # open() applies the umask; reading the umask would mean changing it
@@ -23,8 +28,19 @@ def write_atomically(path: Path, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+        _replace(temporary, path)
     except BaseException:
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(OSError):  # what matters is the first error
             os.unlink(temporary)
         raise
+
+
+def _replace(source: Path, target: Path) -> None:
+    until = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return os.replace(source, target)
+        except PermissionError:
+            if time.monotonic() >= until:
+                raise
+            time.sleep(0.05)

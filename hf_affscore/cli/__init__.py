@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import argparse
 import atexit
+import codecs
+import errno
 import io
 import os
 import signal
@@ -55,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
         sys.exit(f"hf-affscore: error: {error}")
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python writes again on exit
-        if isinstance(error, BrokenPipeError):
+        if isinstance(error, BrokenPipeError) or _is_windows_broken_pipe(error):
             sys.exit(141)
         what = "the output could not be written" if error.filename is None else "a file could not be used"
         sys.exit(f"hf-affscore: error: {what}: {redacted(str(error))}")
@@ -101,7 +103,20 @@ def _prepare_stdout() -> None:
     if sys.stdout is None:
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  # for as long as the process lives
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")
+        codecs.register_error("hf_affscore", _in_other_characters)
+        sys.stdout.reconfigure(errors="hf_affscore")
+
+
+def _in_other_characters(error: UnicodeError) -> tuple[str, int]:
+    """What is printed for characters that the terminal lacks; cp1252, of pipes on Windows, has no block."""
+    assert isinstance(error, UnicodeEncodeError)
+    lacking = error.object[error.start : error.end]
+    return "".join({"█": "#", "·": ".", "…": "~"}.get(each, "?") for each in lacking), error.end
+
+
+def _is_windows_broken_pipe(error: OSError) -> bool:
+    """Windows says of a pipe whose reader is gone that the argument is invalid."""
+    return os.name == "nt" and error.errno == errno.EINVAL and error.filename is None
 
 
 def _exit_at_once(code: int) -> NoReturn:

@@ -50,7 +50,11 @@ def check_outputs(arguments: argparse.Namespace) -> None:
     for path in (arguments.output, arguments.plot and arguments.plot.parent):
         if path is None:
             continue
-        there = next(folder for folder in (path, *path.absolute().parents) if os.path.lexists(folder))
+        there = next((folder for folder in (path, *path.absolute().parents) if os.path.lexists(folder)), None)
+        if there is None:
+            raise InputError(
+                f"{path} cannot be made: there is no {path.anchor}. Choose another place for the results."
+            )
         if not there.is_dir() or not os.access(there, os.W_OK):
             kind = "is not a folder" if not there.is_dir() else "cannot be written to"
             raise InputError(f"{path} cannot be made: {there} {kind}. Choose another place for the results.")

@@ -15,13 +15,13 @@ are then unknown (None).
 
 from __future__ import annotations
 
-import weakref
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
+from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
@@ -54,7 +54,7 @@ class Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's
         self.peak_bytes = 0
         self.problem: str | None = None
         self._held_bytes = 0
-        self._held: dict[int, weakref.ref[Any]] = {}  # storages, by address
+        self._held: dict[int, tuple[StorageWeakRef, int]] = {}  # storages and their bytes, by address
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -81,20 +81,22 @@ class Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's
     def _hold(self, inputs: list[Tensor], outputs: list[Tensor]) -> None:
         """Record new storages and update the peak."""
         known = {_address(tensor) for tensor in inputs}
+        self._forget()
         for tensor in outputs:
             address = _address(tensor)
             if address is None or address in known or address in self._held:
                 continue
             storage = tensor.untyped_storage()
-            size = storage.nbytes()
-
-            def forget(_: Any, address: int = address, size: int = size) -> None:
-                self._held_bytes -= size
-                self._held.pop(address, None)
-
-            self._held[address] = weakref.ref(storage, forget)
-            self._held_bytes += size
+            reference = StorageWeakRef(storage)  # type: ignore[no-untyped-call]
+            self._held[address] = reference, storage.nbytes()
+            self._held_bytes += storage.nbytes()
         self.peak_bytes = max(self.peak_bytes, self._held_bytes)
+
+    def _forget(self) -> None:
+        """Drop freed storages. Python's weak references would not do: torch 2.6 ends them late, 2.11 does not."""
+        expired = [key for key, (storage, _) in self._held.items() if storage.expired()]  # type: ignore[no-untyped-call]
+        for address in expired:
+            self._held_bytes -= self._held.pop(address)[1]
 
 
 def _address(tensor: Tensor) -> int | None:

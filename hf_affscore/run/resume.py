@@ -22,6 +22,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -176,9 +177,13 @@ class ResumeCache:
 
     def close(self) -> None:
         """Release the key for other runs; remove the folder if it has no parts and no signature."""
-        if self.folder is not None and not self.begun and not self._holds(JSON_FILE):
+        empty = self.folder is not None and not self.begun and not self._holds(JSON_FILE)
+        if self.folder is not None and empty:
             shutil.rmtree(self.folder, ignore_errors=True)
         self._release()
+        if self.folder is not None and empty:  # Windows removes the lock's file only now
+            with suppress(OSError):
+                self.folder.rmdir()
 
     def identify(self, position: int, item: Any, pixel_range: Any = None) -> str:
         """The identity of an image of the stream, with the range that it is scaled by; empty without a folder."""

@@ -9,6 +9,9 @@ from hf_affscore.images.open import locate_images
 from hf_affscore.options import Options
 from tests.images.test_layouts import colours_of, make, numbered
 from tests.images.test_tables import colours, png, write
+from tests.versions import needs
+
+pytestmark = needs("huggingface-hub", "1", "it knows no buckets")
 
 
 @pytest.mark.parametrize("inside", ["", "data/deep"])

@@ -19,6 +19,7 @@ from hf_affscore.inspection import operations
 from hf_affscore.inspection.cost import HEAP_FACTOR
 from hf_affscore.inspection.inputs import num_images
 from hf_affscore.models.evaluation import DEFAULT_BATCH_SIZE
+from tests.versions import needs
 
 
 def test_it_lists_what_analyze_scores() -> None:
@@ -38,7 +39,7 @@ def test_weights_are_not_needed(tmp_path: Path) -> None:
     assert time.perf_counter() - start < 5
     assert [row.dim for row in found.rows] == [197, 197]
     assert [row["shape"] for row in found.rows] == ["197 x 3072"] * 2
-    assert found.rows[0].module == "vit.layers.0.mlp.activation_fn"
+    assert found.rows[0].module.startswith("vit.")
     assert {row.reason for row in found.skipped} == {"attention is left out, as in the paper"}
     assert found.cost.rows_bytes == 2 * 4 * 2048 * 2 * 197
 
@@ -49,7 +50,11 @@ def test_weights_are_not_needed(tmp_path: Path) -> None:
         ("CLIPConfig", "meta"),
         ("DepthAnythingConfig", "meta"),
         ("SegformerConfig", "meta"),
-        ("DetrConfig", "cpu"),
+        pytest.param(
+            "DetrConfig",
+            "cpu",
+            marks=needs("transformers", "5", "DETR asks for the weights of its backbone"),
+        ),
     ],
 )
 def test_configurations_of_other_tasks(config: str, device: str) -> None:

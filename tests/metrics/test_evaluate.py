@@ -87,6 +87,7 @@ def test_evaluate_push_to_hub_does_not_get_over_a_data_set_that_is_not_on_the_hu
         )
 
 
+@pytest.mark.library("gradio")
 def test_evaluates_gradio_widget_asks_for_what_gradio_no_longer_has():
     with pytest.raises(AttributeError, match="inputs"):
         evaluate.utils.launch_gradio_widget(Counting())

@@ -346,7 +346,7 @@ def _adapter(folder: Path) -> Options:
 
     base = folder.parent / "base"
     _saved(networks.backbone, base)
-    settings = peft.LoraConfig(r=2, target_modules=["fc1"], init_lora_weights=False)
+    settings = peft.LoraConfig(r=2, target_modules=r".*(fc1|intermediate\.dense)", init_lora_weights=False)
     adapted = peft.get_peft_model(hf.ViTModel.from_pretrained(base), settings)
     adapted.peft_config["default"].base_model_name_or_path = str(base)
     adapted.save_pretrained(folder)

@@ -41,7 +41,8 @@ def detr() -> Pair:
     layers = {"encoder_layers": 1, "decoder_layers": 1, "num_queries": 5, "d_model": 16}
     heads = {"encoder_attention_heads": 2, "decoder_attention_heads": 2}
     widths = {"encoder_ffn_dim": 32, "decoder_ffn_dim": 32}
-    config = hf.DetrConfig(use_timm_backbone=False, backbone_config=RESNET, **layers, **heads, **widths)
+    backbone = {"use_timm_backbone": False, "use_pretrained_backbone": False, "backbone_config": RESNET}
+    config = hf.DetrConfig(**backbone, **layers, **heads, **widths)
     return hf.DetrForObjectDetection(config), hf.DetrImageProcessor(size=SIZE)
 
 
@@ -51,7 +52,9 @@ def yolos() -> Pair:
 
 
 def segformer() -> Pair:
-    config = hf.SegformerConfig(hidden_sizes=[8, 8, 8, 8], depths=[1, 1, 1, 1], decoder_hidden_size=8)
+    config = hf.SegformerConfig(
+        hidden_sizes=[8, 8, 8, 8], depths=[1, 1, 1, 1], decoder_hidden_size=8, num_attention_heads=[1] * 4
+    )
     return hf.SegformerForSemanticSegmentation(config), hf.SegformerImageProcessor(size=SIZE)
 
 

@@ -17,6 +17,7 @@ import hf_affscore as ha
 from hf_affscore.errors import ModelError
 from hf_affscore.models.libraries.by_hand import HANDS
 from tests.models.by_hand import check, of_the_test_extra, photographs
+from tests.versions import is_older
 
 USUAL = {"num_samples": 8, "batch_size": 4, "cache": False, "progress": False}
 VISION = {
@@ -163,9 +164,10 @@ def test_an_adapter_of_peft(base: str, tmp_path: Path) -> None:
         )
     else:
         hf.ViTModel(hf.ViTConfig(**VISION)).save_pretrained(tmp_path / "base")
+        names = ["query", "intermediate.dense"] if is_older("transformers", "5") else ["q_proj", "fc1"]
         processor = hf.ViTImageProcessor(size=SIZE)
         processor.save_pretrained(tmp_path / "base")
-        module, targets = hf.ViTModel.from_pretrained(tmp_path / "base"), ["q_proj", "fc1"]
+        module, targets = hf.ViTModel.from_pretrained(tmp_path / "base"), names
     config = peft.LoraConfig(r=2, target_modules=targets, init_lora_weights=False)
     adapted = peft.get_peft_model(module, config)
     adapted.peft_config["default"].base_model_name_or_path = str(tmp_path / "base")

@@ -17,6 +17,7 @@ from hf_affscore.cli.printing import print_signature
 from hf_affscore.errors import ModelError
 from hf_affscore.models.libraries.transformers_quantized import PACKAGES, bits_of
 from tests.models.by_hand import check, photographs
+from tests.versions import needs
 
 USUAL = {"num_samples": 8, "batch_size": 4, "cache": False, "progress": False}
 SHAPE = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 128}
@@ -68,6 +69,7 @@ def to_fp8(folder: Path, block: int = 16) -> None:
     )
 
 
+@needs("transformers", "5", "fp8 is loaded on GPUs only")
 def test_a_checkpoint_in_fp8(whole: Path, capsys: pytest.CaptureFixture[str]) -> None:
     original = ha.analyze(whole, photographs(), **USUAL)
     assert original.metadata["model"]["stored_dtype"] == "float32"
@@ -166,6 +168,7 @@ def test_a_method_that_does_not_run_here_is_named(method: str, sentence: str, wh
         ha.analyze(whole, photographs(), **USUAL)
 
 
+@needs("transformers", "5", "fp8 is loaded on GPUs only")
 def test_kernels_that_fail_name_the_method(whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     to_fp8(whole)
 

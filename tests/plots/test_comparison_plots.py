@@ -15,6 +15,7 @@ from hf_affscore.plots import (
 from hf_affscore.plots.style import COLOURS
 from tests.pictures import golden_difference, reaches_the_edge
 from tests.signatures import make_signature
+from tests.versions import needs
 
 PICTURES = {
     "correlations": plot_correlations,
@@ -195,6 +196,7 @@ def test_correlations_need_something_to_correlate_with():
         plot_correlations(compare([make_signature([0.5])]))
 
 
+@needs("matplotlib", "3.11", "the stored pictures are of its text")
 @pytest.mark.parametrize("name", PICTURES)
 def test_pictures_look_as_they_did(name):
     assert golden_difference(PICTURES[name](comparison(4)), name) < 4

@@ -14,6 +14,7 @@ from hf_affscore.plots.style import BEGINNINGS
 from hf_affscore.signature import Record, Signature
 from tests.pictures import golden_difference, reaches_the_edge
 from tests.signatures import make_signature
+from tests.versions import needs
 
 
 def scores(count, low=0.4):
@@ -241,6 +242,7 @@ def test_what_cannot_be_written_is_said(tmp_path):
         plot_signature(signature, tmp_path / "missing" / "a.png")
 
 
+@needs("matplotlib", "3.11", "the stored pictures are of its text")
 @pytest.mark.parametrize("count", [5, 33, 100, 300])
 def test_pictures_look_as_they_did(count):
     assert golden_difference(plot_signature(network(count)), f"signature-{count}") < 4

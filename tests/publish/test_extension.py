@@ -11,6 +11,7 @@ from pathlib import Path
 
 import hf_affscore
 from tests.hub.local import ROOT, LocalHub
+from tests.versions import needs
 
 
 def test_the_console_script_has_the_name_that_an_extension_needs() -> None:
@@ -18,6 +19,7 @@ def test_the_console_script_has_the_name_that_an_extension_needs() -> None:
     assert scripts["hf-affscore"] == "hf_affscore.cli:main"
 
 
+@needs("huggingface-hub", "1", "its command has no extensions")
 def test_registered_as_the_documentation_says_hf_runs_it(hub: LocalHub, tmp_path: Path) -> None:
     """The commands of docs/publishing.md, word for word, with this interpreter's ``hf``."""
     shell = re.findall(r"```bash\n(folder=.*?)```", (ROOT / "docs/publishing.md").read_text(), re.DOTALL)

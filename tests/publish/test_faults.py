@@ -16,6 +16,7 @@ from hf_affscore.publish.index import INDEX_FILE
 from hf_affscore.signature import Signature
 from tests.hub import LocalHub
 from tests.publish.samples import signature
+from tests.versions import is_older
 
 REPO = "ada/signatures"
 
@@ -111,7 +112,8 @@ def test_faults_that_pass_are_waited_out_when_reading(
     hub.fail("HEAD", f"/resolve/.*/{INDEX_FILE}", status)
     hub.fail("POST", "/paths-info/", status)
     assert Signature.from_pretrained(REPO) == signature()
-    assert len(pauses) == (3 if status is None else 2), "the client itself repeats a HEAD that got an error"
+    by_client = status is not None and not is_older("huggingface-hub", "1")  # a HEAD that got an error
+    assert len(pauses) == 3 - by_client
 
 
 def test_a_connection_cut_within_a_large_upload(hub: LocalHub, pauses: list[float]) -> None:

@@ -27,6 +27,7 @@ from hf_affscore.publish.markdown import (
     set_metadata,
     table,
 )
+from tests.versions import needs
 
 NASTY = [
     "a | b | c",
@@ -186,6 +187,7 @@ def test_setting_one_key_keeps_every_other_line(key: str, line_end: str) -> None
 @pytest.mark.parametrize("line_end", ["\n", "\r\n"])
 @pytest.mark.parametrize("before", ["", "\n", "\n\n  \n", "\ufeff", "\ufeff\n", " \t\n", "  "])
 @pytest.mark.parametrize("after", ["# Net\n", "", "\n---\n\nA rule above\n"])
+@needs("huggingface-hub", "1", "it reads fewer forms of metadata")
 def test_metadata_is_what_the_client_reads_as_metadata(
     tmp_path: Path, before: str, line_end: str, after: str
 ) -> None:
