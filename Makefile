@@ -8,7 +8,7 @@ style:  ## what CI checks besides the tests
 test:
 	pytest
 
-pins:  ## the older sets of libraries that CI tests, anew from the bounds in pyproject.toml; needs uv
+pins:  ## the sets of libraries of .ci/older, anew from the bounds in pyproject.toml; needs uv
 	.ci/pins
 
 pythons:  ## syntax, types and wheels for Python 3.12 to 3.14; needs uv

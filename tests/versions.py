@@ -1,6 +1,6 @@
 """Tests that need a newer library than the oldest that the package accepts.
 
-``.ci/run`` runs most tests with three sets of libraries. Where an older library lacks something, a test says so by
+``.ci/older`` runs most tests with older libraries. Where an older library lacks something, a test says so by
 :func:`needs`; what users feel of it stands in docs/installation.md. With the newest libraries no test may be left
 out this way: ``tests/release/test_versions.py``.
 """

@@ -15,6 +15,8 @@ import numpy as np
 import pytest
 from huggingface_hub.errors import RepositoryNotFoundError
 
+from tests.versions import needs
+
 TWO_PROCESSES = """
 import os, evaluate, numpy as np, hf_affscore
 before = np.random.default_rng(0).normal(size=(400, 5))
@@ -73,6 +75,7 @@ def test_evaluate_save_leaves_half_a_file_behind_a_numpy_number(tmp_path):
         json.loads((tmp_path / "result.json").read_text())
 
 
+@needs("huggingface-hub", "1", "evaluate catches its errors")
 def test_evaluate_push_to_hub_does_not_get_over_a_data_set_that_is_not_on_the_hub(hub):
     hub.add("model", "ada/net", {"README.md": b"# net"})
     with pytest.raises(RepositoryNotFoundError):

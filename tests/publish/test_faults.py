@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from email.utils import formatdate
 
+import huggingface_hub
 import pytest
 
 import hf_affscore as ha
@@ -227,9 +228,18 @@ def test_metadata_that_the_hub_does_not_accept(hub: LocalHub) -> None:
     refused(update, "does not accept the card", "not closed by ---")
 
 
+def fresh_sessions() -> None:
+    """The client 0.x looks at the setting once, when it opens a session."""
+    if is_older("huggingface-hub", "1"):
+        huggingface_hub.utils.reset_sessions()
+
+
 def test_offline(hub: LocalHub, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    fresh_sessions()
     refused(push(hub.token("ada")), "could not be reached", "unset HF_HUB_OFFLINE")
+    monkeypatch.undo()
+    fresh_sessions()
     assert not hub.log
 
 

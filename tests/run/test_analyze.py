@@ -24,6 +24,7 @@ from hf_affscore.capture.summary import Summary
 from hf_affscore.errors import AffscoreWarning, DatasetError, InputError, ModelError, NoActivationError
 from hf_affscore.images.decoding import Undecodable, decode, to_rgb
 from hf_affscore.models.preprocessing import ImageNetTransform
+from tests.versions import needs
 
 
 class Small(nn.Module):
@@ -592,6 +593,7 @@ def test_only_the_middle_of_a_strip_is_resized():
     assert transform(Image.new("RGB", (1, 200_000))).shape == (3, 32, 32)
 
 
+@needs("datasets", "5", "it has no such pause")
 def test_scoring_does_not_wait_for_a_stream_that_is_left(monkeypatch):
     left = []
     monkeypatch.setattr("datasets.config.SLEEP_TIME_ON_THREADS_SHUTDOWN", 0.5)
