@@ -45,7 +45,7 @@ def net(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-TINY = needs("transformers", "5", "V-JEPA 2 takes no heads as small as these")
+TINY = needs("transformers", "5", "V-JEPA 2 fails in networks as small as this")
 
 
 @pytest.mark.parametrize("kind", [videomae, timesformer, pytest.param(vjepa2, marks=TINY)])

@@ -7,7 +7,7 @@ from tests.versions import needs
 
 #: What older libraries do not write, load or build without memory.
 NEWER = {
-    "video (V-JEPA 2), repeated frame": needs("transformers", "5", "it takes no heads as small as these"),
+    "video (V-JEPA 2), repeated frame": needs("transformers", "5", "it fails in networks as small as this"),
     "images and text": needs("torch", "2.11", "it does not build such a network without memory"),
     "no image processor": needs("transformers", "5", "another processor is the usual one"),
     "vision-language, packed patches (Qwen2-VL)": needs(
