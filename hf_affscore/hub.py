@@ -150,6 +150,11 @@ def _explain_status(error: Any, what: str, *, publishing: bool) -> str:
     status = error.response.status_code
     if status == 401:
         return f"{what}: the Hub does not accept the token (401). Create one in your Hub settings, then {_LOG_IN}."
+    if status == 402 and not what.startswith(_CALLED["space"]):
+        return (
+            f"{what}: the Hub asks for a paid account (402): the storage that the account has may be used up. "
+            "Look at its billing page on the Hub, remove what is not needed, or use another account."
+        )
     if status == 402:
         return (
             f"{what}: the Hub asks for a paid account (402). Free accounts can create static Spaces "

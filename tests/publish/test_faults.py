@@ -221,6 +221,17 @@ def test_a_refusal_for_good_is_not_repeated(hub: LocalHub, pauses: list[float]) 
     assert pauses == []
 
 
+@pytest.mark.parametrize("where", ["/api/repos/create", "/lfs/objects/batch", "/commit/"])
+def test_a_full_account_is_not_told_about_spaces(hub: LocalHub, pauses: list[float], where: str) -> None:
+    hub.fail("POST", where, 402)
+    with pytest.raises(
+        HubError, match=r"Data set 'ada/signatures': .*paid account \(402\): the storage"
+    ) as error:
+        push(hub.token("ada"))()
+    assert "Space" not in str(error.value)
+    assert pauses == []
+
+
 def test_metadata_that_the_hub_does_not_accept(hub: LocalHub) -> None:
     hub.add("model", "ada/net", {"README.md": b"---\nnever closed\n"})
     sig = signature(revision=hub.repo("model", "ada/net").refs["main"])
