@@ -16,9 +16,10 @@ from hf_affscore.assets import DEMO_DATASET, DEMO_MODEL
 from hf_affscore.cli import main
 from hf_affscore.errors import InputError, ModelError, NoActivationError
 from hf_affscore.inspection import operations
-from hf_affscore.inspection.cost import HEAP_FACTOR
+from hf_affscore.inspection.cost import HEAP_FACTOR, estimate
 from hf_affscore.inspection.inputs import num_images
 from hf_affscore.models.evaluation import DEFAULT_BATCH_SIZE
+from hf_affscore.options import Options
 from tests.versions import needs
 
 
@@ -244,6 +245,25 @@ def test_a_failure_of_counting_does_not_cost_the_inspection(monkeypatch: pytest.
         assert each.cost.flops_per_image is each.cost.forward_seconds is each.cost.seconds is None
         assert "time unknown" in repr(each)
         assert json.loads(json.dumps(each.to_dict(), allow_nan=False))["cost"]["seconds"] is None
+
+
+def test_the_operator_that_could_not_be_counted_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object) -> None:
+        raise ValueError("a formula met arguments it was not made for")
+
+    monkeypatch.setattr(operations, "_flops", fails)
+    with torch.no_grad(), operations.Operations() as counted:
+        assert torch.equal(torch.ones(2, 3) @ torch.ones(3, 2), torch.full((2, 2), 3.0))
+    assert counted.problem is not None
+    assert counted.problem.endswith("ValueError: a formula met arguments it was not made for")
+
+
+def test_the_memory_of_many_samples_is_that_of_their_distances() -> None:
+    """Of 50,000 samples two matrices of distances in float64 alone take 40 GB, one in float32 10 GB."""
+    asked = Options(num_samples=50_000)
+    stated = estimate(asked, widths=[197] * 24, weights_bytes=10**9, input_bytes=600_000, work=None)
+    assert stated.memory_bytes > 50_000**2 * 4
+    assert stated.parts_by_phase["scoring"]["scoring"] > 50_000**2 * 4
 
 
 class Hostile(nn.Module):

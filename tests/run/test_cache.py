@@ -73,6 +73,22 @@ def test_an_entry_that_vanishes_at_any_step_is_left_out(step, cache, monkeypatch
     assert cache_entries() == []
 
 
+def test_an_entry_is_listed_without_the_file_that_vanishes(cache, monkeypatch):
+    folder = cache / ("0" * 16)
+    folder.mkdir(parents=True)
+    (folder / "asked.json").write_text("{}")
+    (folder / "batch.npz").write_bytes(b"rows")
+    real = Path.stat
+
+    def vanishing(self, *args, **kwargs):
+        if self.name == "batch.npz":
+            raise FileNotFoundError(self)
+        return real(self, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "stat", vanishing)
+    assert [(entry.key, entry.size) for entry in cache_entries()] == [("0" * 16, 2)]
+
+
 def test_removing_what_is_gone_is_no_error_and_what_cannot_go_says_why(cache, monkeypatch):
     folder = cache / ("0" * 16)
     folder.mkdir(parents=True)
