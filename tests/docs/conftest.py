@@ -33,12 +33,16 @@ def newcomer(hub: LocalHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         hub.add("dataset", dataset, {"data/validation-00000-of-00001.parquet": some_digits()})
     for sig in SIGNATURES:
         sig.push_to_hub("user/signatures")
-    for folder in ("signature", "signatures/one", "my-signatures/one", "before", "after"):
-        SIGNATURES[0].save_pretrained(tmp_path / folder)
-    SIGNATURES[1].save_pretrained(tmp_path / "signatures" / "two")
     published = hub.repo("dataset", "user/signatures")
     published.refs["v1.0"] = published.refs["main"]
     return tmp_path
+
+
+def store_signatures(folder: Path) -> None:
+    """The signatures that a page speaks of and does not make."""
+    for name in ("signature", "signatures/one", "my-signatures/one", "before", "after"):
+        SIGNATURES[0].save_pretrained(folder / name)
+    SIGNATURES[1].save_pretrained(folder / "signatures" / "two")
 
 
 def some_digits(count: int = 64) -> bytes:
