@@ -6,7 +6,7 @@ A page of plain Markdown, so that it reads as well where no site is built. A tes
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from hf_affscore.cli import parser
@@ -44,10 +44,17 @@ def section(command: argparse.ArgumentParser) -> str:
     options = [] if len(usual) == len(arguments) else ["[OPTIONS]"]
     lines = [f"\n## {command.prog}\n", f"`{' '.join([command.prog, *usual, *options])}`\n"]
     lines += [f"{command.description}\n"] if command.description else []
-    if arguments:
-        lines += ["| argument | meaning |", "| :-- | :-- |"]
-        lines += [f"| `{spelt(each)}` | {each.help} |" for each in arguments]
+    lines += table(each for group in command._action_groups[:2] for each in group._group_actions)
+    for group in command._action_groups[2:]:
+        rows = table(group._group_actions)
+        lines += [f"\n{str(group.title).capitalize()}:\n", *rows] if rows else []
     return "\n".join(lines).rstrip() + "\n"
+
+
+def table(actions: Iterable[argparse.Action]) -> list[str]:
+    """Arguments and their meanings as lines of a table; none if there are none."""
+    rows = [f"| `{spelt(each)}` | {each.help} |" for each in actions if each.dest != "help"]
+    return ["| argument | meaning |", "| :-- | :-- |", *rows] if rows else []
 
 
 def spelt(action: argparse.Action) -> str:

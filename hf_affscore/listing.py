@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import html
 import math
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from hf_affscore.evidence import evidence_of
-from hf_affscore.names import common_prefix
+from hf_affscore.names import columns, common_prefix, shortened
 from hf_affscore.record import Record, call_name
 from hf_affscore.tables import NARROW, Column, html_table, text_table, wrapped
 
@@ -33,7 +34,7 @@ def signature_text(signature: Signature, width: int) -> str:
     lines = [[*line, _bar(row, bar)] for line, row in zip(lines, signature.rows, strict=True)]
     table = text_table([*_HEADS, Column("", flexible=True)], lines, width)
     below = [wrapped(text, width) for text in (_figures(signature), *_below(signature))]
-    return "\n".join([*_above(signature, prefix), table, "", *below])
+    return "\n".join([*_above(signature, prefix, width), table, "", *below])
 
 
 def signature_html(signature: Signature) -> str:
@@ -56,9 +57,10 @@ def named(rows: Sequence[Record]) -> tuple[str, list[str]]:
     return prefix, [call_name(row).removeprefix(prefix) for row in rows]
 
 
-def said_once(prefix: str) -> list[str]:
+def said_once(prefix: str, width: int = sys.maxsize) -> list[str]:
     """The line above a table whose names are shown without ``prefix``."""
-    return [f"module names without their common beginning {prefix}"] if prefix else []
+    line = "module names without their common beginning "
+    return [f"{line}{shortened(prefix, width - len(line))}"] if prefix else []
 
 
 def _lines(rows: Sequence[Record]) -> tuple[str, list[list[str]]]:
@@ -77,12 +79,13 @@ def _lines(rows: Sequence[Record]) -> tuple[str, list[list[str]]]:
     return prefix, lines
 
 
-def _above(signature: Signature, prefix: str) -> list[str]:
+def _above(signature: Signature, prefix: str, width: int = sys.maxsize) -> list[str]:
     dataset = signature.metadata.get("dataset", {})
-    images = dataset.get("id") or "images"
     split = f" ({dataset['split']})" if dataset.get("split") else ""
-    title = f"{signature.name} on {dataset.get('num_samples', '?')} images of {images}{split}"
-    return [title, *said_once(prefix), ""]
+    images = f"on {dataset.get('num_samples', '?')} images of {dataset.get('id') or 'images'}{split}"
+    title = f"{signature.name} {images}"
+    lines = [title] if columns(title) <= width else [signature.name, images]
+    return [*(shortened(line, width) for line in lines), *said_once(prefix, width), ""]
 
 
 def _figures(signature: Signature) -> str:

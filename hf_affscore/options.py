@@ -21,14 +21,17 @@ Pooling = Literal["paper", "channels", "positions", "tokens", "none"]
 DType = Literal["float32", "bfloat16", "float16", "auto"]
 
 
-def _option(default: Any, help: str, *, metavar: str | None = None, recorded: bool = True) -> Any:
+def _option(
+    default: Any, help: str, *, metavar: str | None = None, recorded: bool = True, common: bool = False
+) -> Any:
     """A field with its command-line text; ``recorded`` marks options that can change a number.
+
+    ``common`` marks those that most people need; help and pages show them first.
 
     Options that are not recorded are left out of ``repr`` too, so that no token appears in a message.
     """
-    return field(
-        default=default, repr=recorded, metadata={"help": help, "metavar": metavar, "recorded": recorded}
-    )
+    about = {"help": help, "metavar": metavar, "recorded": recorded, "common": common}
+    return field(default=default, repr=recorded, metadata=about)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,10 +53,11 @@ class Options:
     split: str | None = _option(
         None,
         "split, or a part of one, validation[100:600]; default: the test or validation split",
+        common=True,
     )
     dataset_config: str | None = _option(None, "configuration of the data set", metavar="NAME")
     image_column: str | None = _option(None, "column that holds the images, where there are several")
-    num_samples: int | Literal["all"] = _option(2048, 'images to use, or "all"', metavar="N")
+    num_samples: int | Literal["all"] = _option(2048, 'images to use, or "all"', metavar="N", common=True)
     group_size: int = _option(2048, 'with "all": images that are scored together', metavar="N")
     max_images: int | None = _option(None, "look at no more than the first N images drawn", metavar="N")
     batch_size: int | None = _option(
@@ -61,9 +65,9 @@ class Options:
     )
     shuffle: bool = _option(True, "draw the images at random instead of taking the first")
     seed: int = _option(0, "seed of the draw, and of noise", metavar="N")
-    pooling: Pooling = _option("paper", "how an activation becomes one row per image")
+    pooling: Pooling = _option("paper", "how an activation becomes one row per image", common=True)
     include: Sequence[str] = _option(
-        (), "also score these activations, classes or module paths", metavar="PATTERN"
+        (), "also score these activations, classes or module paths", metavar="PATTERN", common=True
     )
     exclude: Sequence[str] = _option(
         (), "leave these activations, classes or module paths out", metavar="PATTERN"
@@ -80,7 +84,7 @@ class Options:
         None, "step of the noise that a denoiser is run at; default: 0", metavar="N"
     )
     repeat_frames: bool = _option(False, "give a video model each image as a clip in which nothing moves")
-    device: str | None = _option(None, "device of the model; default: a GPU if there is one")
+    device: str | None = _option(None, "device of the model; default: a GPU if there is one", common=True)
     device_map: str | None = _option(None, 'spread a large model over the devices: "auto"', metavar="MAP")
     attn_implementation: str | None = _option(None, "attention of transformers: eager, sdpa", metavar="NAME")
     revision: str | None = _option(None, "branch, tag or commit of the model")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 import shutil
-import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -68,9 +67,22 @@ def html_table(heads: Sequence[Column], lines: Sequence[Sequence[str]]) -> str:
     return f"<table>\n<thead>{top}</thead>\n<tbody>\n{body}\n</tbody>\n</table>"
 
 
-def wrapped(text: str, width: int) -> str:
-    """A sentence in lines of at most ``width`` columns; names are not broken."""
-    return textwrap.fill(text, width, break_long_words=False, break_on_hyphens=False)
+def wrapped(text: str, width: int, indent: int = 0) -> str:
+    """A sentence in lines of at most ``width`` columns; names are not broken.
+
+    Args:
+        text: The sentence.
+        width: Columns of a line.
+        indent: Blanks before every line but the first.
+    """
+    lines = [""]
+    for place, word in enumerate(one_line(text).split(" ")):
+        longer = f"{lines[-1]} {word}" if place else word
+        if columns(longer) <= width or not lines[-1].strip():
+            lines[-1] = longer
+        elif word:
+            lines.append(" " * indent + word)
+    return "\n".join(line.rstrip() for line in lines)
 
 
 def _fitted(widths: list[int], flexible: list[bool], room: int) -> list[int]:

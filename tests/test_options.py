@@ -3,16 +3,19 @@
 import dataclasses
 import inspect
 import json
+import re
 from collections.abc import Callable, Sequence
 from typing import Literal, get_type_hints
 
 import numpy as np
 import pytest
 
+from docs import command_line
 from hf_affscore import AffinityCallback, analyze, analyze_many, track
-from hf_affscore.cli import parser
+from hf_affscore.cli import main, parser
 from hf_affscore.errors import InputError
 from hf_affscore.options import AnalysisOptions, Options
+from tests.docs.pages import ROOT
 
 
 def test_analyze_has_exactly_the_options_and_their_defaults():
@@ -108,3 +111,24 @@ def test_numpys_numbers_are_pythons():
     options = Options(num_samples=np.int64(20), seed=np.uint8(3), regularization=np.float64(1e-3))
     assert json.loads(json.dumps(options.recorded()))["num_samples"] == 20
     assert options == Options(num_samples=20, seed=3, regularization=1e-3)
+
+
+def test_the_options_that_most_people_need_come_first(capsys):
+    """In the help of the command, on its page, and on the page of the Python interface."""
+    common = [option.name for option in dataclasses.fields(Options) if option.metadata["common"]]
+    assert len(common) == 5
+    section = (ROOT / "docs" / "api.md").read_text().split("## Options")[1].split("```")[0]
+    assert re.findall(r"^\| `(\w+)`", section, re.MULTILINE) == common
+    flags = ["--" + name.replace("_", "-") for name in common]
+    with pytest.raises(SystemExit):
+        main(["analyze", "--help"])
+    for text, first, then in (
+        (capsys.readouterr().out, "options that most people need:", "further options:"),
+        (
+            command_line.page().split("## hf-affscore demo")[0],
+            "Options that most people need:",
+            "Further options:",
+        ),
+    ):
+        block = text.split(first)[1].split(then)[0]
+        assert re.findall(r"^(?:  |\| `)(--[a-z-]+)", block, re.MULTILINE) == flags

@@ -52,24 +52,25 @@ class Parser(argparse.ArgumentParser):
 def add_options(command: argparse.ArgumentParser, names: Collection[str] | None = None) -> None:
     """One command-line option for each field of :class:`Options`, or for those named."""
     hints = typing.get_type_hints(Options)
+    common = command.add_argument_group("options that most people need")
+    further = command.add_argument_group("further options")
     for option in dataclasses.fields(Options):
         if names is not None and option.name not in names:
             continue
+        group = common if option.metadata["common"] else further
         flag = "--" + option.name.replace("_", "-")
         text = option.metadata["help"]
         kind = _value_type(hints[option.name])
         if kind is bool:
-            command.add_argument(
-                flag, action=argparse.BooleanOptionalAction, default=option.default, help=text
-            )
+            group.add_argument(flag, action=argparse.BooleanOptionalAction, default=option.default, help=text)
             continue
         if typing.get_origin(kind) is collections.abc.Sequence:
             metavar = option.metadata["metavar"]
-            command.add_argument(flag, nargs="+", default=option.default, metavar=metavar, help=text)
+            group.add_argument(flag, nargs="+", default=option.default, metavar=metavar, help=text)
             continue
         choices = typing.get_args(kind) if typing.get_origin(kind) is Literal else None
         shown = "" if option.default is None else f" (default: {option.default})"
-        command.add_argument(
+        group.add_argument(
             flag,
             type=str if choices else kind,
             choices=choices,

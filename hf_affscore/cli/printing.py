@@ -33,9 +33,11 @@ def print_signature(signature: Signature) -> None:
 
 def print_inspection(inspection: Inspection) -> None:
     """Print the calls that would be scored, those that would not, and the expected cost to stdout."""
-    print(f"{inspection.name} ({inspection.model_class}), pooling {inspection.pooling!r}")
+    width = terminal_width()
+    name = shortened(inspection.name, width)
+    _print_sentences(f"{name} ({inspection.model_class}), pooling {inspection.pooling!r}")
     prefix, names = named(inspection.rows)
-    print(*said_once(prefix), "", sep="\n")
+    print(*said_once(prefix, width), "", sep="\n")
     heads = [
         Column("#", right=True),
         Column("module", paths=True),
@@ -47,14 +49,15 @@ def print_inspection(inspection: Inspection) -> None:
         [str(row.index), name, row.activation, row.shape, str(row.dim)]
         for row, name in zip(inspection.rows, names, strict=True)
     ]
-    print(text_table(heads, lines, terminal_width()))
+    print(text_table(heads, lines, width))
     if inspection.skipped:
         print("\nnot scored")
     reasons = Counter((row.activation, row.reason) for row in inspection.skipped)
     for (activation, reason), count in reasons.items():
-        print(f"  {count} x {activation}: {reason}")
+        print(wrapped(f"  {count} x {activation}: {reason}", width, indent=4))
     print(f"\n{len(inspection.rows)} activations, {len(inspection.skipped)} not scored")
-    print(*_cost_lines(inspection.cost), sep="\n")
+    print()
+    print(*(wrapped(line, width, indent=20) for line in _cost_lines(inspection.cost)), sep="\n")
     _print_sentences(*inspection.verdict)
 
 
@@ -64,7 +67,7 @@ def _cost_lines(cost: Cost) -> list[str]:
         phase: {name: round(size / 1e9, 2) for name, size in parts.items()}
         for phase, parts in cost.parts_by_phase.items()
     }
-    lines = [f"\nexpected on a CPU for {cost.num_samples} images"]
+    lines = [f"expected on a CPU for {cost.num_samples} images"]
     for phase, parts in phases.items():
         sums = " + ".join(f"{size:.2f} {name}" for name, size in parts.items())
         lines.append(f"  {phase:<8}{sum(parts.values()):6.2f} GB = {sums}")
@@ -124,9 +127,11 @@ def print_comparison(comparison: Comparison) -> None:
 def print_difference(difference: Difference) -> None:
     """Print one line per change, the largest first, rows without a partner, and the verdict, to stdout."""
     print("Change of the affinity score from A to B (B - A)")
-    print(*(f"{letter}  {name}" for letter, name in zip("AB", difference.names, strict=True)), sep="\n")
+    width = terminal_width()
+    for letter, network in zip("AB", difference.names, strict=True):
+        print(shortened(f"{letter}  {network}", width))
     prefix, names = named(difference.changes)
-    print(*said_once(prefix), "", sep="\n")
+    print(*said_once(prefix, width), "", sep="\n")
     heads = [
         Column("#", right=True),
         Column("module", paths=True),
@@ -142,7 +147,7 @@ def print_difference(difference: Difference) -> None:
         test = [f"±{row.stderr:.{places}f}", f"{row.p_value:.1g}"] if tested else ["", ""]
         said = row.untested or ("changed" if row.significant else "~")
         lines.append([str(row.index), name, row.activation, *scores, *test, said])
-    print(text_table(heads, lines, terminal_width()))
+    print(text_table(heads, lines, width))
     print()
     for letter, rows in zip("AB", (difference.only_first, difference.only_second), strict=True):
         for row in rows:
@@ -162,7 +167,8 @@ def print_outcomes(outcomes: Sequence[Outcome]) -> None:
     print(text_table(heads, lines, terminal_width()))
     for outcome in outcomes:
         if outcome.error is not None:
-            _print_sentences(f"{outcome.model} failed: {outcome.error}")
+            name = shortened(outcome.model, terminal_width() - len(" failed:"))
+            _print_sentences(f"{name} failed: {outcome.error}")
 
 
 def print_cache(entries: Sequence[CacheEntry]) -> None:
