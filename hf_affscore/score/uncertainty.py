@@ -7,7 +7,7 @@ the standard error, as in the jackknife, and no layer is solved a second time fo
 
 First order is not enough where there are few samples per feature: the map has been drawn towards each sample,
 so that its residual is smaller than that of a new sample. There, some samples are really left out, for which the
-map is known in closed form too (:mod:`hf_affscore.score.left_out`), and correct the spread of all. Against scores
+map is known in closed form too (``left_out.py``), and correct the spread of all. Against scores
 of one sample less it is right to two percent, with any number of features; first order is short by up to two
 fifths (``benchmarks/uncertainty.md``, which also has the coverage on real layers).
 
