@@ -11,6 +11,7 @@ import pytest
 
 import hf_affscore as ha
 from hf_affscore import errors
+from hf_affscore.assets import DEMO_DATASET
 from hf_affscore.compat import client_error
 from hf_affscore.errors import AffscoreError, AffscoreWarning, DatasetError, HubError, InputError, redacted
 from hf_affscore.hub import failures_named
@@ -114,7 +115,7 @@ def test_what_is_recorded_of_others_errors_is_redacted(monkeypatch: pytest.Monke
         decode({"bytes": b"x", "path": "cat.png"})
     assert str(reason.value) == "no access with [token] (cat.png)"
     monkeypatch.setattr("hf_affscore.run.many.run", fail)
-    [failed] = ha.analyze_many(["ada/net"], "ada/images")
+    [failed] = ha.analyze_many(["ada/net"], DEMO_DATASET)
     assert str(failed.error).startswith("OSError: no access with [token].")
     assert REAL not in str(Processes()._sendable(OSError(REAL)))
 

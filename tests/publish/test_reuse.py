@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from huggingface_hub import snapshot_download
 
 import hf_affscore as ha
 from hf_affscore.assets import DEMO_DATASET, DEMO_MODEL
@@ -240,6 +241,8 @@ def test_rate_limits_are_waited_out(
 def test_offline_the_cached_collection_answers(
     hub: LocalHub, published: Signature, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    """The model's files have to be there as well: they say whether it is an adapter, whose base has a commit."""
     analyzed()
+    snapshot_download("ada/net")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     assert analyzed().rows == published.rows

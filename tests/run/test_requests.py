@@ -24,11 +24,8 @@ from tests.processes import torchrun
 MODELS = [f"ada/net-{number}" for number in range(64)]
 
 
-def fill(hub: LocalHub) -> None:
-    """Many models and one data set on the Hub, and a finished analysis of each in the cache."""
-    hub.add("dataset", "ada/images", DEMO_DATASET)
-    for model in MODELS:
-        hub.add("model", model, {"config.json": (Path(DEMO_MODEL) / "config.json").read_bytes()})
+def fill_cache() -> None:
+    """A finished analysis of each model in the cache."""
     signature = ha.analyze(DEMO_MODEL, DEMO_DATASET, num_samples=8, cache=False, progress=False)
     options = Options(num_samples=8)
     images = locate_images("ada/images", options)
@@ -37,19 +34,26 @@ def fill(hub: LocalHub) -> None:
         cached = ResumeCache.open(key, Processes())
         cached.finish(signature, {})
         cached.close()
-    hub.log.clear()
 
 
 @pytest.mark.slow
-def test_two_processes_ask_once_for_each_commit_of_what_is_cached(
-    hub: LocalHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("HF_AFFSCORE_CACHE", str(tmp_path / "cache"))
-    fill(hub)
+def test_two_processes_ask_once_for_each_commit_of_what_is_cached(hub: LocalHub, tmp_path: Path) -> None:
+    hub.add("dataset", "ada/images", DEMO_DATASET)
+    for model in MODELS:
+        hub.add("model", model, {"config.json": (Path(DEMO_MODEL) / "config.json").read_bytes()})
+    settings = {"HF_AFFSCORE_CACHE": str(tmp_path / "cache")}
+    # In a process of its own: what other tests have set in this one is part of the cache's key.
+    filled = hub.run(
+        "-c",
+        "from tests.run.test_requests import fill_cache; fill_cache()",
+        home=tmp_path,
+        settings=settings,
+    )
+    assert filled.returncode == 0, filled.stderr
+    hub.log.clear()
     hub.fail("GET", "/api/datasets/ada/images$", 429, retry_after=1)
     hub.fail("GET", f"/api/models/{MODELS[7]}$", 429, times=2, retry_after=1)
     command = [*torchrun(2)[1:], "-m", "hf_affscore", "analyze", *MODELS, "--dataset", "ada/images"]
-    settings = {"HF_AFFSCORE_CACHE": str(tmp_path / "cache")}
     done = hub.run(*command, "--num-samples", "8", "--json", home=tmp_path, settings=settings)
     assert done.returncode == 0, done.stderr
     assert len([each for each in json.loads(done.stdout) if each["signature"]]) == 64

@@ -1,6 +1,5 @@
 """What scoring a layer is said to take against what it takes, by memory and by the layers that need the solver."""
 
-import time
 import tracemalloc
 
 import numpy as np
@@ -87,27 +86,3 @@ def test_time_is_that_of_narrow_layers_and_a_part_of_the_others_and_at_most_that
     assert middle.seconds == pytest.approx(share * 2 * 1024)
     assert middle.seconds_at_most == pytest.approx(2 * 1024)
     assert "up to" not in stated(2048, [NARROW, 3000], monkeypatch).summary()
-
-
-def saturated(n, d, centre=-1.0):
-    """Rows as before and after a ReLU in a network: few directions carry most of the variance."""
-    random = np.random.default_rng(1)
-    basis = np.linalg.qr(random.normal(size=(d, d)))[0]
-    pre = random.normal(size=(n, d)) * np.arange(1, d + 1) ** -0.5 @ basis
-    pre = pre / pre.std() + centre * random.random(d)
-    return pre, np.maximum(pre, 0)
-
-
-@pytest.mark.slow
-def test_the_stated_time_of_scoring_is_within_a_factor_of_two():
-    """Over layers of all widths, as in a network; single layers may be further off."""
-    from hf_affscore.inspection.rates import rates
-
-    widths, n = [16, 32, 64, 128, 256, 512, 1024], 1024
-    taken = 0.0
-    for width in widths:
-        start = time.process_time()
-        score_layer(*saturated(n, width), shrinkage=True, regularization=1e-6)
-        taken += time.process_time() - start
-    said = cost._scoring_seconds(n, widths, rates(), share=EXPECTED_SHARE)
-    assert taken / 2 < said < 2 * taken
