@@ -21,9 +21,7 @@ def dependencies(source: Source, options: Options) -> dict[str, str]:
     Raises:
         ModelError: One of them does not exist or is not accessible.
     """
-    if options.loader is not None and ":" in str(
-        options.loader
-    ):  # code of the user, which reads what it likes
+    if ":" in str(options.loader):  # code of the user, which reads what it likes
         return {}
     repository = Repository(source, options.token)
     found = {}

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import sys
 from collections import ChainMap
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack, closing
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -82,7 +83,14 @@ def run(
         else:
             found_model = model
         found_images = _located(dataset, options, processes)
-        with closing(_open_resume_cache(found_model, found_images, processor, options, processes)) as resume:
+
+        @cache  # for the cache and for the collection, where they are asked for
+        def others() -> dict[str, str]:
+            assert isinstance(found_model, Source)
+            return processes.from_main(lambda: dependencies(found_model, options))
+
+        opened = _open_resume_cache(found_model, found_images, processor, options, processes, others)
+        with closing(opened) as resume:
             signature = processes.from_main(resume.finished)
             if signature is not None:
                 resume.forget_parts()  # left by a run that was interrupted after it wrote its signature
@@ -92,7 +100,7 @@ def run(
                     "To repeat the analysis, pass --no-cache, in Python cache=False.",
                 )
             elif published is not None and processor is None:
-                signature = _reused(published, found_model, found_images, options, processes)
+                signature = _reused(published, found_model, found_images, options, processes, others)
             if signature is not None:
                 warn_of_missing_weights(signature.metadata["model"])
                 warn_of_behaviour(
@@ -148,17 +156,14 @@ def _reused(
     dataset: Source | Iterable[Any],
     options: Options,
     processes: Processes,
+    others: Callable[[], dict[str, str]],
 ) -> Signature | None:
     """A published signature of this analysis, in all processes; None if there is none."""
     if not isinstance(model, Source) or not isinstance(dataset, Source):
         return None
-
-    def find() -> Signature | None:
-        if dependencies(model, options):  # a published signature does not say of which commits they were
-            return None
-        return published.find(model, dataset, options, registered_names())
-
-    found = processes.from_main(find)
+    if others():  # a published signature does not say of which commits they were
+        return None
+    found = processes.from_main(lambda: published.find(model, dataset, options, registered_names()))
     message = f"Fetched from {published.repo_id}, where the same analysis is published."
     _say(options, message, if_=found is not None)
     return found
@@ -175,6 +180,7 @@ def _open_resume_cache(
     processor: Any,
     options: Options,
     processes: Processes,
+    others: Callable[[], dict[str, str]],
 ) -> ResumeCache:
     """The resume cache of this analysis; one that stores nothing if an input cannot be identified by name."""
     if not isinstance(model, Source) or not isinstance(dataset, Source):
@@ -182,9 +188,8 @@ def _open_resume_cache(
     # A function or processor object cannot be identified by its name.
     if processor is not None or callable(options.loader) or not options.cache:
         return ResumeCache()
-    others = processes.broadcast(dependencies(model, options) if processes.is_main else {})
     return ResumeCache.open(
-        processes.broadcast(asked(model, others, dataset, options, device_of(options))), processes
+        processes.broadcast(asked(model, others(), dataset, options, device_of(options))), processes
     )
 
 

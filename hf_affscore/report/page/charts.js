@@ -114,6 +114,15 @@ function points(network, kinds, position) {
   });
 }
 
+/** Draws a line from the second to the third number of a point, at the first. */
+function upright(style) {
+  return (_, api) => {
+    const [x1, y1] = api.coord([api.value(0), api.value(1)]);
+    const [x2, y2] = api.coord([api.value(0), api.value(2)]);
+    return { type: 'line', shape: { x1, y1, x2, y2 }, style };
+  };
+}
+
 /** The 95 % intervals of a signature, as lines behind its points. */
 function intervals(network, colour, position) {
   const { affinity_score_low: low, affinity_score_high: high } = network.statistics;
@@ -124,11 +133,7 @@ function intervals(network, colour, position) {
     silent: true,
     tooltip: { show: false },
     z: 1,
-    renderItem: (_, api) => {
-      const [x1, y1] = api.coord([api.value(0), api.value(1)]);
-      const [x2, y2] = api.coord([api.value(0), api.value(2)]);
-      return { type: 'line', shape: { x1, y1, x2, y2 }, style: { stroke: colour, lineWidth: 2, opacity: 0.5 } };
-    },
+    renderItem: upright({ stroke: colour, lineWidth: 2, opacity: 0.5 }),
   }];
 }
 
@@ -186,11 +191,7 @@ function pairOption(pair, path, kinds) {
         silent: true,
         tooltip: { show: false },
         z: 0,
-        renderItem: (_, api) => {
-          const [x1, y1] = api.coord([api.value(0), api.value(1)]);
-          const [x2, y2] = api.coord([api.value(0), api.value(2)]);
-          return { type: 'line', shape: { x1, y1, x2, y2 }, style: { stroke: look.colour('border'), lineWidth: 1.5 } };
-        },
+        renderItem: upright({ stroke: look.colour('border'), lineWidth: 1.5 }),
       },
     ],
   };
