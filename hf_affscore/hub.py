@@ -86,7 +86,13 @@ def public_commit(kind: Kind, repo_id: str) -> str:
 
 @contextmanager
 def failures_named(
-    kind: Kind, repo_id: str, revision: str | None = None, *, publishing: bool = False
+    kind: Kind,
+    repo_id: str,
+    revision: str | None = None,
+    *,
+    publishing: bool = False,
+    writing: bool = False,
+    sdk: str | None = None,
 ) -> Iterator[None]:
     """Turn errors of the Hub's clients into one sentence about ``repo_id`` with a next step.
 
@@ -94,8 +100,10 @@ def failures_named(
         kind: Whether the repository is a model, a data set or a Space.
         repo_id: Its name.
         revision: The requested revision.
-        publishing: Whether the repository is written to: the error is then a
+        publishing: Whether signatures are published there: the error is then a
             :class:`~hf_affscore.errors.HubError`, else a ModelError or DatasetError.
+        writing: Whether the repository is written to, not only read.
+        sdk: SDK of a Space that may have to be created.
     """
     from huggingface_hub.errors import HFValidationError
 
@@ -105,14 +113,14 @@ def failures_named(
         yield
     except theirs as error:
         what = f"{_CALLED[kind]} {repo_id!r}"
-        sentence = explain(error, what, revision, publishing=publishing)
+        sentence = explain(error, what, revision, writing=writing, sdk=sdk)
         if sentence is None:
             raise
         raise (HubError if publishing else error_class)(sentence) from shown_cause(error)
 
 
 def explain(
-    error: Exception, what: str, revision: str | None = None, *, publishing: bool = False
+    error: Exception, what: str, revision: str | None = None, *, writing: bool = False, sdk: str | None = None
 ) -> str | None:
     """What failed for ``what`` and what to do, or ``None`` if the error is not from the Hub."""
     from huggingface_hub import errors
@@ -136,7 +144,7 @@ def explain(
             "Check the path, or go online once (unset HF_HUB_OFFLINE)."
         )
     if status_of(error) is not None:
-        return _explain_status(error, what, publishing=publishing)
+        return _explain_status(error, what, writing=writing, sdk=sdk)
     if isinstance(error, client_error()):
         return (
             f"{what}: the connection to the Hub broke ({type(error).__name__}: {error}). "
@@ -145,26 +153,27 @@ def explain(
     return None
 
 
-def _explain_status(error: Any, what: str, *, publishing: bool) -> str:
+def _explain_status(error: Any, what: str, *, writing: bool, sdk: str | None) -> str:
     """A sentence for a response of the Hub that has no error class of its own."""
     status = error.response.status_code
     if status == 401:
         return f"{what}: the Hub does not accept the token (401). Create one in your Hub settings, then {_LOG_IN}."
-    if status == 402 and not what.startswith(_CALLED["space"]):
-        return (
-            f"{what}: the Hub asks for a paid account (402): the storage that the account has may be used up. "
-            "Look at its billing page on the Hub, remove what is not needed, or use another account."
-        )
-    if status == 402:
+    if status == 402 and sdk == "gradio":
         return (
             f"{what}: the Hub asks for a paid account (402). Free accounts can create static Spaces "
             "(sdk='static', --sdk static); Gradio needs PRO."
         )
-    if status == 403 and publishing:
+    if status == 402:
         return (
-            f"{what}: the token may not write there (403). Use one with write access to it, "
-            "or open a pull request (create_pr=True, --create-pr)."
+            f"{what}: the Hub asks for a paid account (402): the storage that the account has may be used up. "
+            "Look at its billing page on the Hub, remove what is not needed, or use another account."
         )
+    if status == 403 and writing:
+        is_space = what.startswith(_CALLED["space"])  # pages and metrics are not proposed to others
+        proposal = (
+            ", or one of your own" if is_space else ", or open a pull request (create_pr=True, --create-pr)"
+        )
+        return f"{what}: the token may not write there (403). Use one with write access to it{proposal}."
     if status == 403:
         return f"{what}: the token may not read it (403). Use one with read access, or {_LOG_IN}."
     if status in (409, 412):
@@ -177,4 +186,9 @@ def _explain_status(error: Any, what: str, *, publishing: bool) -> str:
         )
     if status >= 500:
         return f"{what}: the Hub had an internal error ({status}). Try again later."
-    return f"{what}: the Hub refused ({status}): {getattr(error, 'server_message', None) or error}"
+    said = str(getattr(error, "server_message", None) or error).strip().rstrip(".")
+    if status == 404:
+        return (
+            f"{what}: the Hub does not find it (404): {said}. Check the name, and that the token may see it."
+        )
+    return f"{what}: the Hub refused ({status}): {said}. Look at its page on the Hub, then try again."

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hf_affscore.compat import status_of
 from hf_affscore.errors import HubError, InputError
 from hf_affscore.hub import Kind, client, failures_named
 from hf_affscore.publish.proposal import as_part_of, open_proposal
@@ -64,7 +65,8 @@ class State:
             ) from error
 
 
-Change = Callable[[State], Mapping[str, bytes]]
+#: From a state to new contents by path; None removes a file.
+Change = Callable[[State], Mapping[str, bytes | None]]
 
 
 def commit_change(
@@ -85,7 +87,7 @@ def commit_change(
     Args:
         kind: Whether the repository is a model, a data set or a Space.
         repo_id: Its name.
-        change: From a state to new contents by path.
+        change: From a state to new contents by path; None removes a file that is there.
         message: First line of the commit.
         token: Access token for the Hub.
         revision: Branch to commit to, or the base of a pull request.
@@ -111,25 +113,44 @@ def commit_change(
         except RepositoryNotFoundError as error:
             if not create or create_pr or isinstance(error, GatedRepoError):
                 raise
-            api.create_repo(repo_id, repo_type=kind, private=private, exist_ok=True, space_sdk=sdk)
+            _create(api, kind, repo_id, private, sdk)
             state = State.at(api, kind, repo_id, revision)
         return _commit(state, change(state), message, revision, create_pr=create_pr)
 
-    with failures_named(kind, repo_id, revision, publishing=True):
+    with failures_named(kind, repo_id, revision, publishing=True, writing=True, sdk=sdk):
         return retried(attempt)
 
 
+def _create(api: HfApi, kind: Kind, repo_id: str, private: bool | None, sdk: str | None) -> None:
+    """Make a repository, unless somebody was faster. The client's ``exist_ok`` expects an address in a 409."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:
+        api.create_repo(repo_id, repo_type=kind, private=private, space_sdk=sdk)
+    except HfHubHTTPError as error:
+        if status_of(error) != 409:
+            raise
+
+
 def _commit(
-    state: State, files: Mapping[str, bytes], message: str, revision: str | None, *, create_pr: bool = False
+    state: State,
+    files: Mapping[str, bytes | None],
+    message: str,
+    revision: str | None,
+    *,
+    create_pr: bool = False,
 ) -> CommitInfo:
     """One commit on top of ``state``. The client leaves out files that the repository already has."""
-    from huggingface_hub import CommitOperationAdd
+    from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
     try:
         with _without_bars():
             return state.api.create_commit(
                 state.repo_id,
-                [CommitOperationAdd(path, content) for path, content in files.items()],
+                [
+                    CommitOperationDelete(path) if content is None else CommitOperationAdd(path, content)
+                    for path, content in files.items()
+                ],
                 commit_message=message,
                 repo_type=state.kind,
                 revision=revision,

@@ -13,6 +13,7 @@ from hf_affscore.publish.belonging import check_belongs, faults_of, faults_on_hu
 from hf_affscore.publish.cards import MODEL_PICTURE, model_card, model_index
 from hf_affscore.publish.commit import State, commit_change
 from hf_affscore.publish.push import picture
+from hf_affscore.retries import retried
 from hf_affscore.signature import Signature
 from hf_affscore.spelling import checked_keywords
 from hf_affscore.storage import write_atomically
@@ -79,10 +80,10 @@ def update_model_card(
 
     if dry_run:
         with failures_named("model", repo_id, revision, publishing=True):
-            change(State.at(client(token), "model", repo_id, revision))
+            retried(lambda: change(State.at(client(token), "model", repo_id, revision)))
         return CardUpdate(changed["diff"], None)
-    with failures_named("model", repo_id, revision, publishing=True):
-        create_pr = not _owns(repo_id, token) if create_pr is None else create_pr
+    with failures_named("model", repo_id, revision, publishing=True, writing=True):
+        create_pr = not retried(lambda: _owns(repo_id, token)) if create_pr is None else create_pr
     info = commit_change(
         "model",
         repo_id,
