@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from hf_affscore.errors import InputError
-from hf_affscore.publish.markdown import metadata_of
+from hf_affscore.publish.frontmatter import metadata_of
 from hf_affscore.signature import Signature
 
 if TYPE_CHECKING:

@@ -8,16 +8,15 @@ from typing import Any
 
 from hf_affscore.fileformat import TABLE_FILE
 from hf_affscore.hub import is_repo_id
+from hf_affscore.publish.frontmatter import metadata_of, set_metadata
 from hf_affscore.publish.index import FOLDER, INDEX_FILE, PICTURE_FILE, Entry
 from hf_affscore.publish.markdown import (
     bars,
     commit_name,
     escape,
     merge_section,
-    metadata_of,
     number,
     repository_link,
-    set_metadata,
     table,
 )
 from hf_affscore.signature import Signature

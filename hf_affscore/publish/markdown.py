@@ -6,15 +6,10 @@ outside passes through :func:`escape` or :func:`repository_link`; no other text 
 
 from __future__ import annotations
 
-import contextlib
 import math
 import re
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Self
-
-import yaml
 
 from hf_affscore.errors import InputError
 from hf_affscore.hub import is_repo_id
@@ -151,7 +146,7 @@ def merge_section(text: str, section: str) -> str:
         >>> merge_section(merge_section("# Net\n", "one"), "two").count("one")
         0
     """
-    line_end = _line_end(text)
+    line_end = line_end_of(text)
     marked = f"{BEGIN}\n{section.strip()}\n{END}".replace("\n", line_end)
     begins, ends = text.count(BEGIN), text.count(END)
     if (begins, ends) == (0, 0):
@@ -166,104 +161,6 @@ def merge_section(text: str, section: str) -> str:
     return text[:start] + marked + text[stop + len(END) :]
 
 
-def _line_end(text: str) -> str:
+def line_end_of(text: str) -> str:
     """How lines end in a card. A card that was cut within a line end would get the other half of it."""
     return "\r\n" if "\r\n" in text or text.endswith("\r") else "\n"
-
-
-@dataclass(frozen=True)
-class FrontMatter:
-    """A card in four parts; joined, they are the card."""
-
-    opening: str
-    yaml: str
-    closing: str
-    text: str
-
-    @classmethod
-    def of(cls, card: str) -> Self | None:
-        """The parts of a card with metadata, by the pattern of the Hub and its client; None without metadata.
-
-        White space may precede the first line of dashes. A byte order mark may precede everything; the client drops
-        it when it reads a file.
-        """
-        from huggingface_hub.repocard import REGEX_YAML_BLOCK
-
-        mark = "\ufeff" * card.startswith("\ufeff")
-        match = REGEX_YAML_BLOCK.match(card.removeprefix(mark)) or _EMPTY.match(card.removeprefix(mark))
-        if match is None:
-            return None
-        return cls(mark + match[1], match[2], match[3], card.removeprefix(mark)[match.end() :])
-
-
-#: An empty block, which the pattern of the client does not match.
-_EMPTY = re.compile(r"^(\s*---(?:\r\n|\r|\n))()(---[ \t]*(?:\r\n|\n|$))")
-
-
-def metadata_of(card: str) -> dict[str, Any]:
-    """The metadata at the top of a card; empty if there is none.
-
-    Raises:
-        InputError: The metadata is not a YAML mapping.
-    """
-    parts = FrontMatter.of(card)
-    try:
-        data = yaml.safe_load(parts.yaml) if parts else {}
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a date that does not exist
-        raise InputError(
-            f"The metadata on top of the card is not YAML: {_fault(error)}. Repair it first."
-        ) from error
-    if data is not None and not isinstance(data, dict):
-        raise InputError(
-            "The metadata on top of the card is not a mapping of names to values. Repair it first."
-        )
-    return data or {}
-
-
-def _fault(error: Exception) -> str:
-    """The error in YAML, on one line."""
-    if isinstance(error, yaml.MarkedYAMLError) and error.problem and error.problem_mark:
-        return f"{error.problem} (line {error.problem_mark.line + 1} of it)"
-    return " ".join(str(error).split())
-
-
-def set_metadata(card: str, key: str, value: Any) -> str:
-    r"""Set one top-level key of a card's metadata; all other lines, including comments, keep their bytes.
-
-    Raises:
-        InputError: The metadata is not YAML, or the key cannot be replaced without changing others.
-
-    Example:
-        >>> set_metadata("---\nlicense: mit  # mine\n---\n# Net\n", "tags", ["vision"])
-        '---\nlicense: mit  # mine\ntags:\n- vision\n---\n# Net\n'
-    """
-    before = metadata_of(card)
-    if key in before and before[key] == value:
-        return card
-    line_end = _line_end(card)
-    lines = yaml.safe_dump({key: value}, sort_keys=False, allow_unicode=True, width=1000)
-    block = lines.replace("\n", line_end)
-    parts = FrontMatter.of(card)
-    if parts is None:
-        mark = "\ufeff" * card.startswith("\ufeff")  # stays at the beginning
-        return f"{mark}---{line_end}{block}---{line_end}{line_end if card else ''}{card.removeprefix(mark)}"
-    closing = parts.closing.lstrip("\r\n")  # the line end before the dashes belongs to the last key
-    inside = parts.yaml + parts.closing[: len(parts.closing) - len(closing)]
-    inside = _key(key).sub(lambda _: block, inside, count=1) if key in before else inside + block
-    changed = parts.opening + inside + closing + parts.text
-    with contextlib.suppress(InputError):  # another key may refer to an anchor in this one
-        if metadata_of(changed) == {**before, key: value}:
-            return changed
-    raise InputError(
-        f"The metadata on top of the card is written so that {key!r} cannot be changed alone. Set it by hand."
-    )
-
-
-def _key(name: str) -> re.Pattern[str]:
-    """A pattern for a top-level key with its value; blank lines and comments after it belong to the next key."""
-    name = re.escape(name)
-    empty = r"[ \t]*(?:#[^\n]*)?\r?\n"
-    return re.compile(
-        rf"^(?:{name}|\"{name}\"|'{name}')[ \t]*:[^\n]*\n(?:(?:{empty})*(?:[ \t]+[^\s#]|-)[^\n]*\n)*",
-        re.MULTILINE,
-    )

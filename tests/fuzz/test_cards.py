@@ -4,7 +4,7 @@ import pytest
 
 from hf_affscore.errors import AffscoreError
 from hf_affscore.publish.cards import model_card, model_index
-from hf_affscore.publish.markdown import metadata_of, set_metadata
+from hf_affscore.publish.frontmatter import metadata_of, set_metadata
 from tests.fuzz.harness import CASES, ROUNDS, damage, read_or_refused
 from tests.publish.samples import signature
 

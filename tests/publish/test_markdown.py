@@ -5,11 +5,8 @@ from __future__ import annotations
 import math
 import re
 from html import unescape
-from pathlib import Path
 
 import pytest
-import yaml
-from huggingface_hub import ModelCard
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
@@ -22,12 +19,9 @@ from hf_affscore.publish.markdown import (
     escape,
     is_repo_id,
     merge_section,
-    metadata_of,
     repository_link,
-    set_metadata,
     table,
 )
-from tests.versions import needs
 
 NASTY = [
     "a | b | c",
@@ -145,99 +139,3 @@ def test_a_section_is_added_once_and_replaced_in_place(text: str) -> None:
 def test_damaged_markers_are_refused(text: str) -> None:
     with pytest.raises(InputError, match="by hand"):
         merge_section(text, "x")
-
-
-FRONT = """---
-# a comment
-license: mit
-tags:   # trailing
-  - a
-  # within
-  - b
-
-# about the index
-model-index:
-- name: net
-  results: []
-# about the quoted
-"quoted": {x: 1}
----
-# Net
-tags:
-"""
-
-
-@pytest.mark.parametrize("line_end", ["\n", "\r\n"])
-@pytest.mark.parametrize("key", ["tags", "model-index", "license", "quoted", "new"])
-def test_setting_one_key_keeps_every_other_line(key: str, line_end: str) -> None:
-    text = FRONT.replace("\n", line_end)
-    changed = set_metadata(text, key, ["x: y", {"z": "<b>"}])
-    assert metadata_of(changed) == {**metadata_of(text), key: ["x: y", {"z": "<b>"}]}
-    others = [
-        line
-        for line in ("# a comment", "license: mit", "tags:   # trailing", '"quoted": {x: 1}')
-        if not line.strip('"').startswith(key)
-    ]
-    others += ["# about the index", "# about the quoted"]
-    assert all(line + line_end in changed for line in others)
-    assert changed.endswith(f"---{line_end}# Net{line_end}tags:{line_end}")
-    assert set_metadata(changed, key, ["x: y", {"z": "<b>"}]) == changed
-
-
-@pytest.mark.parametrize("line_end", ["\n", "\r\n"])
-@pytest.mark.parametrize("before", ["", "\n", "\n\n  \n", "\ufeff", "\ufeff\n", " \t\n", "  "])
-@pytest.mark.parametrize("after", ["# Net\n", "", "\n---\n\nA rule above\n"])
-@needs("huggingface-hub", "1", "it reads fewer forms of metadata")
-def test_metadata_is_what_the_client_reads_as_metadata(
-    tmp_path: Path, before: str, line_end: str, after: str
-) -> None:
-    text = f"{before}---\nlicense: mit # mine\ntags:\n- a\n--- \n{after}".replace("\n", line_end)
-    path = tmp_path / "README.md"
-    path.write_bytes(text.encode())
-    assert metadata_of(text) == ModelCard.load(path).data.to_dict() == {"license": "mit", "tags": ["a"]}
-    changed = set_metadata(text, "tags", ["b"])
-    assert changed == text.replace("- a", "- b")
-    more = set_metadata(changed, "new", 1)
-    assert more == changed.replace(f"- b{line_end}", f"- b{line_end}new: 1{line_end}")
-    path.write_bytes(more.encode())
-    assert ModelCard.load(path).data.to_dict() == {"license": "mit", "tags": ["b"], "new": 1}
-
-
-@pytest.mark.parametrize(
-    "text", ["# Net\n---\nlicense: mit\n---\n", "text\n", "--- x\na: 1\n---\n", "---\na: 1\n"]
-)
-def test_what_the_client_does_not_read_is_no_metadata(text: str) -> None:
-    assert metadata_of(text) == {}
-    changed = set_metadata(text, "license", "mit")
-    assert changed == f"---\nlicense: mit\n---\n\n{text}"
-    assert ModelCard(changed).data.to_dict() == {"license": "mit"}
-
-
-def test_metadata_is_made_where_there_is_none() -> None:
-    assert set_metadata("# Net\n", "tags", ["a"]) == "---\ntags:\n- a\n---\n\n# Net\n"
-    assert set_metadata("\ufeff# Net\n", "tags", ["a"]) == "\ufeff---\ntags:\n- a\n---\n\n# Net\n"
-    assert set_metadata("---\n---\n", "tags", ["a"]) == "---\ntags:\n- a\n---\n"
-
-
-@pytest.mark.parametrize("text", ["---\n[1, 2\n---\n", "---\n- a\n---\n", "---\na: 2026-02-31\n---\n"])
-def test_broken_metadata_is_refused(text: str) -> None:
-    with pytest.raises(InputError, match="Repair it first"):
-        set_metadata(text, "tags", [])
-
-
-def test_metadata_that_cannot_be_changed_alone_is_refused() -> None:
-    with pytest.raises(InputError, match="by hand"):
-        set_metadata("---\n{license: mit, tags: [a]}\n---\n", "tags", ["b"])
-    with pytest.raises(InputError, match="by hand"):
-        set_metadata("---\ntags: &x [a]\nother: *x\n---\n", "tags", ["b"])
-
-
-@given(st.text(max_size=40))
-def test_values_from_outside_cannot_leave_their_place_in_yaml(value: str) -> None:
-    try:
-        text = set_metadata("---\nlicense: mit\n---\n", "x", [{"name": value}])
-    except InputError:  # characters that YAML cannot hold
-        return
-    block = text.split("---\n")[1] if "---\n" not in value else text
-    assert metadata_of(text) == {"license": "mit", "x": [{"name": value}]}
-    assert yaml.safe_load(block) is not None
