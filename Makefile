@@ -1,4 +1,4 @@
-.PHONY: style test docs bench coverage models fuzz pins pythons
+.PHONY: style test docs bench coverage models fuzz pins pythons spaces
 
 style:  ## what CI checks besides the tests
 	ruff check .
@@ -43,3 +43,6 @@ coverage:  ## every architecture of transformers, timm and torchvision against a
 models:  ## checkpoints of every library, written by each of them, against an independent count
 	OMP_NUM_THREADS=1 python -m tests.models.matrix
 	OMP_NUM_THREADS=1 python -m pytest -n0 -m library tests/models || test $$? = 5  # 5: none is installed
+
+spaces:  ## every Space that is pushed, built and started in a new environment; needs uv and PyPI
+	pytest -n0 --timeout 0 --capture no tests/spaces/fresh.py

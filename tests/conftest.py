@@ -46,8 +46,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.fixture
-def hub() -> Iterator[LocalHub]:
-    """This process's Hub, empty, with empty caches."""
+def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalHub]:
+    """This process's Hub, empty, with empty caches. It is asked instead of PyPI too, and has nothing there."""
+    monkeypatch.setattr("hf_affscore.publish.bundle.INDEX", _HUB.endpoint)
     _HUB.reset()
     for item in _HOME.iterdir() if _HOME.is_dir() else ():
         shutil.rmtree(item) if item.is_dir() else item.unlink()

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import Literal
 
 from hf_affscore.errors import InputError
 from hf_affscore.metrics import FOLDER, NAME
-from hf_affscore.publish.commit import commit_change
-from hf_affscore.publish.markdown import set_metadata
+from hf_affscore.publish.bundle import with_package
+from hf_affscore.publish.commit import Change, commit_change
+from hf_affscore.publish.frontmatter import set_metadata
 from hf_affscore.tokens import Token
 
-#: Files of the Space, by SDK. evaluate only reads the metric's file.
-FILES: Final[dict[str, tuple[str, ...]]] = {
-    "static": ("README.md", "index.html", f"{NAME}.py"),
-    "gradio": ("README.md", "app.py", "requirements.txt", f"{NAME}.py"),
-}
+_FILE = f"{NAME}.py"
 
 
 def publish(
@@ -38,7 +35,8 @@ def publish(
         The address of the Space.
 
     Raises:
-        InputError: The name of the Space is not that of the metric.
+        InputError: The name of the Space is not that of the metric, or a Gradio Space is to bring along a package
+            that is not installed.
         HubError: The Hub cannot be reached, or refuses.
     """
     owner, _, name = repo_id.partition("/")
@@ -47,14 +45,10 @@ def publish(
             f"The Space is to be called {repo_id!r}; expected 'USER/{NAME}': evaluate.load('USER/NAME') reads "
             "NAME.py, so that the name of the metric is also that of its Space."
         )
-    files = {path: (FOLDER / path).read_bytes() for path in FILES[sdk]}
-    if sdk == "static":
-        card = set_metadata(files["README.md"].decode(), "sdk", "static")
-        files["README.md"] = set_metadata(card, "app_file", "index.html").encode()
     commit = commit_change(
         "space",
         repo_id,
-        lambda state: files,
+        _static() if sdk == "static" else _gradio(),
         message="Publish the metric affinity_signature",
         token=token,
         create=True,
@@ -62,3 +56,17 @@ def publish(
         sdk=sdk,
     )
     return str(commit.repo_url)
+
+
+def _static() -> Change:
+    """A page that explains the metric, and the metric's file, which is all that evaluate reads."""
+    card = set_metadata((FOLDER / "README.md").read_text(encoding="utf-8"), "sdk", "static")
+    card = set_metadata(card, "app_file", "index.html")
+    files = {path: (FOLDER / path).read_bytes() for path in ("index.html", _FILE)}
+    return lambda state: {"README.md": card.encode(), **files}
+
+
+def _gradio() -> Change:
+    """A page that computes, and the metric's file."""
+    files = {path: (FOLDER / path).read_bytes() for path in ("README.md", _FILE)}
+    return with_package((FOLDER / "app.py").read_bytes(), files)

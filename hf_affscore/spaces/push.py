@@ -12,15 +12,16 @@ from typing import Final, Literal
 from hf_affscore.comparison import compare
 from hf_affscore.errors import InputError
 from hf_affscore.hub import client, failures_named, is_repo_id
-from hf_affscore.publish.commit import commit_change
+from hf_affscore.publish.bundle import with_package
+from hf_affscore.publish.commit import Change, commit_change
 from hf_affscore.publish.fetch import load_from_hub
 from hf_affscore.report import render_report
+from hf_affscore.retries import retried
 from hf_affscore.tokens import Token
 
 Sdk = Literal["static", "gradio"]
 
-#: Files of the Gradio Space, besides the file with the name of its collection.
-FILES: Final = ("README.md", "app.py", "requirements.txt")
+#: The file of the Gradio Space that names its collection.
 COLLECTION_FILE: Final = "collection.txt"
 
 
@@ -41,7 +42,8 @@ def push_gallery(
         The address of the Space.
 
     Raises:
-        InputError: ``signatures`` is not the name of a repository, or it is private and the Space is not.
+        InputError: ``signatures`` is not the name of a repository, or it is private and the Space is not; or a
+            Gradio Space is to bring along a package that is not installed.
         SignatureError: The collection has no signature, or a damaged one.
         HubError: The Hub cannot be reached, or refuses.
     """
@@ -52,11 +54,11 @@ def push_gallery(
         )
     if sdk == "static":
         _refuse_to_publish(signatures, repo_id, private, token)
-    contents = _static(signatures, token) if sdk == "static" else _gradio(signatures)
+    change = _static(signatures, token) if sdk == "static" else _gradio(signatures)
     commit = commit_change(
         "space",
         repo_id,
-        lambda state: contents,
+        change,
         message=f"Show the signatures of {signatures}",
         token=token,
         create=True,
@@ -66,21 +68,22 @@ def push_gallery(
     return str(commit.repo_url)
 
 
-def _static(signatures: str, token: Token) -> dict[str, bytes]:
+def _static(signatures: str, token: Token) -> Change:
     """The files of the static Space, made from the current state of the collection."""
     comparison = compare(load_from_hub(signatures, token=token), allow_differences=True)
     readme = files(__package__).joinpath("static", "README.md").read_text(encoding="utf-8")
-    return {
+    contents = {
         "README.md": readme.replace("%COLLECTION%", signatures).encode(),
         "index.html": render_report(comparison).encode(),
     }
+    return lambda state: contents
 
 
-def _gradio(signatures: str) -> dict[str, bytes]:
+def _gradio(signatures: str) -> Change:
     """The files of the Gradio Space, which reads the collection itself."""
     folder = files(__package__).joinpath("gallery")
-    contents = {name: folder.joinpath(name).read_bytes() for name in FILES}
-    return {**contents, COLLECTION_FILE: f"{signatures}\n".encode()}
+    readme, page = (folder.joinpath(name).read_bytes() for name in ("README.md", "app.py"))
+    return with_package(page, {"README.md": readme, COLLECTION_FILE: f"{signatures}\n".encode()})
 
 
 def _refuse_to_publish(signatures: str, repo_id: str, private: bool | None, token: Token) -> None:
@@ -94,11 +97,11 @@ def _refuse_to_publish(signatures: str, repo_id: str, private: bool | None, toke
 
     api = client(token)
     with failures_named("dataset", signatures, publishing=True):
-        if not api.dataset_info(signatures).private:
+        if not retried(lambda: api.dataset_info(signatures)).private:
             return
     with failures_named("space", repo_id, publishing=True):
         try:
-            hidden = bool(api.space_info(repo_id).private)
+            hidden = bool(retried(lambda: api.space_info(repo_id)).private)
         except RepositoryNotFoundError:  # it will be made
             hidden = private is True
     if not hidden:

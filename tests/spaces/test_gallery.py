@@ -1,16 +1,13 @@
 """The gallery Space: started as a Space starts it, driven in a browser."""
 
-import contextlib
+import asyncio
+import functools
 import importlib
-import os
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
+import json
 from importlib.resources import files
 
 import gradio
+import gradio_client
 import pytest
 from huggingface_hub import RepoCard
 from playwright.sync_api import expect
@@ -23,30 +20,13 @@ from hf_affscore.report import render_report
 from hf_affscore.spaces.push import push_gallery
 from tests.browser import Diary, chromium
 from tests.signatures import make_signature
+from tests.spaces.serving import serving
 
 APP = files("hf_affscore").joinpath("spaces", "gallery", "app.py")
 
 
-@contextlib.contextmanager
-def serving(app, **environment):
-    """The address of the running app; it is stopped in the end."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    settings = {"GRADIO_SERVER_PORT": str(port), "GRADIO_ANALYTICS_ENABLED": "False", **environment}
-    process = subprocess.Popen([sys.executable, str(app)], env=os.environ | settings)
-    address = f"http://127.0.0.1:{port}/"
-    try:
-        deadline = time.monotonic() + 120
-        while time.monotonic() < deadline and process.poll() is None:
-            with contextlib.suppress(OSError), urllib.request.urlopen(address, timeout=5):
-                break
-            time.sleep(0.3)
-        assert process.poll() is None, "the app did not start"
-        yield address
-    finally:
-        process.terminate()
-        process.wait(30)
+def gallery():
+    return importlib.import_module("hf_affscore.spaces.gallery.app")
 
 
 def signatures():
@@ -62,9 +42,19 @@ def _folder(tmp_path):
     return tmp_path / "signatures"
 
 
+@pytest.fixture(name="address", scope="module")
+def _address(tmp_path_factory):
+    """The gallery of a folder, served once for people and programs."""
+    folder = tmp_path_factory.mktemp("gallery")
+    for signature in signatures():
+        signature.save_pretrained(folder / signature.name[0])
+    with serving(APP, AFFSCORE_COLLECTION=str(folder)) as address:
+        yield address
+
+
 @pytest.mark.slow
-def test_the_gallery_shows_a_folder_and_refuses_others(folder):
-    with serving(APP, AFFSCORE_COLLECTION=str(folder)) as address, chromium() as browser:
+def test_the_gallery_shows_a_folder_and_refuses_others(address, folder):
+    with chromium() as browser:
         page = browser.new_page(viewport={"width": 1280, "height": 1000})
         diary = Diary(page)
         page.goto(address)
@@ -78,6 +68,8 @@ def test_the_gallery_shows_a_folder_and_refuses_others(folder):
         expect(report.locator("#pair-note")).to_contain_text("1 selected")
         page.get_by_role("tab", name="Pictures").click()
         expect(page.get_by_test_id("matplotlib").locator("img")).to_have_count(4, timeout=30_000)
+        for caption in gallery().PICTURES:
+            expect(page.get_by_text(caption)).to_be_visible()
         page.get_by_label("Collection").fill(str(folder / "b"))
         page.get_by_role("button", name="Show").click()
         expect(
@@ -87,6 +79,86 @@ def test_the_gallery_shows_a_folder_and_refuses_others(folder):
         assert {url for url in diary.requested if not url.startswith((address, "data:", "blob:"))} <= {
             "about:srcdoc"
         }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [1400, 390])
+def test_one_title_and_one_thing_that_scrolls(address, width):
+    """The report scrolls in its frame, the page around it does not; pictures scroll sideways where they must."""
+    with chromium() as browser:
+        page = browser.new_page(viewport={"width": width, "height": 900})
+        page.goto(address)
+        report = page.frame_locator("iframe[title=Report]")
+        expect(report.locator("h1")).to_have_count(1, timeout=60_000)
+        expect(page.locator("h1")).to_have_count(0)
+        size = "[document.documentElement.scrollHeight, document.documentElement.scrollWidth]"
+        assert page.evaluate(size) == [900, width]
+        frame = page.locator("iframe").bounding_box()
+        assert frame["width"] >= 0.95 * width
+        assert frame["height"] > 600
+        page.get_by_role("tab", name="Pictures").click()
+        pictures = page.get_by_test_id("matplotlib").locator("img")
+        expect(pictures).to_have_count(4, timeout=30_000)
+        for box in (picture.bounding_box() for picture in pictures.all()):
+            assert box["width"] >= 640, "smaller letters cannot be read"
+            assert box["x"] >= 0, "what is cut off on the left cannot be reached"
+        assert page.evaluate("document.documentElement.scrollWidth") == width
+
+
+@pytest.mark.slow
+def test_programs_get_json(address):
+    client = gradio_client.Client(address, verbose=False)
+    listed = client.predict(api_name="/signatures")
+    assert [one["network"] for one in listed] == ["a<b>", "b", "c"]
+    assert listed[1]["summary"]["median"] == pytest.approx(0.3)
+    assert listed[1]["verdict"]
+    one = client.predict(network="b", api_name="/signature")
+    assert [row["affinity_score"] for row in one["rows"]] == pytest.approx([0.3, 0.35, 0.3, 0.2])
+    expected = compare(list(signatures()), allow_differences=True).to_dict()
+    assert client.predict(api_name="/compare") == expected
+    two = client.predict(networks=["c", "b"], api_name="/compare")
+    assert [line["network"] for line in two["networks"]] == ["c", "b"]
+    said = "No network is called 'bb'; expected a<b> or b or c"
+    for asked in ({"network": "bb", "api_name": "/signature"}, {"networks": ["bb"], "api_name": "/compare"}):
+        with pytest.raises(gradio_client.exceptions.AppError, match=said):
+            client.predict(**asked)
+    with pytest.raises(gradio_client.exceptions.AppError, match="is no repository"):
+        client.predict(collection="/etc", api_name="/signatures")
+    assert set(client.view_api(return_format="dict")["named_endpoints"]) == {
+        "/signatures",
+        "/signature",
+        "/compare",
+    }
+
+
+@pytest.mark.slow
+def test_agents_get_the_same_as_tools(address):
+    """Over MCP: what a tool is for, what each argument is, JSON, and errors as sentences."""
+    mcp = pytest.importorskip("mcp", reason="an extra of Gradio")
+    from mcp.client.streamable_http import streamable_http_client
+
+    async def talk():
+        async with (
+            streamable_http_client(f"{address}gradio_api/mcp/") as (read, write, *_),
+            mcp.ClientSession(read, write) as session,
+        ):
+            await session.initialize()
+            tools = (await session.list_tools()).tools
+            calls = [("signature", {"network": "b"}), ("signature", {"network": "bb"})]
+            return tools, [await session.call_tool(name, arguments) for name, arguments in calls]
+
+    tools, (answer, refused) = asyncio.run(talk())
+    assert {tool.name for tool in tools} == {"signatures", "signature", "compare"}
+    for tool in tools:
+        assert len(tool.description) > 80
+        assert all(len(field["description"]) > 20 for field in tool.inputSchema["properties"].values())
+        assert "request" not in tool.inputSchema["properties"]
+    (signature,) = (tool for tool in tools if tool.name == "signature")
+    assert signature.inputSchema["required"] == ["network"]
+    document = json.loads(answer.content[0].text)
+    assert [row["affinity_score"] for row in document["rows"]] == pytest.approx([0.3, 0.35, 0.3, 0.2])
+    assert refused.isError
+    assert "No network is called 'bb'" in refused.content[0].text
 
 
 @pytest.fixture(name="collection")
@@ -143,8 +215,8 @@ def test_a_gradio_gallery_is_for_those_who_pay(hub):
     assert push(hub, "--sdk", "gradio") == 0
     pushed = hub.files("space", "ada/gallery")
     assert pushed["collection.txt"] == b"ada/signatures\n"
-    assert pushed["app.py"] == APP.read_bytes()
-    assert set(pushed) >= {"README.md", "requirements.txt"}
+    assert pushed["page.py"] == APP.read_bytes()
+    assert set(pushed) >= {"README.md", "app.py", "requirements.txt"}
     card = RepoCard(pushed["README.md"].decode(), ignore_metadata_errors=False).data
     assert (card.sdk, card.app_file) == ("gradio", "app.py")
     assert hub.repo("space", "ada/gallery").sdk == "gradio"
@@ -210,20 +282,22 @@ PLACES = [
 def test_a_visitor_reads_neither_the_machine_nor_what_its_token_opens(
     secret, tmp_path, monkeypatch, place, offline
 ):
-    gallery = importlib.import_module("hf_affscore.spaces.gallery.app")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", offline)
-    asked = place.format(here=tmp_path, name=tmp_path.name)
-    with pytest.raises(gradio.Error, match=r"is no repository|was not found|could not be reached"):
-        gallery.show(asked)
+    asked, page = place.format(here=tmp_path, name=tmp_path.name), gallery()
+    for ask in (page.show, page.signatures, page.compare, functools.partial(page.signature, "unpublished")):
+        with pytest.raises(gradio.Error, match=r"is no repository|was not found|could not be reached"):
+            ask(asked)
 
 
 def test_in_a_space_no_folder_is_shown_whoever_names_it(secret, tmp_path, monkeypatch):
-    gallery = importlib.import_module("hf_affscore.spaces.gallery.app")
+    page = gallery()
     monkeypatch.setenv("AFFSCORE_COLLECTION", "private/unpublished")
-    assert "unpublished" in gallery.show("private/unpublished")[0]
+    assert "unpublished" in page.show("private/unpublished")[0]
+    assert page.signatures()[0]["network"] == "unpublished"
     monkeypatch.setenv("SPACE_ID", "ada/gallery")
-    with pytest.raises(gradio.Error, match="is no repository"):
-        gallery.show("private/unpublished")
+    for ask in (page.show, page.signatures):
+        with pytest.raises(gradio.Error, match="is no repository"):
+            ask("private/unpublished")
 
 
 def test_a_space_cannot_show_this_machine(hub):
