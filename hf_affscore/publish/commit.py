@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from hf_affscore.compat import status_of
 from hf_affscore.errors import HubError, InputError
 from hf_affscore.hub import Kind, client, failures_named
-from hf_affscore.publish.proposal import as_part_of, open_proposal
+from hf_affscore.publish.proposal import as_part_of, one_at_a_time, proposals
 from hf_affscore.retries import retried
 
 if TYPE_CHECKING:
@@ -97,14 +97,16 @@ def commit_change(
         sdk: SDK of a new Space: ``static`` or ``gradio``.
 
     Raises:
-        HubError: The Hub refused, other commits came first in all attempts, or the Hub could not be reached.
+        HubError: The Hub refused, other commits came first in all attempts, the Hub could not be reached, or a pull
+            request with this change was closed.
     """
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
     api = client(token)
 
     def attempt() -> CommitInfo:
-        proposal = open_proposal(api, kind, repo_id, message) if create_pr else None
+        earlier = proposals(api, kind, repo_id, message) if create_pr else []
+        proposal = next((one for one in earlier if one.status in ("open", "draft")), None)
         if proposal is not None:
             state = State.at(api, kind, repo_id, proposal.git_reference)
             return as_part_of(proposal, _commit(state, change(state), message, proposal.git_reference))
@@ -115,10 +117,27 @@ def commit_change(
                 raise
             _create(api, kind, repo_id, private, sdk)
             state = State.at(api, kind, repo_id, revision)
-        return _commit(state, change(state), message, revision, create_pr=create_pr)
+        files = change(state)
+        for declined in (one for one in earlier if one.status == "closed"):
+            _refuse_again(State.at(api, kind, repo_id, declined.git_reference), files, declined.url)
+        return _commit(state, files, message, revision, create_pr=create_pr)
 
-    with failures_named(kind, repo_id, revision, publishing=True, writing=True, sdk=sdk):
+    alone = one_at_a_time(kind, repo_id, message) if create_pr else contextlib.nullcontext()
+    with alone, failures_named(kind, repo_id, revision, publishing=True, writing=True, sdk=sdk):
         return retried(attempt)
+
+
+def _refuse_again(declined: State, files: Mapping[str, bytes | None], url: str) -> None:
+    """Refuse to propose what a closed pull request proposed.
+
+    Raises:
+        HubError: Its files are the same.
+    """
+    if all(declined.read(path) == content for path, content in files.items()):
+        raise HubError(
+            f"A pull request of yours with this change was closed: {url}. It is not opened a second time. Reopen "
+            "it there if that was a mistake, or give another one another title (commit_message, --commit-message)."
+        )
 
 
 def _create(api: HfApi, kind: Kind, repo_id: str, private: bool | None, sdk: str | None) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from email.utils import formatdate
+from pathlib import Path
 
 import huggingface_hub
 import pytest
@@ -171,6 +173,55 @@ def test_the_same_command_again_adds_to_its_pull_request(hub: LocalHub) -> None:
     assert ha.update_model_card(sig, "ada/net", token=hub.token("bob")).url != first.url
     hub.repo("model", "ada/net").proposals["refs/pr/1"].status = "closed"
     assert ha.update_model_card(sig, "ada/net", token=eve).url == f"{first.url[:-1]}3"
+
+
+def test_what_was_declined_is_not_proposed_again(hub: LocalHub) -> None:
+    hub.add("model", "ada/net", {"README.md": b"# Net\n"})
+    repo, eve = hub.repo("model", "ada/net"), hub.token("eve")
+    sig = signature(revision=repo.refs["main"])
+    first = ha.update_model_card(sig, "ada/net", token=eve)
+    repo.proposals["refs/pr/1"].status = "closed"
+    again = lambda **options: ha.update_model_card(sig, "ada/net", token=eve, **options)  # noqa: E731
+    refused(again, f"was closed: {first.url}", "Reopen it there", "--commit-message")
+    assert repo.pull_requests == 1
+    assert again(commit_message="Once more").url == f"{first.url[:-1]}2"
+
+
+def test_what_was_merged_is_not_proposed_again_and_news_are(hub: LocalHub) -> None:
+    hub.add("model", "ada/net", {"README.md": b"# Net\n"})
+    repo, eve = hub.repo("model", "ada/net"), hub.token("eve")
+    sig = signature(revision=repo.refs["main"])
+    first = ha.update_model_card(sig, "ada/net", token=eve)
+    repo.commit("main", dict(repo.head("refs/pr/1").files), "merged")
+    repo.proposals["refs/pr/1"].status = "merged"
+    assert ha.update_model_card(sig, "ada/net", token=eve).diff == ""
+    assert repo.pull_requests == 1
+    newer = signature(revision=sig.metadata["model"]["revision"], scores=(0.125,))
+    assert ha.update_model_card(newer, "ada/net", token=eve).url == f"{first.url[:-1]}2"
+
+
+SLOW = """
+import os, time
+from hf_affscore.publish import commit
+from tests.publish.samples import signature
+look = commit.proposals
+def looked(*arguments):
+    found = look(*arguments)
+    time.sleep(2)  # the other process looks now, too
+    return found
+commit.proposals = looked
+print(signature("bob/net").push_to_hub("ada/signatures", create_pr=True).pr_url)
+"""
+
+
+def test_two_processes_open_one_pull_request(hub: LocalHub, tmp_path: Path) -> None:
+    signature().push_to_hub(REPO, token=hub.token("ada"))
+    bob = hub.token("bob")
+    with ThreadPoolExecutor(2) as threads:
+        runs = list(threads.map(lambda _: hub.run("-c", SLOW, home=tmp_path, token=bob), range(2)))
+    assert [run.returncode for run in runs] == [0, 0], runs
+    assert {run.stdout for run in runs} == {f"{hub.endpoint}/datasets/{REPO}/discussions/1\n"}
+    assert hub.repo("dataset", REPO).pull_requests == 1
 
 
 def test_a_date_to_wait_for(hub: LocalHub, pauses: list[float]) -> None:
