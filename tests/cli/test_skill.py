@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+import hf_affscore
 from hf_affscore.cli import main
 from tests.docs.pages import ROOT
 
@@ -16,6 +17,14 @@ def install(*options: str) -> object:
     with pytest.raises(SystemExit) as stop:
         main(["skill", "install", *options])
     return stop.value.code
+
+
+@pytest.mark.parametrize("path", ["SKILL.md", "docs/llms.txt"])
+def test_the_package_has_the_files_of_the_repository(path: str) -> None:
+    """Copies: a link is its own text in a checkout on Windows, and in an archive that pip unpacks."""
+    copy = Path(hf_affscore.__file__).parent / "assets" / "skill" / Path(path).name
+    assert not copy.is_symlink()
+    assert copy.read_bytes() == (ROOT / path).read_bytes(), f"cp {path} {copy.relative_to(ROOT)}"
 
 
 def test_the_files_of_the_repository_are_installed(

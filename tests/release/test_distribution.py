@@ -8,6 +8,7 @@ import shutil
 import sys
 import sysconfig
 import tarfile
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,15 @@ def test_the_wheel_is_small_and_the_source_has_its_tests(distributions):
         names = {name.partition("/")[2] for name in archive.getnames()}
     assert {"tests/conftest.py", "docs/conf.py", "examples/quickstart.ipynb", "LICENSE"} <= names
     assert [name for name in names if name.endswith(".pyc")] == []
+
+
+def test_the_wheel_has_what_assistants_read(distributions):
+    """The files themselves, not the paths of links to them."""
+    (wheel,) = distributions.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        for path in ("SKILL.md", "docs/llms.txt"):
+            content = archive.read(f"hf_affscore/assets/skill/{Path(path).name}")
+            assert content == (ROOT / path).read_bytes()
 
 
 def test_two_builds_of_a_wheel_have_the_same_bytes(distributions, tmp_path):
