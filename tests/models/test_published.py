@@ -10,6 +10,7 @@ from hf_affscore.models.published import Published, published_accuracy
 from hf_affscore.models.repository import Repository
 from hf_affscore.sources import locate
 from tests.hub import LocalHub
+from tests.hub.storage import Blob
 
 CARD = """---
 model-index:
@@ -65,6 +66,17 @@ def found(hub: LocalHub, files: dict[str, str], folder: Path) -> Published | Non
 def test_results_go_before_the_card(hub: LocalHub, tmp_path: Path) -> None:
     files = {"README.md": CARD, ".eval_results/imagenet.yaml": RESULTS, ".eval_results/z.yml": "- value: 1"}
     assert found(hub, files, tmp_path) == OF_RESULTS
+
+
+def test_results_are_those_of_the_analysed_commit(hub: LocalHub) -> None:
+    repo = hub.add("model", "ada/net", {".eval_results/imagenet.yaml": RESULTS.encode()})
+    before = repo.refs["main"]
+    text = RESULTS.replace(str(OF_RESULTS.value), "1.5")
+    repo.commit("main", {".eval_results/imagenet.yaml": Blob(text.encode(), lfs=False)}, "other results")
+    for revision, value in ((before, OF_RESULTS.value), (None, 1.5)):
+        published = published_accuracy(Repository(locate("model", "ada/net", revision=revision, token=None)))
+        assert published is not None
+        assert published.value == value
 
 
 def test_the_card_where_there_are_no_results(hub: LocalHub, tmp_path: Path) -> None:
