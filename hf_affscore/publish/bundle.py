@@ -91,8 +91,12 @@ def wheel() -> bytes:
     """
     installed = _distribution()
     folder = Path(str(files("hf_affscore")))
-    paths = (path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
-    contents = {f"hf_affscore/{path.relative_to(folder).as_posix()}": path.read_bytes() for path in paths}
+    paths = {path.relative_to(folder): path for path in folder.rglob("*") if path.is_file()}
+    contents = {
+        f"hf_affscore/{name.as_posix()}": path.read_bytes()
+        for name, path in paths.items()
+        if not any(part.startswith((".", "__pycache__")) for part in name.parts)
+    }
     metadata = installed.read_text("METADATA") or installed.read_text("PKG-INFO") or ""
     metadata = re.sub(r"^Version: .*$", f"Version: {__version__}", metadata, count=1, flags=re.MULTILINE)
     info = {

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -31,8 +33,12 @@ def pushed(hub: LocalHub) -> dict[str, bytes]:
     return hub.files("space", "ada/gallery")
 
 
-def test_the_wheel_is_the_installed_package(tmp_path: Path) -> None:
+def test_the_wheel_is_the_installed_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """pip checks names, metadata and the checksums of what it installs."""
+    checkout = tmp_path / "checkout" / "hf_affscore"
+    shutil.copytree(PACKAGE, checkout, ignore=shutil.ignore_patterns("__pycache__"))
+    (checkout / ".env").write_text("HF_TOKEN=secret")
+    monkeypatch.setattr(bundle, "files", lambda name: checkout)
     (tmp_path / WHEEL).write_bytes(bundle.wheel())
     install = ("-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--target", "there", WHEEL)
     done = subprocess.run([sys.executable, *install], cwd=tmp_path, capture_output=True, text=True)
@@ -41,6 +47,8 @@ def test_the_wheel_is_the_installed_package(tmp_path: Path) -> None:
     assert (there / "bin" / "hf-affscore").exists()
     ours = [path for path in PACKAGE.rglob("*") if path.is_file() and path.suffix != ".pyc"]
     assert all((there / path.relative_to(PACKAGE.parent)).read_bytes() == path.read_bytes() for path in ours)
+    names = [path.relative_to(there).as_posix() for path in (there / "hf_affscore").rglob("*")]
+    assert not [name for name in names if "/." in name], "what hides in a checkout stays there"
     assert bundle.wheel() == bundle.wheel()
 
 
@@ -60,10 +68,19 @@ print(Path(hf_affscore.__file__).parent, Path(DEMO_MODEL).is_dir(), Path(__file_
 
 
 def test_the_page_runs_with_the_package_of_the_wheel(hub: LocalHub, tmp_path: Path) -> None:
-    """Even where another is installed, as here."""
+    """Even where another is found first."""
+    other = tmp_path / "other" / "hf_affscore"
+    other.mkdir(parents=True)
+    (other / "__init__.py").write_text("raise ImportError('not this one')")
     for name, content in {**pushed(hub), "page.py": PAGE.encode()}.items():
         (tmp_path / name).write_bytes(content)
-    done = subprocess.run([sys.executable, "app.py"], cwd=tmp_path, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "app.py"],
+        env=os.environ | {"PYTHONPATH": str(other.parent)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr
     package, is_folder, name = done.stdout.split()
     assert Path(package) != PACKAGE
