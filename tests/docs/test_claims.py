@@ -11,6 +11,7 @@ import hf_affscore as ha
 from examples import relu
 from hf_affscore.assets import DEMO_DATASET, DEMO_MODEL
 from hf_affscore.comparison.difference import difference
+from hf_affscore.errors import InputError
 from tests.docs.pages import ROOT
 
 
@@ -28,6 +29,22 @@ def test_training_changed_what_the_readme_says(trained):
     lower = [row for row in found.significant if row.change < 0]
     assert len(lower) == 4
     assert all(".layer." in row.module for row in lower)
+
+
+def test_training_spread_the_scores_as_the_quick_start_says(trained):
+    untrained = ha.analyze(DEMO_MODEL, DEMO_DATASET, num_samples=512, random_weights=True)
+    ends = [round(each.summary()[name], 2) for each in (untrained, trained) for name in ("min", "max")]
+    assert ends == [0.68, 0.87, 0.65, 0.96]
+    ha.compare([trained, untrained])  # random weights are no difference that is refused
+    with pytest.raises(InputError, match="made differently"):
+        ha.compare([trained, ha.analyze(DEMO_MODEL, "noise", num_samples=16)])
+
+
+def test_a_constant_input_scores_as_the_page_about_scores_says():
+    random = np.random.default_rng(0).normal(size=(500, 4))
+    constant = np.zeros((500, 4))
+    assert round(ha.affinity_score(constant, random), 2) == 0.29
+    assert ha.affinity_score(random, constant) == 1
 
 
 def test_rounding_changed_what_the_readme_says(trained):
