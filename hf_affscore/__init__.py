@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from hf_affscore.publish import load_signatures as load_signatures
     from hf_affscore.publish import update_model_card as update_model_card
     from hf_affscore.run.analyze import analyze as analyze
+    from hf_affscore.run.kept import load_rows as load_rows
     from hf_affscore.run.many import analyze_many as analyze_many
     from hf_affscore.score import affinity_score as affinity_score
     from hf_affscore.score.loss import affinity_loss as affinity_loss
@@ -41,6 +42,7 @@ _HOME = {
     "analyze_many": "hf_affscore.run.many",
     "compare": "hf_affscore.comparison",
     "inspect": "hf_affscore.inspection.inspect",
+    "load_rows": "hf_affscore.run.kept",
     "load_signatures": "hf_affscore.publish",
     "register_activation": "hf_affscore.capture",
     "track": "hf_affscore.training.track",
@@ -56,6 +58,7 @@ __all__ = [
     "analyze_many",
     "compare",
     "inspect",
+    "load_rows",
     "load_signatures",
     "register_activation",
     "track",

@@ -10,6 +10,7 @@ import dataclasses
 import numbers
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, TypedDict, Union, get_args, get_origin, get_type_hints
 
@@ -110,6 +111,9 @@ class Options:
         metavar="REPO",
         recorded=False,
     )
+    keep_rows: str | Path | None = _option(
+        None, "write the pooled rows of every activation into this folder", metavar="FOLDER", recorded=False
+    )
     progress: bool = _option(True, "show progress on stderr, where it is a terminal", recorded=False)
 
     def __post_init__(self) -> None:
@@ -150,6 +154,11 @@ class Options:
         one_spread = self.num_groups == 1 or self.num_samples != "all"
         expect(
             "num_groups", one_spread, "1 beside num_samples='all', whose mean and deviation are over groups."
+        )
+        expect(
+            "keep_rows",
+            self.keep_rows is None or self.num_samples != "all",
+            "None beside num_samples='all': rows are kept of one group. Pass a number of images.",
         )
         expect("sparsity_samples", self.sparsity_samples >= 0, "a number of images, or 0.")
 
@@ -249,6 +258,7 @@ class AnalysisOptions(TypedDict, total=False):
     memory_limit: float
     cache: bool
     reuse: str | None
+    keep_rows: str | Path | None
     progress: bool
 
 

@@ -5,6 +5,7 @@ import inspect
 import json
 import re
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Literal, get_type_hints
 
 import numpy as np
@@ -45,7 +46,7 @@ def test_analyze_is_annotated_like_the_table():
 
 def test_values_are_checked_against_every_form_of_annotation():
     """The forms that the options have; a new one has to be added here and where values are checked."""
-    kinds = {type(None), bool, int, float, str}
+    kinds = {type(None), bool, int, float, str, Path}
     for kind in get_type_hints(Options).values():
         members = getattr(kind, "__args__", (kind,))
         for member in members:

@@ -25,6 +25,7 @@ from hf_affscore.cli.arguments import Parser
 from hf_affscore.cli.compare import add_compare, add_report
 from hf_affscore.cli.diff import add_diff
 from hf_affscore.cli.publish import add_card, add_push
+from hf_affscore.cli.rescore import add_rescore
 from hf_affscore.cli.show import add_show
 from hf_affscore.cli.skill import add_skill
 from hf_affscore.cli.space import add_space
@@ -83,6 +84,7 @@ def parser() -> argparse.ArgumentParser:
         add_analyze,
         add_demo,
         add_inspect,
+        add_rescore,
         add_show,
         add_compare,
         add_diff,

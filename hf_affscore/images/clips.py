@@ -54,7 +54,9 @@ def open_clips(dataset: Any, options: Options, length: int) -> ImageStream | Non
     order = draw_rows(len(clips), options)
     draw = {"shuffled": order.record["method"] == "uniform", "draw": order.record}
     items = Permuted(clips, order.numbers, lambda clip: clip)
-    return ImageStream(items, functools.partial(decode_clip, length=length), where | draw)
+    return ImageStream(
+        items, functools.partial(decode_clip, length=length), where | draw, numbers=order.numbers
+    )
 
 
 def _is_clip(item: Any) -> bool:

@@ -44,6 +44,20 @@ def identity(item: Any) -> str | None:
     return _of_file(item) if isinstance(item, str) else None
 
 
+def path_of(item: Any) -> str | None:
+    """The file of an item of a stream, also where it is held by memory; of a clip that of its first frame.
+
+    Example:
+        >>> path_of({"bytes": b"abc", "path": "cat.png"}), path_of(b"abc")
+        ('cat.png', None)
+    """
+    if isinstance(item, Mapping):
+        return path_of(item["path"] if "path" in item else next(iter(item.values()), None))
+    if isinstance(item, list | tuple):
+        return path_of(item[0]) if item else None
+    return item if isinstance(item, str) else None
+
+
 def local_files(item: Any) -> Iterator[str]:
     """The local files that hold an item of a stream; none for an item that is held by memory or a remote file.
 

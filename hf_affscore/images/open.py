@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -160,7 +161,7 @@ def _from_object(data: Any, options: Options, frames: int | None) -> ImageStream
         options.refuse(("image_column",), f"a {type(data).__name__} of images has none")
         order = draw_rows(len(data), options)
         items = Permuted(Indexed(data), order.numbers, image_of)
-        return ImageStream(items, as_image, metadata | _drawn(order))
+        return ImageStream(items, as_image, metadata | _drawn(order), numbers=order.numbers)
     examples, rows = Examples(data), len(data) if isinstance(data, Sized) else None
     if has_parts(examples.first):
         column = image_column(examples.rows(), options, clips=frames is not None)
@@ -257,10 +258,11 @@ def _from_data(
             else draw_rows(len(data), options)
         )
         held = HeldRows(data, order) if isinstance(data, ParquetRows) else Ordered(data, order.numbers)
-        return _read_by_position(held, column, decode_item, fetch_item, metadata | _drawn(order))
+        stream = _read_by_position(held, column, decode_item, fetch_item, metadata | _drawn(order))
+        return replace(stream, numbers=order.numbers)
     order = draw_rows(len(data), options)
     items = Permuted(data, order.numbers, column.item_of)
-    return ImageStream(items, decode_item, metadata | _drawn(order), fetch_item)
+    return ImageStream(items, decode_item, metadata | _drawn(order), fetch_item, numbers=order.numbers)
 
 
 def _decoder(frames: int | None) -> Callable[..., Decoded]:

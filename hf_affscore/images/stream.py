@@ -25,6 +25,9 @@ from hf_affscore.compat import client_error
 from hf_affscore.errors import AffscoreError, DatasetError, shown_cause
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from hf_affscore.images.decoding import Decoded
 
 T = TypeVar("T")
@@ -65,6 +68,7 @@ class ImageStream:
         metadata: The source in a signature: id, configuration, split, revision, order.
         fetch: The function with which a thread reads the file or row of an item; None if there is nothing to read.
         reopens: Whether the source is read over a connection and can be reopened if it drops.
+        numbers: The row number of each item; None where items have none.
     """
 
     items: Iterable[Any]
@@ -72,6 +76,7 @@ class ImageStream:
     metadata: dict[str, Any]
     fetch: Callable[[Any], Callable[[], Any] | None] = lambda item: None
     reopens: bool = False
+    numbers: NDArray[np.int64] | None = None
 
     @property
     def length(self) -> int | None:
@@ -80,6 +85,12 @@ class ImageStream:
             return len(self.items)
         rows: int | None = self.metadata.get("draw", {}).get("rows")
         return rows
+
+    def row(self, position: int) -> int | None:
+        """The number of an item in its split or sequence; None in the random order of a stream."""
+        if self.metadata.get("draw", {}).get("method") == "in order":
+            return position
+        return None if self.numbers is None else int(self.numbers[position])
 
     def resumed(self) -> Generator[Any]:
         """The items; if the connection drops, the data set is reopened at the current item.

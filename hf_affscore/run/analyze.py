@@ -54,6 +54,7 @@ def analyze(
     memory_limit: float = DEFAULT.memory_limit,
     cache: bool = DEFAULT.cache,
     reuse: str | None = DEFAULT.reuse,
+    keep_rows: str | Path | None = DEFAULT.keep_rows,
     progress: bool = DEFAULT.progress,
 ) -> Signature:
     """The non-linearity signature of a vision network.
@@ -111,6 +112,9 @@ def analyze(
         reuse: A collection on the Hub, ``"user/signatures"``: a signature of the same commits of model and data
             set, the same options and the same version of the numbers is fetched from there instead of computed,
             and ``metadata["reused"]`` says so. If there is none, the analysis runs as usual.
+        keep_rows: A new folder for the pooled rows of every activation, from which
+            :func:`hf_affscore.load_rows` reads them, for statistics of your own and for other options of the
+            score without another forward pass. With several processes, a folder that all of them reach.
         progress: Show progress on stderr if it is a terminal.
 
     Returns:
@@ -159,6 +163,7 @@ def analyze(
         memory_limit=memory_limit,
         cache=cache,
         reuse=reuse,
+        keep_rows=keep_rows,
         progress=progress,
     )
     return run(model, dataset, processor, options)

@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hf_affscore.errors import InputError
 from hf_affscore.images.decoding import Undecodable
-from hf_affscore.images.identity import fingerprint
+from hf_affscore.images.identity import fingerprint, path_of
 from hf_affscore.images.stream import ImageStream
 from hf_affscore.models.evaluation import batch_size, on_cpu
 from hf_affscore.models.loading import Checkpoint
 from hf_affscore.options import Options
 from hf_affscore.run.processes import Processes
 from hf_affscore.run.resume import ResumeCache
-from hf_affscore.run.stored import Batch, digest
+from hf_affscore.run.stored import Batch, Place, digest
 
 if TYPE_CHECKING:
     import torch
@@ -34,9 +34,10 @@ Item = tuple[int, Any]  # position in the stream, encoded image
 
 
 class _Planned(NamedTuple):
-    """A batch to be prepared: positions and identities of its images, and its result if it is in the cache."""
+    """A batch to be prepared: positions, places and identities of its images, and its result if it is cached."""
 
     positions: list[int]
+    places: list[Place]
     images: list[str]
     finished: Batch | None
 
@@ -52,6 +53,7 @@ class PreparedBatch:
         undecodable: Position and reason for each image that could not be decoded.
         images: The identity of each image, decoded or not.
         fingerprints: Of the pixels of each image in ``inputs``.
+        places: Position in the stream, row number and file of each of these images.
         finished: Its result from the cache; it then has no inputs.
     """
 
@@ -61,6 +63,7 @@ class PreparedBatch:
     undecodable: list[tuple[int, str]]
     images: list[str]
     fingerprints: list[str] = field(default_factory=list)
+    places: list[Place] = field(default_factory=list)
     finished: Batch | None = None
 
 
@@ -165,7 +168,9 @@ class BatchLoader:
         positions, items = [position for position, _ in chunk], [item for _, item in chunk]
         images = self._identities(chunk)
         finished = self._resume.load_batch(positions[0], images)
-        return _Planned(positions, images, finished), [] if finished is not None else items
+        places = [Place(position, self._stream.row(position), path_of(item)) for position, item in chunk]
+        planned = _Planned(positions, places, images, finished)
+        return planned, [] if finished is not None else items
 
     def _prepare(self, planned: _Planned, items: list[Any], decoders: ThreadPoolExecutor) -> PreparedBatch:
         start = planned.positions[0]
@@ -184,7 +189,8 @@ class BatchLoader:
         undecodable = sorted([*undecodable, *refused.items()])
         taken = [place for place in images if place not in refused]
         seen = [fingerprint(images[place]) for place in taken]
-        return PreparedBatch(start, taken, inputs, undecodable, planned.images, seen)
+        places = [place for place in planned.places if place.position in set(taken)]
+        return PreparedBatch(start, taken, inputs, undecodable, planned.images, seen, places)
 
     def _inputs(self, images: dict[int, Decoded]) -> tuple[dict[str, torch.Tensor], dict[int, str]]:
         """The images as model inputs, and the reasons for refused images by position.

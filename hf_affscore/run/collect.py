@@ -23,7 +23,7 @@ from hf_affscore.run.probe import Behaviour
 from hf_affscore.run.processes import Processes
 from hf_affscore.run.progress import own_images
 from hf_affscore.run.resume import ResumeCache
-from hf_affscore.run.stored import Batch, digest
+from hf_affscore.run.stored import Batch, Place, digest
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -47,6 +47,7 @@ class Group:
         complete: Whether the stream gave as many images as were asked for.
         images: The identity of each image taken, of all processes.
         fingerprints: Of the pixels of each image used, of all processes.
+        places: Where each image used comes from, of all processes.
         deterministic: Whether repeated runs on one batch gave equal outputs, in all processes.
         batch_dependent: Whether an image's output depended on the rest of its batch, in any process.
     """
@@ -61,6 +62,7 @@ class Group:
     complete: bool = True
     images: list[str] = field(default_factory=list)
     fingerprints: list[str] = field(default_factory=list)
+    places: list[Place] = field(default_factory=list)
     deterministic: bool = True
     batch_dependent: bool = False
 
@@ -79,6 +81,7 @@ class Group:
             self.undecodable += [f"image {position}: {reason}" for position, reason in batch.undecodable]
             self.images += batch.images
             self.fingerprints += batch.fingerprints
+            self.places += batch.places
             self.deterministic &= batch.deterministic
             self.batch_dependent |= batch.batch_dependent
 
@@ -190,6 +193,7 @@ class Collector:
             prepared.undecodable,
             prepared.images,
             prepared.fingerprints,
+            prepared.places,
             deterministic=behaviour.deterministic,
             batch_dependent=behaviour.batch_dependent,
         )

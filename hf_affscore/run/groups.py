@@ -12,6 +12,7 @@ from typing import Any
 
 from hf_affscore.capture.sites import CallSite
 from hf_affscore.run.collect import Collector, Group
+from hf_affscore.run.keep import RowKeeper
 from hf_affscore.run.processes import Processes
 from hf_affscore.run.resume import ResumeCache
 from hf_affscore.run.scoring import Scorer, Scores, from_json, to_json
@@ -45,20 +46,28 @@ class GroupScoring:
         collector: Runs images through the model.
         scorer: Turns rows into scores.
         processes: The processes that share the work.
-        resume: Where scored groups are kept.
+        resume: Where scored groups are stored.
+        keeper: Where rows are kept.
 
     Attributes:
         totals: What the groups used, so far.
     """
 
     def __init__(
-        self, collector: Collector, scorer: Scorer, *, processes: Processes, resume: ResumeCache
+        self,
+        collector: Collector,
+        scorer: Scorer,
+        *,
+        processes: Processes,
+        resume: ResumeCache,
+        keeper: RowKeeper,
     ) -> None:
         self.totals = Totals()
         self._collector = collector
         self._scorer = scorer
         self._processes = processes
         self._resume = resume
+        self._keeper = keeper
 
     def one_group(self, size: int) -> list[Scores]:
         """The scores of one group of up to ``size`` samples; empty if there are fewer than two."""
@@ -104,9 +113,7 @@ class GroupScoring:
 
     def _stored(self, number: int) -> Scores | None:
         """The scores of a group from an interrupted run, if its images are the next ones in the stream."""
-        document = self._processes.broadcast(
-            self._resume.load_group(number) if self._processes.is_main else None
-        )
+        document = self._processes.from_main(lambda: self._loaded(number))
         if document is None or not self._collector.skip(document["taken"], document["images"]):
             return None
         self._count(document["num_samples"], {CallSite(**site): why for site, why in document["skipped"]})
@@ -115,8 +122,23 @@ class GroupScoring:
         self._note_behaviour(document["deterministic"], document["batch_dependent"])
         return from_json(document["scores"])
 
+    def _loaded(self, number: int) -> dict[str, Any] | None:
+        """What an interrupted run has stored of a group; None if rows are to be kept and some are not there."""
+        document = self._resume.load_group(number)
+        if document is None:
+            return None
+        scored = [
+            (place, site)
+            for place, (site, columns) in enumerate(from_json(document["scores"]))
+            if "skipped" not in columns
+        ]
+        lacking = any(self._keeper.lacks(place, site, document["images"]) for place, site in scored)
+        return None if lacking else document
+
     def _start(self, number: int, group: Group) -> _UnderWay:
         """Begin to score a group."""
+        if self._processes.is_main:
+            self._keeper.keep_images(group)
         skipped: dict[CallSite, str] = {}
         for each in self._processes.gather(group.skipped):
             skipped |= each

@@ -47,8 +47,8 @@ def analyze_many(
         One outcome per model, in order.
 
     Raises:
-        InputError: An option is out of range, ``models`` is a single model, or ``dataset`` can be iterated over
-            only once.
+        InputError: An option is out of range, or ``keep_rows``, which is for one model; ``models`` is a single
+            model, or ``dataset`` can be iterated over only once.
         TypeError: An option is misspelt.
 
     Example:
@@ -65,6 +65,7 @@ def analyze_many(
             "iterated over for each model. Pass a list of them."
         )
     asked = Options(**options)
+    asked.refuse(["keep_rows"], "a folder holds the rows of one model; analyse the models one by one")
     published = PublishedSignatures(asked.reuse, asked.token) if asked.reuse is not None else None
     try:
         images = located_images(dataset, asked)  # once for all models

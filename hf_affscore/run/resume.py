@@ -55,6 +55,7 @@ class ResumeCache:
             and its files.
 
     Attributes:
+        key: What identifies the analysis, over several runs; empty without a folder.
         elsewhere: Identities, by path, of the files that hold images and that the state does not cover.
     """
 
@@ -62,6 +63,7 @@ class ResumeCache:
         self.folder = folder
         self.elsewhere: dict[str, str | None] = {}
         self._dataset = dataset or {}
+        self.key = "" if folder is None else folder.name
         self._lock: FileLock | None = None
 
     @classmethod

@@ -1,18 +1,33 @@
-"""Turns scores into the rows of a signature, and skipped calls into its list of skipped calls."""
+"""Turns the scores of groups into the rows of a signature, and skipped calls into its list of skipped calls."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 from hf_affscore.capture.sites import CallSite
-from hf_affscore.run.groups import Totals
+from hf_affscore.images.draw import dependence_of
+from hf_affscore.run.means import over_groups, with_stored_effects, without_errors
 from hf_affscore.run.scoring import Scores
 from hf_affscore.signature import Record
 
 
-def records(scores: Scores, totals: Totals) -> tuple[tuple[Record, ...], tuple[Record, ...]]:
-    """The rows of a signature, and the records of the calls that were not scored."""
+def records(
+    groups: Sequence[Scores], skipped: Mapping[CallSite, str], draw: Mapping[str, Any]
+) -> tuple[tuple[Record, ...], tuple[Record, ...]]:
+    """The rows of a signature, and the records of the calls that were not scored.
+
+    Args:
+        groups: The scores of each group.
+        skipped: The calls that were skipped before any was scored, with the reason.
+        draw: How the images were drawn, which tells whether they are independent.
+    """
+    scores = over_groups(list(groups))
+    if (dependent := dependence_of(draw)) is not None:
+        scores = without_errors(scores, dependent)
     rows: list[Record] = []
-    reasons = dict(totals.skipped)
-    for site, columns in scores:
+    reasons = dict(skipped)
+    for site, columns in with_stored_effects(scores):
         if "skipped" in columns:
             reasons.setdefault(site, columns["skipped"])
             continue

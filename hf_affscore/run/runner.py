@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from hf_affscore.capture import nothing_to_score
 from hf_affscore.capture.activations import registered_names
 from hf_affscore.errors import DatasetError, NoActivationError, warn
-from hf_affscore.images.draw import dependence_of, reach_of
+from hf_affscore.images.draw import reach_of
 from hf_affscore.images.open import is_name, locate_images, open_images
 from hf_affscore.images.stream import ImageStream
 from hf_affscore.models.dependencies import dependencies
@@ -34,7 +34,7 @@ from hf_affscore.options import Options
 from hf_affscore.publish.reuse import PublishedSignatures
 from hf_affscore.run.collect import Collector
 from hf_affscore.run.groups import GroupScoring, Totals
-from hf_affscore.run.means import over_groups, with_stored_effects, without_errors
+from hf_affscore.run.keep import RowKeeper
 from hf_affscore.run.memory import freed_memory_kept
 from hf_affscore.run.metadata import asked, metadata
 from hf_affscore.run.probe import warn_of_behaviour
@@ -91,15 +91,19 @@ def run(
 
         opened = _open_resume_cache(found_model, found_images, processor, options, processes, others)
         with closing(opened) as resume:
+            keeper = RowKeeper(options.keep_rows, resume.key)
             signature = processes.from_main(resume.finished)
-            if signature is not None:
+            if signature is not None and not processes.from_main(lambda: keeper.has(signature)):
+                _say(options, "Analysed before, but its rows were not kept: it is analysed again.")
+                signature = None
+            elif signature is not None:
                 resume.forget_parts()  # left by a run that was interrupted after it wrote its signature
                 _say(
                     options,
                     "Analysed before: the result comes from the cache. "
                     "To repeat the analysis, pass --no-cache, in Python cache=False.",
                 )
-            elif published is not None and processor is None:
+            elif published is not None and processor is None and options.keep_rows is None:
                 signature = _reused(published, found_model, found_images, options, processes, others)
             if signature is not None:
                 warn_of_missing_weights(signature.metadata["model"])
@@ -107,7 +111,9 @@ def run(
                     signature.metadata["model"], signature.metadata["options"].get("batch_size")
                 )
             else:
-                signature = _computed(found_model, found_images, processor, options, processes, resume)
+                signature = _computed(
+                    found_model, found_images, processor, options, processes, resume, keeper
+                )
     _warn_about_images(signature, options)
     return signature
 
@@ -119,12 +125,16 @@ def _computed(
     options: Options,
     processes: Processes,
     resume: ResumeCache,
+    keeper: RowKeeper,
 ) -> Signature:
     """The signature of an analysis that is run now, and kept in its cache."""
+    processes.from_main(keeper.begin)
     _say(options, "Resuming an interrupted run of this analysis.", if_=resume.begun)
     checkpoint = load_checkpoint(model, processor, options)
     stream = open_images(dataset, options, checkpoint.input_shape, checkpoint.clip_length)
-    signature = signature_of(checkpoint, stream, options, processes, resume)
+    signature = signature_of(checkpoint, stream, options, processes, resume, keeper)
+    if processes.is_main:
+        keeper.finish(signature)
     reproducible = signature.metadata["model"]["deterministic"]
     elsewhere = dict(ChainMap(*processes.gather(resume.elsewhere)))
     kept = reproducible and processes.is_main and resume.finish(signature, elsewhere)
@@ -194,7 +204,12 @@ def _open_resume_cache(
 
 
 def signature_of(
-    checkpoint: Checkpoint, stream: ImageStream, options: Options, processes: Processes, resume: ResumeCache
+    checkpoint: Checkpoint,
+    stream: ImageStream,
+    options: Options,
+    processes: Processes,
+    resume: ResumeCache,
+    keeper: RowKeeper | None = None,
 ) -> Signature:
     """The signature of a loaded model on an open stream of images: collect, score, assemble.
 
@@ -203,6 +218,7 @@ def signature_of(
         NoActivationError: No activation could be scored.
         ModelError: The model cannot run on the images.
     """
+    keeper = keeper or RowKeeper()
     # All processes use one batch size, whatever their devices.
     size = processes.broadcast(batch_size(options, checkpoint.module))
     options = replace(options, batch_size=size)
@@ -215,11 +231,11 @@ def signature_of(
             checkpoint, stream, options, processes=processes, resume=resume, progress=images
         )
         stack.enter_context(closing(collector))
-        scorer = stack.enter_context(Scorer(options, processes=processes, resume=resume))
+        scorer = stack.enter_context(Scorer(options, processes=processes, resume=resume, keeper=keeper))
         stack.enter_context(evaluating(checkpoint.module))
         precision = float32_precision()
         stack.enter_context(collector.watched)
-        scoring = GroupScoring(collector, scorer, processes=processes, resume=resume)
+        scoring = GroupScoring(collector, scorer, processes=processes, resume=resume, keeper=keeper)
         if options.num_samples == "all":
             groups = scoring.all_groups(options.group_size)
         else:
@@ -227,10 +243,7 @@ def signature_of(
     totals = scoring.totals
     if totals.num_samples < 2:
         raise _too_few(totals, options)
-    scores = over_groups(groups)
-    if (dependent := dependence_of(stream.metadata.get("draw", {}))) is not None:
-        scores = without_errors(scores, dependent)
-    rows, skipped = records(with_stored_effects(scores), totals)
+    rows, skipped = records(groups, totals.skipped, stream.metadata.get("draw", {}))
     if not rows:
         raise NoActivationError(
             nothing_to_score(checkpoint.metadata["class"], [(row.activation, row.reason) for row in skipped])

@@ -5,9 +5,10 @@ from __future__ import annotations
 import itertools
 import os
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeAlias
 
 from hf_affscore.capture.features import FirstSeen, Pair, SiteFeatures, defect
@@ -15,6 +16,7 @@ from hf_affscore.capture.sites import CallSite
 from hf_affscore.options import Options
 from hf_affscore.run.collect import Group
 from hf_affscore.run.fit import MemoryBudget
+from hf_affscore.run.keep import RowKeeper
 from hf_affscore.run.memory import give_memory_back
 from hf_affscore.run.processes import Processes
 from hf_affscore.run.progress import bar
@@ -56,14 +58,23 @@ class Scorer:
         options: Ridge, shrinkage, number of parts.
         processes: The processes that share the work.
         resume: Where finished layers are stored.
+        keeper: Where rows are kept.
     """
 
-    def __init__(self, options: Options, *, processes: Processes, resume: ResumeCache) -> None:
+    def __init__(
+        self,
+        options: Options,
+        *,
+        processes: Processes,
+        resume: ResumeCache,
+        keeper: RowKeeper | None = None,
+    ) -> None:
         self._options = options
         self._processes = processes.with_own_connections()
         self._resume = resume
+        self._keeper = keeper or RowKeeper()
         self._progress: tqdm[Any] | None = None  # made with the first group
-        self._num_threads = _num_threads()
+        self._num_threads = num_threads()
         self._threads = ThreadPoolExecutor(self._num_threads, "score")
         self._memory = MemoryBudget()
         self._scheduler = ThreadPoolExecutor(1, "schedule")
@@ -150,39 +161,46 @@ class Scorer:
     ) -> _Scored:
         """Score one site in this thread, or take it from the cache of an interrupted run."""
         columns = self._resume.load_layer(number, place, group.known_by)
-        if columns is None:
-            columns = self._columns(batches, group.num_batches)
+        kept = columns is None or "skipped" in columns or not self._keeper.lacks(place, site, group.known_by)
+        if columns is None or not kept:
+            keep = partial(self._keeper.keep, place, site, group.known_by)
+            columns = self._columns(batches, group.num_batches, keep)
             give_memory_back()
             self._resume.save_layer(number, place, group.known_by, columns)
         return _Scored(place, site, columns)
 
-    def _columns(self, batches: dict[int, Pair], num_batches: int) -> Columns:
+    def _columns(
+        self, batches: dict[int, Pair], num_batches: int, keep: Callable[[SiteFeatures], None]
+    ) -> Columns:
         reason = defect(batches, num_batches)
         if reason is not None:
             return {"skipped": reason}
         rows = [pre.rows.shape for pre, _ in batches.values()]
         with self._memory.reserved(scoring_bytes(sum(count for count, _ in rows), rows[0][1])):
-            return self._numbers(batches)
+            layer = SiteFeatures.join(batches)
+            batches.clear()  # otherwise the rows are in memory twice
+            keep(layer)
+            return columns_of(layer, self._options)
 
-    def _numbers(self, batches: dict[int, Pair]) -> Columns:
-        layer = SiteFeatures.join(batches)
-        batches.clear()  # otherwise the rows are in memory twice
-        numbers = score_layer(
-            layer.pre,
-            layer.post,
-            shrinkage=self._options.shrinkage,
-            regularization=self._options.regularization,
-            num_groups=min(self._options.num_groups, len(layer.pre) // 2),
-        )
-        return {
-            "dim": layer.pre.shape[1],
-            "num_samples": layer.pre.shape[0],
-            **numbers,
-            "sparsity_pre": layer.sparsity_pre[0],
-            "sparsity_pre_error": layer.sparsity_pre[1],
-            "sparsity_post": layer.sparsity_post[0],
-            "sparsity_post_error": layer.sparsity_post[1],
-        }
+
+def columns_of(layer: SiteFeatures, options: Options) -> Columns:
+    """The columns of one activation."""
+    numbers = score_layer(
+        layer.pre,
+        layer.post,
+        shrinkage=options.shrinkage,
+        regularization=options.regularization,
+        num_groups=min(options.num_groups, len(layer.pre) // 2),
+    )
+    return {
+        "dim": layer.pre.shape[1],
+        "num_samples": layer.pre.shape[0],
+        **numbers,
+        "sparsity_pre": layer.sparsity_pre[0],
+        "sparsity_pre_error": layer.sparsity_pre[1],
+        "sparsity_post": layer.sparsity_post[0],
+        "sparsity_post_error": layer.sparsity_post[1],
+    }
 
 
 def to_json(scores: Scores) -> list[Any]:
@@ -203,7 +221,7 @@ def _earliest(seen: Iterable[Mapping[CallSite, FirstSeen]]) -> dict[CallSite, Fi
     return earliest
 
 
-def _num_threads() -> int:
+def num_threads() -> int:
     """Threads that this process may use: as many as torch uses, at most one per core."""
     import torch
 

@@ -8,12 +8,26 @@ import io
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from hf_affscore.capture.sites import CallSite, SkippedCall
 from hf_affscore.capture.summary import Summary
+
+
+class Place(NamedTuple):
+    """Where an image comes from.
+
+    Attributes:
+        position: Its position in the draw, from 0.
+        row: Its number in the split or sequence; None in the random order of a stream.
+        file: Its file; None if it has none.
+    """
+
+    position: int
+    row: int | None
+    file: str | None
 
 
 @dataclass(frozen=True)
@@ -27,6 +41,7 @@ class Batch:
         undecodable: Position and reason for each image that was not.
         images: The identity of each image, decoded or not, in order.
         fingerprints: Of the pixels of each decoded image, in order.
+        places: Where each decoded image comes from.
         deterministic: Whether repeated runs on one batch gave equal outputs.
         batch_dependent: Whether an image's output depended on the rest of its batch.
     """
@@ -37,6 +52,7 @@ class Batch:
     undecodable: list[tuple[int, str]]
     images: list[str] = dataclasses.field(default_factory=list)
     fingerprints: list[str] = dataclasses.field(default_factory=list)
+    places: list[Place] = dataclasses.field(default_factory=list)
     deterministic: bool = True
     batch_dependent: bool = False
 
@@ -82,6 +98,7 @@ def packed(batch: Batch, start: int) -> bytes:
         "undecodable": batch.undecodable,
         "images": batch.images,
         "fingerprints": batch.fingerprints,
+        "places": batch.places,
         "deterministic": batch.deterministic,
         "batch_dependent": batch.batch_dependent,
     }
@@ -121,6 +138,7 @@ def unpacked(content: bytes, start: int) -> Batch:
             undecodable=[(position, reason) for position, reason in about["undecodable"]],
             images=about["images"],
             fingerprints=about["fingerprints"],
+            places=[Place(*place) for place in about["places"]],
             deterministic=about["deterministic"],
             batch_dependent=about["batch_dependent"],
         )

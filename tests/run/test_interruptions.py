@@ -13,7 +13,7 @@ import hf_affscore as ha
 from hf_affscore import signature
 from hf_affscore.assets import DEMO_DATASET, DEMO_MODEL
 from hf_affscore.errors import AffscoreWarning
-from hf_affscore.run import resume
+from hf_affscore.run import keep, resume
 from hf_affscore.run.cache import cache_entries
 from hf_affscore.run.forward import BatchForward
 from hf_affscore.storage import write_atomically
@@ -29,6 +29,7 @@ FEW_LAYERS = {
 KINDS = {
     "one group": {"num_samples": 32, "batch_size": 16},
     "parts": {"num_samples": 32, "batch_size": 32, "num_groups": 4},
+    "kept rows": {"num_samples": 32, "batch_size": 16, "keep_rows": "rows"},
     "undecodable": {"num_samples": 18, "batch_size": 12, "shuffle": False},
     "all groups": {"num_samples": "all", "max_images": 40, "group_size": 16, "batch_size": 8},
     "all in one group": {"num_samples": "all", "max_images": 24, "group_size": 32, "batch_size": 16},
@@ -82,7 +83,7 @@ class Writes:
 @pytest.fixture
 def writes(monkeypatch):
     found = Writes()
-    for module in (resume, signature):
+    for module in (resume, signature, keep):
         monkeypatch.setattr(module, "write_atomically", found)
     return found
 
@@ -100,7 +101,13 @@ def test_an_end_at_any_write_changes_nothing(kind, pictures, tmp_path, writes, m
 
     def analysed(name):
         monkeypatch.setenv("HF_AFFSCORE_CACHE", str(tmp_path / name))
-        return content(ha.analyze(DEMO_MODEL, images, **KINDS[kind], **FEW_LAYERS, progress=False))
+        options = {**KINDS[kind], **FEW_LAYERS, "progress": False}
+        if "keep_rows" not in options:
+            return content(ha.analyze(DEMO_MODEL, images, **options))
+        folder = tmp_path / f"{name}.rows"
+        sig = ha.analyze(DEMO_MODEL, images, **{**options, "keep_rows": folder})
+        rows = ha.load_rows(folder)
+        return content(sig), rows.ids, rows.apply(lambda pre, post: (pre.tobytes(), post.tobytes()))
 
     whole = analysed("whole")
     total = writes.count

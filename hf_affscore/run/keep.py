@@ -1,0 +1,152 @@
+"""Writes the pooled rows of an analysis into a folder, one file per activation, while its layers are scored.
+
+The folder has, beside the two files of the signature:
+
+- ``rows-00003.safetensors``: ``pre`` and ``post`` of one activation, shape ``(n, d)``, with its call site in the
+  header;
+- ``images.json``: which image each row is of: position in the draw, row number, file, fingerprint of its pixels.
+
+Each file is written under a temporary name and renamed, and the signature comes last: a folder with a signature is
+complete. An interrupted analysis goes on with the files that it has. :mod:`hf_affscore.run.kept` reads them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from hf_affscore.capture.features import SiteFeatures
+from hf_affscore.capture.sites import CallSite
+from hf_affscore.errors import InputError, SignatureError
+from hf_affscore.fileformat import JSON_FILE, TABLE_FILE
+from hf_affscore.run.collect import Group
+from hf_affscore.signature import Signature
+from hf_affscore.storage import write_atomically
+
+IMAGES_FILE = "images.json"
+PATTERN = "rows-*.safetensors"
+
+
+class RowKeeper:
+    """The folder of :func:`hf_affscore.analyze`'s ``keep_rows``; without one it keeps nothing and lacks nothing.
+
+    Args:
+        folder: Where the rows go. With several processes, a folder that all of them reach.
+        key: What identifies the analysis for a resumed run; empty if nothing does.
+    """
+
+    def __init__(self, folder: str | Path | None = None, key: str = "") -> None:
+        self.folder = None if folder is None else Path(folder)
+        self._key = key
+
+    def has(self, signature: Signature) -> bool:
+        """Whether the folder has the rows of a finished signature; true if none are to be kept."""
+        if self.folder is None:
+            return True
+        if len(list(self.folder.glob(PATTERN))) < len(signature.rows):
+            return False
+        try:
+            return Signature.from_pretrained(self.folder) == signature
+        except SignatureError:
+            return False
+
+    def begin(self) -> None:
+        """Make the folder ready: rows of this analysis stay, those of an interrupted other one are removed.
+
+        Raises:
+            InputError: It has the rows of another finished analysis or other files, or cannot be written.
+        """
+        if self.folder is None:
+            return
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            names = sorted(os.listdir(self.folder))
+            rows = list(self.folder.glob(PATTERN))
+            others = [path for path in rows if not self._key or about(path).get("key") != self._key]
+            if JSON_FILE in names and (others or not rows):
+                raise InputError(
+                    f"keep_rows is {str(self.folder)!r}, which has a finished signature; expected a new or empty "
+                    "folder. Choose another, or remove this one."
+                )
+            own = {IMAGES_FILE, TABLE_FILE, JSON_FILE, *(path.name for path in rows)}
+            foreign = [name for name in names if name not in own and not name.startswith(".")]
+            if foreign:
+                raise InputError(
+                    f"keep_rows is {str(self.folder)!r}, which has other files, such as {foreign[0]!r}; expected a "
+                    "new or empty folder. Choose another."
+                )
+            (self.folder / JSON_FILE).unlink(missing_ok=True)  # until all is there again
+            for path in (*others, *self.folder.glob(f".{PATTERN}.*")):
+                path.unlink()
+        except OSError as error:
+            raise InputError(
+                f"keep_rows is {str(self.folder)!r}, which cannot be used: {error.strerror or error}. Choose a "
+                "folder that you can write to."
+            ) from error
+
+    def lacks(self, place: int, site: CallSite, images: str) -> bool:
+        """Whether rows that are to be kept are not there yet.
+
+        Args:
+            place: Place of the call in the execution order.
+            site: The call.
+            images: The common identity of the images.
+        """
+        if self.folder is None:
+            return False
+        return about(self._path(place)) != self._described(site, images)
+
+    def keep(self, place: int, site: CallSite, images: str, rows: SiteFeatures) -> None:
+        """Write the rows of one call; arguments as of :meth:`lacks`."""
+        if self.folder is None:
+            return
+        from safetensors.numpy import save
+
+        header = {"about": json.dumps(self._described(site, images))}
+        self._write(self._path(place).name, save({"pre": rows.pre, "post": rows.post}, header))
+
+    def keep_images(self, group: Group) -> None:
+        """Write which image each row is of."""
+        if self.folder is not None:
+            ids = [
+                {**place._asdict(), "fingerprint": seen}
+                for place, seen in zip(group.places, group.fingerprints, strict=True)
+            ]
+            self._write(IMAGES_FILE, json.dumps(ids).encode())
+
+    def finish(self, signature: Signature) -> None:
+        """Write the signature, which makes the folder complete."""
+        if self.folder is not None:
+            signature.save_pretrained(self.folder)
+
+    def _path(self, place: int) -> Path:
+        assert self.folder is not None
+        return self.folder / f"rows-{place:05}.safetensors"
+
+    def _described(self, site: CallSite, images: str) -> dict[str, Any]:
+        return {"key": self._key, "images": images, "site": dataclasses.asdict(site)}
+
+    def _write(self, name: str, content: bytes) -> None:
+        assert self.folder is not None
+        try:
+            write_atomically(self.folder / name, content)
+        except OSError as error:
+            raise InputError(
+                f"The rows could not be written to {self.folder / name}: {error.strerror or error}. Make room, or "
+                "choose another folder, and start the same analysis again: it goes on where it stopped."
+            ) from error
+
+
+def about(path: Path) -> dict[str, Any]:
+    """What the header of a file of rows says; empty if it is missing or damaged."""
+    from safetensors import safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            found: dict[str, Any] = json.loads(file.metadata()["about"])
+            return found
+    except Exception:  # damaged files make libraries raise anything
+        return {}

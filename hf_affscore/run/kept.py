@@ -1,0 +1,305 @@
+"""The pooled rows that an analysis has kept: one activation at a time, and scored again under other options."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import operator
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from hf_affscore.capture.features import SiteFeatures
+from hf_affscore.capture.sites import CallSite
+from hf_affscore.errors import InputError, SignatureError
+from hf_affscore.options import Options
+from hf_affscore.record import Record, call_name
+from hf_affscore.run.fit import MemoryBudget
+from hf_affscore.run.keep import IMAGES_FILE, PATTERN, about
+from hf_affscore.run.progress import bar
+from hf_affscore.run.rows import records
+from hf_affscore.run.scoring import columns_of, num_threads
+from hf_affscore.run.stored import digest
+from hf_affscore.score.cost import scoring_bytes
+from hf_affscore.signature import Signature
+from hf_affscore.spelling import checked_keywords, did_you_mean
+from hf_affscore.version import __version__
+
+if TYPE_CHECKING:
+    Array = npt.NDArray[np.floating[Any]]
+
+T = TypeVar("T")
+
+
+class ImageId(NamedTuple):
+    """Which image a row is of.
+
+    Attributes:
+        position: Its position in the draw, from 0.
+        row: Its number in the split, whose name and commit the signature's metadata have, or in the sequence of
+            images; None in the random order of a stream.
+        file: Its file; None if it has none.
+        fingerprint: A short digest of its pixels.
+    """
+
+    position: int
+    row: int | None
+    file: str | None
+    fingerprint: str
+
+
+class ActivationRows(NamedTuple):
+    """The rows of one activation.
+
+    Attributes:
+        pre: Before it, shape ``(n, d)``, float32 or float64.
+        post: After it.
+        ids: Which image each row is of, n of them.
+    """
+
+    pre: Array
+    post: Array
+    ids: tuple[ImageId, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Rows(Mapping[str, ActivationRows]):
+    """Kept rows by the name of the activation, in execution order; each is read when it is asked for.
+
+    Attributes:
+        folder: Where they lie.
+        signature: The signature of the analysis that kept them.
+        ids: Which image each row is of.
+    """
+
+    folder: Path
+    signature: Signature
+    ids: tuple[ImageId, ...]
+    _files: Mapping[str, tuple[Record, Path]]
+
+    def __getitem__(self, name: str) -> ActivationRows:
+        if name not in self._files:
+            raise KeyError(f"there are no rows of {name!r}.{did_you_mean(name, self._files)}")
+        return ActivationRows(*_read(self._files[name][1]), self.ids)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._files)
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def __repr__(self) -> str:
+        return (
+            f"Rows({self.signature.name!r}: {len(self)} activations, {len(self.ids)} images, {self.folder})"
+        )
+
+    def apply(
+        self,
+        function: Callable[[Array, Array], T],
+        *,
+        names: Sequence[str] | None = None,
+        progress: bool = True,
+    ) -> dict[str, T]:
+        """What a function gives for every activation.
+
+        Args:
+            function: Called with the rows before and after an activation, each of shape ``(n, d)``.
+            names: The activations; default: all.
+            progress: Show progress on stderr if it is a terminal.
+
+        Example:
+            >>> import tempfile
+            >>> from hf_affscore import analyze
+            >>> from hf_affscore.assets import DEMO_DATASET, DEMO_MODEL
+            >>> with tempfile.TemporaryDirectory() as folder:
+            ...     _ = analyze(DEMO_MODEL, DEMO_DATASET, num_samples=32, keep_rows=folder, cache=False)
+            ...     dead = load_rows(folder).apply(lambda pre, post: (post == 0).all(axis=0).sum())
+            >>> len(dead)
+            19
+        """
+        found: dict[str, T] = {}
+        with bar(len(names or self), "Rows", "activation", enabled=progress) as shown:
+            for name in names or self:
+                rows = self[name]
+                found[name] = function(rows.pre, rows.post)
+                shown.update()
+        return found
+
+    @checked_keywords()
+    def rescore(
+        self,
+        *,
+        regularization: float | Literal["relative"] | None = None,
+        shrinkage: bool | None = None,
+        num_groups: int | None = None,
+        samples: slice | Sequence[int] | None = None,
+        progress: bool = True,
+    ) -> Signature:
+        """The signature under other options, without a forward pass; equal to that of another analysis, to the bit.
+
+        Args:
+            regularization: As in :func:`hf_affscore.analyze`; default, here and below: as it was analysed.
+            shrinkage: As in :func:`hf_affscore.analyze`.
+            num_groups: As in :func:`hf_affscore.analyze`.
+            samples: The rows to use, as a slice or a list of their numbers; default: all. Sparsity, which was
+                measured on images of the whole analysis, is then undefined.
+            progress: Show progress on stderr if it is a terminal.
+
+        Returns:
+            A signature whose metadata have these options, and the chosen rows as ``dataset.samples``.
+
+        Raises:
+            InputError: An option is out of range, or the samples do not exist.
+            SignatureError: A file of rows is damaged.
+        """
+        chosen = _chosen(samples, len(self.ids))
+        recorded = self.signature.metadata["options"]
+        given = {"regularization": regularization, "shrinkage": shrinkage, "num_groups": num_groups}
+        changed: dict[str, Any] = {
+            name: recorded[name] if value is None else value for name, value in given.items()
+        }
+        changed |= {} if samples is None else {"num_samples": len(chosen)}
+        options = Options(**{"num_samples": len(chosen), **changed})
+        memory = MemoryBudget()
+
+        def scored(name: str) -> tuple[CallSite, dict[str, Any]]:
+            row, path = self._files[name]
+            with memory.reserved(scoring_bytes(len(chosen), row["dim"])):
+                pre, post = (side if samples is None else side[chosen] for side in _read(path))
+                layer = SiteFeatures(pre, post, *_sparsity(row, whole=samples is None))
+                return _site(row), columns_of(layer, options)
+
+        with (
+            bar(len(self), "Scores", "layer", enabled=progress) as shown,
+            ThreadPoolExecutor(num_threads(), "score") as threads,
+        ):
+            scores = []
+            for layer in threads.map(scored, self):
+                scores.append(layer)
+                shown.update()
+        about = _metadata(self.signature.metadata, changed, [self.ids[place] for place in chosen], samples)
+        skipped = {_site(row): row["reason"] for row in self.signature.skipped}
+        return Signature(*records([scores], skipped, about["dataset"].get("draw", {})), about)
+
+
+def load_rows(folder: str | os.PathLike[str]) -> Rows:
+    """The rows that ``analyze(..., keep_rows=folder)`` has written.
+
+    Args:
+        folder: That folder.
+
+    Raises:
+        SignatureError: It has no rows, the analysis has not ended, or files are missing or damaged.
+
+    Example:
+        >>> import tempfile
+        >>> from hf_affscore import analyze
+        >>> from hf_affscore.assets import DEMO_DATASET, DEMO_MODEL
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     sig = analyze(DEMO_MODEL, DEMO_DATASET, num_samples=32, keep_rows=folder, cache=False)
+        ...     rows = load_rows(folder)
+        ...     first = rows[next(iter(rows))]
+        ...     again = rows.rescore(regularization="relative")
+        >>> first.pre.shape == first.post.shape == (32, sig.rows[0].dim), len(again.rows) == len(sig.rows)
+        (True, True)
+    """
+    folder = Path(folder)
+    signature = Signature.from_pretrained(folder)
+    try:
+        ids = tuple(ImageId(**each) for each in json.loads((folder / IMAGES_FILE).read_bytes()))
+    except (OSError, ValueError, TypeError) as error:
+        raise SignatureError(
+            f"{folder} has a signature but not which images its rows are of ({IMAGES_FILE}: {error}). Expected a "
+            "folder that analyze(..., keep_rows=FOLDER), --keep-rows FOLDER, has written."
+        ) from error
+    sites = {_call(about(path).get("site", {})): path for path in sorted(folder.glob(PATTERN))}
+    missing = [row for row in signature.rows if _call(row) not in sites]
+    if missing:
+        raise SignatureError(
+            f"{folder} has no rows of {call_name(missing[0])}"
+            f"{f' and {len(missing) - 1} more' if len(missing) > 1 else ''}: their files are missing or damaged. "
+            "Analyse again, with another folder."
+        )
+    return Rows(folder, signature, ids, _by_name(signature.rows, sites))
+
+
+def _by_name(rows: Sequence[Record], files: Mapping[tuple[Any, ...], Path]) -> dict[str, tuple[Record, Path]]:
+    """Row and file of every activation, by its name, with its function where one module calls several."""
+    names = [call_name(row) for row in rows]
+    several = {name for name in names if names.count(name) > 1}
+    return {
+        f"{name} {row['activation']}" if name in several else name: (row, files[_call(row)])
+        for name, row in zip(names, rows, strict=True)
+    }
+
+
+def _call(fields: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What identifies a call."""
+    return tuple(fields.get(name) for name in ("module", "activation", "call", "kind"))
+
+
+def _site(row: Record) -> CallSite:
+    return CallSite(
+        row["module"], row["activation"], row["call"], row["kind"], channel_axis=row.get("channel_axis", 1)
+    )
+
+
+def _read(path: Path) -> tuple[Array, Array]:
+    from safetensors.numpy import load_file
+
+    try:
+        found = load_file(path)
+        return found["pre"], found["post"]
+    except Exception as error:  # damaged files make libraries raise anything
+        raise SignatureError(
+            f"{path} cannot be read: {error}. Analyse again, with another folder."
+        ) from error
+
+
+def _chosen(samples: slice | Sequence[int] | None, count: int) -> list[int]:
+    """The numbers of the rows to use."""
+    if samples is None or isinstance(samples, slice):
+        chosen = list(range(count)[samples or slice(None)])
+    else:
+        try:
+            chosen = [operator.index(number) for number in samples]
+        except TypeError:
+            raise InputError(f"samples is {samples!r}; expected a slice or a list of row numbers.") from None
+    if len(chosen) < 2 or not all(0 <= number < count for number in chosen):
+        raise InputError(
+            f"samples selects {len(chosen)} rows; expected at least 2 of the numbers 0 to {count - 1}."
+        )
+    return chosen
+
+
+def _sparsity(row: Record, *, whole: bool) -> tuple[tuple[float, float], tuple[float, float]]:
+    """The share of near-zero entries before and after an activation, with its error."""
+    pre, post = ((row[f"sparsity_{side}"], row[f"sparsity_{side}_error"]) for side in ("pre", "post"))
+    unknown = np.nan, np.nan
+    return (pre, post) if whole else (unknown, unknown)
+
+
+def _metadata(
+    analysed: Mapping[str, Any],
+    changed: Mapping[str, Any],
+    used: Sequence[ImageId],
+    samples: slice | Sequence[int] | None,
+) -> dict[str, Any]:
+    """The metadata of the analysis, with what is different now."""
+    dataset = dict(analysed["dataset"])
+    if samples is not None:
+        dataset |= {"num_samples": len(used), "samples": [image.position for image in used]}
+        dataset["fingerprint"] = digest([digest([image.fingerprint for image in used])])
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    return {
+        **analysed,
+        "dataset": dataset,
+        "options": {**analysed["options"], **changed},
+        "environment": {**analysed["environment"], "rescored": {"created": now, "hf_affscore": __version__}},
+    }

@@ -1,0 +1,140 @@
+"""Rows that an analysis keeps: read one activation at a time, and scored again to the bits of another analysis."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+
+import hf_affscore as ha
+from hf_affscore.assets import DEMO_DATASET, DEMO_MODEL
+from hf_affscore.errors import InputError, SignatureError
+from hf_affscore.run.scoring import Scorer
+from tests.run.test_analyze import Small, images
+from tests.run.test_interruptions import FEW_LAYERS, content
+
+OTHERWISE = {
+    "ridge": {"regularization": "relative"},
+    "no shrinkage": {"shrinkage": False},
+    "parts": {"num_groups": 3},
+}
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory):
+    """The folder of the rows of a small analysis, and its signature."""
+    folder = tmp_path_factory.mktemp("kept") / "rows"
+    options = {"num_samples": 48, "batch_size": 16, "cache": False, "progress": False}
+    return folder, ha.analyze(DEMO_MODEL, DEMO_DATASET, keep_rows=folder, **options, **FEW_LAYERS), options
+
+
+@pytest.mark.parametrize("other", OTHERWISE)
+def test_scored_again_they_give_the_bits_of_another_analysis(kept, other):
+    folder, _, options = kept
+    again = ha.analyze(DEMO_MODEL, DEMO_DATASET, **options, **FEW_LAYERS, **OTHERWISE[other])
+    rescored = ha.load_rows(folder).rescore(**OTHERWISE[other], progress=False)
+    assert rescored.rows == again.rows
+    assert rescored.skipped == again.skipped
+    same = {**rescored.metadata, "environment": None}
+    assert same == {**again.metadata, "environment": None}
+    assert rescored.metadata["environment"]["rescored"]["hf_affscore"] == ha.__version__
+
+
+def test_some_samples_are_scored_as_they_are_alone(kept):
+    folder, _, _ = kept
+    rows = ha.load_rows(folder)
+    part = rows.rescore(samples=slice(8, 40), progress=False)
+    name, row = next(iter(rows)), part.rows[0]
+    pre, post, _ = rows[name]
+    assert row.affinity_score == ha.affinity_score(pre[8:40], post[8:40])
+    assert (row.num_samples, part.metadata["dataset"]["num_samples"]) == (32, 32)
+    assert part.metadata["dataset"]["samples"] == list(range(8, 40))
+    assert np.isnan(row.sparsity_post)
+    assert rows.rescore(samples=list(range(8, 40)), progress=False).rows == part.rows
+    with pytest.raises(InputError, match="expected at least 2 of the numbers 0 to 47"):
+        rows.rescore(samples=[0, 48])
+
+
+def test_rows_are_those_of_the_images_that_they_name(tmp_path):
+    torch.manual_seed(0)
+    model, pictures = Small(), images(20)
+    sig = ha.analyze(model, pictures, num_samples=20, keep_rows=tmp_path / "rows", batch_size=8)
+    rows = ha.load_rows(tmp_path / "rows")
+    assert list(rows) == ["act", "act #1", "(model) gelu", "(model) tanh"]
+    assert [each.position for each in rows.ids] == list(range(20))
+    order = [each.row for each in rows.ids]
+    with torch.inference_mode():
+        wanted = model.first(torch.stack([pictures[number] for number in order])).mean((2, 3))
+    np.testing.assert_allclose(rows["act"].pre, wanted, rtol=1e-5, atol=1e-6)
+    assert rows.apply(lambda pre, post: post.shape, progress=False) == {
+        row_name: (20, row.dim) for row_name, row in zip(rows, sig.rows, strict=True)
+    }
+    with pytest.raises(KeyError, match="Did you mean"):
+        rows["act #2"]
+
+
+def test_files_name_the_images(tmp_path):
+    from PIL import Image
+
+    for number in range(6):
+        Image.fromarray(np.full((9, 9, 3), 40 * number, np.uint8)).save(tmp_path / f"{number}.png")
+    (tmp_path / "2.png").write_bytes(b"broken")
+    ha.analyze(DEMO_MODEL, tmp_path, num_samples=5, shuffle=False, keep_rows=tmp_path.parent / "rows")
+    ids = ha.load_rows(tmp_path.parent / "rows").ids
+    assert [each.position for each in ids] == [0, 1, 3, 4, 5]
+    assert [each.row for each in ids] == [0, 1, 3, 4, 5]
+    assert [each.file.split("/")[-1] for each in ids] == [f"{n}.png" for n in (0, 1, 3, 4, 5)]
+
+
+def test_a_finished_analysis_whose_rows_were_not_kept_runs_again(tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_AFFSCORE_CACHE", str(tmp_path / "cache"))
+    few = {"num_samples": 16, "progress": False, **FEW_LAYERS}
+    plain = ha.analyze(DEMO_MODEL, DEMO_DATASET, **few)
+    sig = ha.analyze(DEMO_MODEL, DEMO_DATASET, keep_rows=tmp_path / "rows", **few)
+    assert content(plain) == content(sig)
+    monkeypatch.setattr(Scorer, "start", None)  # no further analysis
+    again = ha.analyze(DEMO_MODEL, DEMO_DATASET, keep_rows=tmp_path / "rows", **few)
+    assert again == sig == ha.load_rows(tmp_path / "rows").signature
+
+
+def test_folders_that_hold_something_are_refused(kept, tmp_path):
+    folder, _, options = kept
+    with pytest.raises(InputError, match=r"finished signature; expected a new or empty folder"):
+        ha.analyze(DEMO_MODEL, DEMO_DATASET, keep_rows=folder, **options, **FEW_LAYERS)
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(InputError, match=r"other files, such as 'notes.txt'"):
+        ha.analyze(DEMO_MODEL, DEMO_DATASET, keep_rows=tmp_path, **options)
+    with pytest.raises(InputError, match="cannot be used"):
+        ha.analyze(DEMO_MODEL, DEMO_DATASET, keep_rows=tmp_path / "notes.txt", **options)
+    with pytest.raises(InputError, match="rows are kept of one group"):
+        ha.analyze(DEMO_MODEL, DEMO_DATASET, num_samples="all", keep_rows=tmp_path / "new")
+    with pytest.raises(InputError, match="analyse the models one by one"):
+        ha.analyze_many([DEMO_MODEL], DEMO_DATASET, keep_rows=tmp_path / "new")
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("damage", ["missing", "cut", "no images", "no signature"])
+def test_damage_is_a_sentence(kept, tmp_path, damage):
+    folder = tmp_path / "rows"
+    shutil.copytree(kept[0], folder)
+    path = sorted(folder.glob("rows-*.safetensors"))[0]
+    if damage == "missing":
+        path.unlink()
+    elif damage == "cut":
+        path.write_bytes(path.read_bytes()[:-100])
+    else:
+        (folder / {"no images": "images.json", "no signature": "signature.json"}[damage]).unlink()
+    with pytest.raises(SignatureError, match=r"no rows of|which images its rows are of|No signature in"):
+        ha.load_rows(folder)
+
+
+def test_the_command(kept, tmp_path, capsys):
+    from hf_affscore.cli import main
+
+    with pytest.raises(SystemExit) as ended:
+        main(["rescore", str(kept[0]), "--regularization", "relative", "--samples", ":32", "--json"])
+    assert ended.value.code == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["metadata"]["options"]["regularization"] == "relative"
+    assert {row["num_samples"] for row in printed["rows"]} == {32}
