@@ -12,7 +12,7 @@ from collections import ChainMap
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack, closing
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -93,7 +93,7 @@ def run(
         with closing(opened) as resume:
             keeper = RowKeeper(options.keep_rows, resume.key)
             signature = processes.from_main(resume.finished)
-            if signature is not None and not processes.from_main(lambda: keeper.has(signature)):
+            if signature is not None and not processes.from_main(partial(keeper.has, signature)):
                 _say(options, "Analysed before, but its rows were not kept: it is analysed again.")
                 signature = None
             elif signature is not None:

@@ -1,7 +1,10 @@
 """Rows that an analysis keeps: read one activation at a time, and scored again to the bits of another analysis."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -11,6 +14,7 @@ import hf_affscore as ha
 from hf_affscore.assets import DEMO_DATASET, DEMO_MODEL
 from hf_affscore.errors import InputError, SignatureError
 from hf_affscore.run.scoring import Scorer
+from tests.processes import torchrun
 from tests.run.test_analyze import Small, images
 from tests.run.test_interruptions import FEW_LAYERS, content
 
@@ -85,6 +89,35 @@ def test_files_name_the_images(tmp_path):
     assert [each.position for each in ids] == [0, 1, 3, 4, 5]
     assert [each.row for each in ids] == [0, 1, 3, 4, 5]
     assert [each.file.split("/")[-1] for each in ids] == [f"{n}.png" for n in (0, 1, 3, 4, 5)]
+
+
+PROCESSES = """
+import sys
+import hf_affscore as ha
+from hf_affscore.run.processes import Processes
+
+ha.analyze(sys.argv[1], sys.argv[2], keep_rows=sys.argv[3], num_samples=40, batch_size=8, cache=False)
+Processes.current().disconnect()
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_keep_the_bytes_of_one(tmp_path):
+    script = tmp_path / "keep.py"
+    script.write_text(PROCESSES)
+    for name, command in (("one", [sys.executable]), ("two", torchrun(2))):
+        arguments = [*command, script, DEMO_MODEL, DEMO_DATASET, tmp_path / name]
+        subprocess.run(
+            arguments,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            check=True,
+            capture_output=True,
+            timeout=200,
+        )
+    names = [path.name for path in sorted((tmp_path / "one").iterdir()) if path.suffix != ".json"]
+    assert len(names) == 20
+    for name in ("images.json", *names[:-1]):  # the last is the table of the signature
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes(), name
 
 
 def test_a_finished_analysis_whose_rows_were_not_kept_runs_again(tmp_path, monkeypatch):

@@ -102,7 +102,7 @@ def in_threads(size, function):
 
 @pytest.fixture(autouse=True)
 def one_thread(monkeypatch):
-    monkeypatch.setattr(scoring, "_num_threads", lambda: 1)
+    monkeypatch.setattr(scoring, "num_threads", lambda: 1)
 
 
 def test_a_process_that_is_held_up_leaves_the_other_layers_to_the_others():
