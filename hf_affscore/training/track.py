@@ -83,6 +83,7 @@ def tracking_options(chosen: AnalysisOptions) -> Options:
     found = replace(Options(**DEFAULTS), **chosen)
     if found.num_samples == "all":
         raise InputError("num_samples is 'all'; expected a number: the sample is held in memory.")
+    found.refuse(("keep_rows", "reuse"), "a training is measured many times; both are for one analysis")
     return found
 
 

@@ -285,6 +285,7 @@ def test_steps_that_are_trained_again_replace_those_of_before(tmp_path):
         ({"every_steps": True}, "every_steps is True; expected a whole number"),
         ({"name": "../elsewhere"}, "name is '../elsewhere'; expected letters"),
         ({"num_samples": "all"}, "num_samples is 'all'; expected a number"),
+        ({"keep_rows": "rows"}, "keep_rows is 'rows', which cannot apply: a training is measured many times"),
         ({"pooling": "max"}, "pooling is 'max'"),
     ],
 )
