@@ -16,7 +16,7 @@ import dataclasses
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from hf_affscore.capture.features import SiteFeatures
 from hf_affscore.capture.sites import CallSite
@@ -28,6 +28,23 @@ from hf_affscore.storage import write_atomically
 
 IMAGES_FILE = "images.json"
 PATTERN = "rows-*.safetensors"
+
+
+class ImageId(NamedTuple):
+    """Which image a row is of.
+
+    Attributes:
+        position: Its position in the draw, from 0.
+        row: Its number in the split, whose name and commit the signature's metadata have, or in the sequence of
+            images; None in the random order of a stream.
+        file: Its file; None if it has none.
+        fingerprint: A short digest of its pixels.
+    """
+
+    position: int
+    row: int | None
+    file: str | None
+    fingerprint: str
 
 
 class RowKeeper:
@@ -111,10 +128,8 @@ class RowKeeper:
     def keep_images(self, group: Group) -> None:
         """Write which image each row is of."""
         if self.folder is not None:
-            ids = [
-                {**place._asdict(), "fingerprint": seen}
-                for place, seen in zip(group.places, group.fingerprints, strict=True)
-            ]
+            seen = zip(group.places, group.fingerprints, strict=True)
+            ids = [ImageId(*place, fingerprint)._asdict() for place, fingerprint in seen]
             self._write(IMAGES_FILE, json.dumps(ids).encode())
 
     def finish(self, signature: Signature) -> None:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import datetime
 import json
-import operator
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
@@ -15,43 +12,18 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from hf_affscore.capture.features import SiteFeatures
-from hf_affscore.capture.sites import CallSite
-from hf_affscore.errors import InputError, SignatureError
-from hf_affscore.options import Options
+from hf_affscore.errors import SignatureError
 from hf_affscore.record import Record, call_name
-from hf_affscore.run.fit import MemoryBudget
-from hf_affscore.run.keep import IMAGES_FILE, PATTERN, about
+from hf_affscore.run.keep import IMAGES_FILE, PATTERN, ImageId, about
 from hf_affscore.run.progress import bar
-from hf_affscore.run.rows import records
-from hf_affscore.run.scoring import columns_of, num_threads
-from hf_affscore.run.stored import digest
-from hf_affscore.score.cost import scoring_bytes
+from hf_affscore.run.rescore import Samples, rescored
 from hf_affscore.signature import Signature
 from hf_affscore.spelling import checked_keywords, did_you_mean
-from hf_affscore.version import __version__
 
 if TYPE_CHECKING:
     Array = npt.NDArray[np.floating[Any]]
 
 T = TypeVar("T")
-
-
-class ImageId(NamedTuple):
-    """Which image a row is of.
-
-    Attributes:
-        position: Its position in the draw, from 0.
-        row: Its number in the split, whose name and commit the signature's metadata have, or in the sequence of
-            images; None in the random order of a stream.
-        file: Its file; None if it has none.
-        fingerprint: A short digest of its pixels.
-    """
-
-    position: int
-    row: int | None
-    file: str | None
-    fingerprint: str
 
 
 class ActivationRows(NamedTuple):
@@ -81,12 +53,12 @@ class Rows(Mapping[str, ActivationRows]):
     folder: Path
     signature: Signature
     ids: tuple[ImageId, ...]
-    _files: Mapping[str, tuple[Record, Path]]
+    _files: Mapping[str, Path]
 
     def __getitem__(self, name: str) -> ActivationRows:
         if name not in self._files:
             raise KeyError(f"there are no rows of {name!r}.{did_you_mean(name, self._files)}")
-        return ActivationRows(*_read(self._files[name][1]), self.ids)
+        return ActivationRows(*_read(self._files[name]), self.ids)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._files)
@@ -138,7 +110,7 @@ class Rows(Mapping[str, ActivationRows]):
         regularization: float | Literal["relative"] | None = None,
         shrinkage: bool | None = None,
         num_groups: int | None = None,
-        samples: slice | Sequence[int] | None = None,
+        samples: Samples = None,
         progress: bool = True,
     ) -> Signature:
         """The signature under other options, without a forward pass; equal to that of another analysis, to the bit.
@@ -158,34 +130,11 @@ class Rows(Mapping[str, ActivationRows]):
             InputError: An option is out of range, or the samples do not exist.
             SignatureError: A file of rows is damaged.
         """
-        chosen = _chosen(samples, len(self.ids))
-        recorded = self.signature.metadata["options"]
+        files = list(self._files.values())
         given = {"regularization": regularization, "shrinkage": shrinkage, "num_groups": num_groups}
-        changed: dict[str, Any] = {
-            name: recorded[name] if value is None else value for name, value in given.items()
-        }
-        changed |= {} if samples is None else {"num_samples": len(chosen)}
-        options = Options(**{"num_samples": len(chosen), **changed})
-        memory = MemoryBudget()
-
-        def scored(name: str) -> tuple[CallSite, dict[str, Any]]:
-            row, path = self._files[name]
-            with memory.reserved(scoring_bytes(len(chosen), row["dim"])):
-                pre, post = (side if samples is None else side[chosen] for side in _read(path))
-                layer = SiteFeatures(pre, post, *_sparsity(row, whole=samples is None))
-                return _site(row), columns_of(layer, options)
-
-        with (
-            bar(len(self), "Scores", "layer", enabled=progress) as shown,
-            ThreadPoolExecutor(num_threads(), "score") as threads,
-        ):
-            scores = []
-            for layer in threads.map(scored, self):
-                scores.append(layer)
-                shown.update()
-        about = _metadata(self.signature.metadata, changed, [self.ids[place] for place in chosen], samples)
-        skipped = {_site(row): row["reason"] for row in self.signature.skipped}
-        return Signature(*records([scores], skipped, about["dataset"].get("draw", {})), about)
+        return rescored(
+            self.signature, self.ids, lambda index: _read(files[index]), given, samples, progress=progress
+        )
 
 
 def load_rows(folder: str | os.PathLike[str]) -> Rows:
@@ -229,12 +178,12 @@ def load_rows(folder: str | os.PathLike[str]) -> Rows:
     return Rows(folder, signature, ids, _by_name(signature.rows, sites))
 
 
-def _by_name(rows: Sequence[Record], files: Mapping[tuple[Any, ...], Path]) -> dict[str, tuple[Record, Path]]:
-    """Row and file of every activation, by its name, with its function where one module calls several."""
+def _by_name(rows: Sequence[Record], files: Mapping[tuple[Any, ...], Path]) -> dict[str, Path]:
+    """The file of every activation by its name, with its function where one module calls several."""
     names = [call_name(row) for row in rows]
     several = {name for name in names if names.count(name) > 1}
     return {
-        f"{name} {row['activation']}" if name in several else name: (row, files[_call(row)])
+        f"{name} {row['activation']}" if name in several else name: files[_call(row)]
         for name, row in zip(names, rows, strict=True)
     }
 
@@ -242,12 +191,6 @@ def _by_name(rows: Sequence[Record], files: Mapping[tuple[Any, ...], Path]) -> d
 def _call(fields: Mapping[str, Any]) -> tuple[Any, ...]:
     """What identifies a call."""
     return tuple(fields.get(name) for name in ("module", "activation", "call", "kind"))
-
-
-def _site(row: Record) -> CallSite:
-    return CallSite(
-        row["module"], row["activation"], row["call"], row["kind"], channel_axis=row.get("channel_axis", 1)
-    )
 
 
 def _read(path: Path) -> tuple[Array, Array]:
@@ -260,46 +203,3 @@ def _read(path: Path) -> tuple[Array, Array]:
         raise SignatureError(
             f"{path} cannot be read: {error}. Analyse again, with another folder."
         ) from error
-
-
-def _chosen(samples: slice | Sequence[int] | None, count: int) -> list[int]:
-    """The numbers of the rows to use."""
-    if samples is None or isinstance(samples, slice):
-        chosen = list(range(count)[samples or slice(None)])
-    else:
-        try:
-            chosen = [operator.index(number) for number in samples]
-        except TypeError:
-            raise InputError(f"samples is {samples!r}; expected a slice or a list of row numbers.") from None
-    if len(chosen) < 2 or not all(0 <= number < count for number in chosen):
-        raise InputError(
-            f"samples selects {len(chosen)} rows; expected at least 2 of the numbers 0 to {count - 1}."
-        )
-    return chosen
-
-
-def _sparsity(row: Record, *, whole: bool) -> tuple[tuple[float, float], tuple[float, float]]:
-    """The share of near-zero entries before and after an activation, with its error."""
-    pre, post = ((row[f"sparsity_{side}"], row[f"sparsity_{side}_error"]) for side in ("pre", "post"))
-    unknown = np.nan, np.nan
-    return (pre, post) if whole else (unknown, unknown)
-
-
-def _metadata(
-    analysed: Mapping[str, Any],
-    changed: Mapping[str, Any],
-    used: Sequence[ImageId],
-    samples: slice | Sequence[int] | None,
-) -> dict[str, Any]:
-    """The metadata of the analysis, with what is different now."""
-    dataset = dict(analysed["dataset"])
-    if samples is not None:
-        dataset |= {"num_samples": len(used), "samples": [image.position for image in used]}
-        dataset["fingerprint"] = digest([digest([image.fingerprint for image in used])])
-    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    return {
-        **analysed,
-        "dataset": dataset,
-        "options": {**analysed["options"], **changed},
-        "environment": {**analysed["environment"], "rescored": {"created": now, "hf_affscore": __version__}},
-    }

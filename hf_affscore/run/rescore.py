@@ -1,0 +1,127 @@
+"""Kept rows scored under other options: the signature that another analysis would give, without a forward pass."""
+
+from __future__ import annotations
+
+import datetime
+import math
+import operator
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hf_affscore.capture.features import SiteFeatures
+from hf_affscore.capture.sites import CallSite
+from hf_affscore.errors import InputError
+from hf_affscore.options import Options
+from hf_affscore.record import Record
+from hf_affscore.run.fit import MemoryBudget
+from hf_affscore.run.keep import ImageId
+from hf_affscore.run.progress import bar
+from hf_affscore.run.rows import records
+from hf_affscore.run.scoring import Columns, columns_of, num_threads
+from hf_affscore.run.stored import digest
+from hf_affscore.score.cost import scoring_bytes
+from hf_affscore.signature import Signature
+from hf_affscore.version import __version__
+
+Array = npt.NDArray[np.floating[Any]]
+Samples = slice | Sequence[int] | None
+
+
+def rescored(
+    signature: Signature,
+    ids: Sequence[ImageId],
+    read: Callable[[int], tuple[Array, Array]],
+    given: Mapping[str, Any],
+    samples: Samples,
+    *,
+    progress: bool,
+) -> Signature:
+    """What :meth:`hf_affscore.run.kept.Rows.rescore` returns.
+
+    Args:
+        signature: That of the analysis.
+        ids: Which image each row is of.
+        read: Gives the rows before and after an activation, by its index in the signature.
+        given: Options by name; those that are None stay as they were.
+        samples: The rows to use; None: all.
+        progress: Whether to show progress.
+    """
+    chosen = _chosen(samples, len(ids))
+    changed = {
+        name: signature.metadata["options"][name] if value is None else value for name, value in given.items()
+    }
+    changed |= {} if samples is None else {"num_samples": len(chosen)}
+    options = Options(**{"num_samples": len(chosen), **changed})
+    memory = MemoryBudget()
+
+    def scored(index: int) -> tuple[CallSite, Columns]:
+        row = signature.rows[index]
+        with memory.reserved(scoring_bytes(len(chosen), row["dim"])):
+            pre, post = (side if samples is None else side[chosen] for side in read(index))
+            layer = SiteFeatures(pre, post, *_sparsity(row, whole=samples is None))
+            return _site(row), columns_of(layer, options)
+
+    count, scores = len(signature.rows), []
+    with (
+        bar(count, "Scores", "layer", enabled=progress) as shown,
+        ThreadPoolExecutor(num_threads(), "score") as threads,
+    ):
+        for layer in threads.map(scored, range(count)):
+            scores.append(layer)
+            shown.update()
+    metadata = _metadata(signature.metadata, changed, [ids[number] for number in chosen], samples)
+    skipped = {_site(row): row["reason"] for row in signature.skipped}
+    return Signature(*records([scores], skipped, metadata["dataset"].get("draw", {})), metadata)
+
+
+def _site(row: Record) -> CallSite:
+    return CallSite(
+        row["module"], row["activation"], row["call"], row["kind"], channel_axis=row.get("channel_axis", 1)
+    )
+
+
+def _chosen(samples: Samples, count: int) -> list[int]:
+    """The numbers of the rows to use."""
+    if samples is None or isinstance(samples, slice):
+        chosen = list(range(count)[samples or slice(None)])
+    else:
+        try:
+            chosen = [operator.index(number) for number in samples]
+        except TypeError:
+            raise InputError(f"samples is {samples!r}; expected a slice or a list of row numbers.") from None
+    if len(chosen) < 2 or not all(0 <= number < count for number in chosen):
+        raise InputError(
+            f"samples selects {len(chosen)} rows; expected at least 2 of the numbers 0 to {count - 1}."
+        )
+    return chosen
+
+
+def _sparsity(row: Record, *, whole: bool) -> tuple[tuple[float, float], tuple[float, float]]:
+    """The share of near-zero entries before and after an activation, with its error."""
+    pre, post = ((row[f"sparsity_{side}"], row[f"sparsity_{side}_error"]) for side in ("pre", "post"))
+    unknown = math.nan, math.nan
+    return (pre, post) if whole else (unknown, unknown)
+
+
+def _metadata(
+    analysed: Mapping[str, Any],
+    changed: Mapping[str, Any],
+    used: Sequence[ImageId],
+    samples: Samples,
+) -> dict[str, Any]:
+    """The metadata of the analysis, with what is different now."""
+    dataset = dict(analysed["dataset"])
+    if samples is not None:
+        dataset |= {"num_samples": len(used), "samples": [image.position for image in used]}
+        dataset["fingerprint"] = digest([digest([image.fingerprint for image in used])])
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    return {
+        **analysed,
+        "dataset": dataset,
+        "options": {**analysed["options"], **changed},
+        "environment": {**analysed["environment"], "rescored": {"created": now, "hf_affscore": __version__}},
+    }
