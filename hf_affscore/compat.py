@@ -111,6 +111,17 @@ def image_processor_of(config: type) -> type | None:
     return kind
 
 
+def backend_of(processor: Any) -> str:
+    """What an image processor of transformers computes with: "torchvision" or "pil".
+
+    Processors say so since transformers 5; in 4 the ones with torchvision have a base class of their own.
+    """
+    if hasattr(processor, "backend"):
+        return str(processor.backend)
+    bases = {base.__name__ for base in type(processor).__mro__}
+    return "torchvision" if "BaseImageProcessorFast" in bases else "pil"
+
+
 def _cached_commit(cache_folder: Path, revision: str, error: Exception) -> str:
     """The commit that the client's cache has for a branch, tag or commit."""
     from huggingface_hub.errors import LocalEntryNotFoundError

@@ -72,4 +72,9 @@ def _part(data: Data, start: int, stop: int | None) -> Data:
     if not isinstance(data, datasets.Dataset | datasets.IterableDataset):
         return data.part(start, stop)
     data = data.skip(start) if start else data
-    return data if stop is None else data.take(max(stop - start, 0))
+    if stop is None:
+        return data
+    wanted = max(stop - start, 0)
+    if isinstance(data, datasets.Dataset):
+        wanted = min(wanted, len(data))  # some versions of datasets take no more than there are
+    return data.take(wanted)

@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from hf_affscore import compat
 from hf_affscore.errors import InputError, ModelError, warn
 from hf_affscore.extras import require
 from hf_affscore.models.vision_forward import GRID, IMAGES, PIXELS, VIDEOS, image_shape
@@ -174,8 +175,8 @@ def preprocessing_of(
             return {name: value for name, value in made.items() if isinstance(value, torch.Tensor)}
 
         settings = json.loads(json.dumps(processor.to_dict(), default=str))  # as JSON will return it
-        backend = getattr(processor, "backend", None) or type(processor).__module__.rpartition("_")[2]
-        return process, {"class": type(processor).__name__, "backend": str(backend), "settings": settings}
+        backend = compat.backend_of(processor)
+        return process, {"class": type(processor).__name__, "backend": backend, "settings": settings}
     if callable(processor):
 
         def transform(images: list[Image]) -> dict[str, torch.Tensor]:

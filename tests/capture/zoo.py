@@ -13,6 +13,7 @@ import transformers
 from torch import Tensor, nn
 
 from hf_affscore.inspection.inputs import runner
+from hf_affscore.models.libraries.transformers import from_configuration
 from hf_affscore.models.video import as_clips
 from hf_affscore.models.vision_forward import image_shape
 from tests.capture.settings import BATCH, INPUTS, SETTINGS, SIZES, Inputs, of_class
@@ -94,7 +95,7 @@ def _of_transformers(config: type, cls: type) -> Architecture:
     def build() -> nn.Module:
         # Through JSON, as a checkpoint's configuration arrives: tuples become lists.
         settings = json.loads(config().to_json_string(use_diff=False)) | (of_class(SETTINGS, name) or {})
-        return cls(config.from_dict(settings))
+        return from_configuration(cls, config.from_dict(settings))
 
     name = cls.__name__
     return Architecture("transformers", name, build, of_class(SIZES, name), of_class(INPUTS, name))

@@ -11,7 +11,7 @@ from tests.images.test_layouts import colours_of, make, numbered
 from tests.images.test_tables import colours, png, write
 from tests.versions import needs
 
-pytestmark = needs("huggingface-hub", "1", "it knows no buckets")
+pytestmark = needs("huggingface-hub", "1.5", "it knows no buckets")
 
 
 @pytest.mark.parametrize("inside", ["", "data/deep"])

@@ -22,7 +22,6 @@ from hf_affscore.images.draw import Beginning, Block, draw_from_blocks, draw_row
 from hf_affscore.images.open import locate_images, open_images
 from hf_affscore.images.stream import size_of
 from hf_affscore.options import Options
-from tests.versions import needs
 
 CLASSES, PER_CLASS = 10, 12
 
@@ -508,14 +507,15 @@ def test_a_git_lfs_pointer_is_told(tmp_path, name):
         opened(tmp_path)
 
 
-@needs("datasets", "4.8", "it divides by the number of rows")
 def test_an_empty_test_split_says_so_and_names_the_others(places, tmp_path):
     splits = datasets.DatasetDict(train=table(), test=table().select([]))
     with pytest.raises(
         DatasetError, match=r"split 'test' of the data set has no images in it\. .*--split\): train"
     ):
         opened(splits)
-    splits.save_to_disk(tmp_path / "saved")
+    splits.save_to_disk(
+        tmp_path / "saved", num_shards={"train": 1, "test": 1}
+    )  # datasets 4.0 cannot count them
     for name, data in splits.items():
         (tmp_path / "files").mkdir(exist_ok=True)
         data.to_parquet(tmp_path / "files" / f"{name}.parquet")

@@ -399,10 +399,7 @@ def test_raw_bytes_are_read_as_encoded_images():
     assert values(opened(data, image_column="jpg")) == [9]
 
 
-SLICED = pytest.param("object", marks=needs("datasets", "4.8", "it takes such a part"))
-
-
-@pytest.mark.parametrize("form", [SLICED, "folder", "parquet", "tar.gz"])
+@pytest.mark.parametrize("form", ["object", "folder", "parquet", "tar.gz"])
 def test_a_part_outside_the_split_says_how_many_images_there_are(encoded, form, tmp_path):
     place = {
         "folder": tmp_path / "images",

@@ -222,7 +222,7 @@ def _of_transformers() -> Iterator[Kind]:
         "no image processor",
         *own,
         _without_processor,
-        lambda folder: (hf.ViTModel.from_pretrained(folder), hf.ViTImageProcessor(size=SIZE)),
+        lambda folder: (hf.ViTModel.from_pretrained(folder), networks.fast("ViTImageProcessor")(size=SIZE)),
     )
     yield Kind("transformers", "code of the checkpoint, forward(x)", *own, _remote, _remote_by_hand)
     by_hand = functools.partial(_by_class, networks.classifier)

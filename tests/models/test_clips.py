@@ -22,7 +22,6 @@ from hf_affscore.errors import AffscoreWarning, DatasetError, InputError
 from tests.hub import LocalHub
 from tests.models.by_hand import photographs
 from tests.models.networks import FRAMES, SIZE, VISION, timesformer, videomae, vjepa2
-from tests.versions import needs
 
 USUAL = {"num_samples": 6, "batch_size": 4, "cache": False, "progress": False, "shuffle": False}
 
@@ -45,10 +44,7 @@ def net(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-TINY = needs("transformers", "5", "V-JEPA 2 fails in networks as small as this")
-
-
-@pytest.mark.parametrize("kind", [videomae, timesformer, pytest.param(vjepa2, marks=TINY)])
+@pytest.mark.parametrize("kind", [videomae, timesformer, vjepa2])
 def test_clips_are_preprocessed_as_by_hand(kind: Callable[[], Any], tmp_path: Path) -> None:
     """Against the pixels that the processor itself makes of whole clips, as tensors."""
     torch.manual_seed(0)

@@ -17,7 +17,7 @@ import hf_affscore as ha
 from hf_affscore.errors import ModelError
 from hf_affscore.models.libraries.by_hand import HANDS
 from tests.models.by_hand import check, of_the_test_extra, photographs
-from tests.versions import is_older, needs
+from tests.versions import is_older
 
 USUAL = {"num_samples": 8, "batch_size": 4, "cache": False, "progress": False}
 VISION = {
@@ -37,7 +37,6 @@ def library(signature: ha.Signature) -> tuple[str, str]:
     return model["library"], model["class"]
 
 
-@needs("torch", "2.11", "it does not build such a network without memory")
 def test_open_clip(tmp_path: Path) -> None:
     open_clip = of_the_test_extra("open_clip")
     from open_clip.push_to_hf_hub import save_for_hf

@@ -14,8 +14,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import ClassVar
 
-import pytest
-
 import hf_affscore
 from tests.hub.local import ROOT, LocalHub
 from tests.release.building import LEFT_OVER
@@ -27,10 +25,9 @@ def test_the_console_script_has_the_name_that_an_extension_needs() -> None:
     assert scripts["hf-affscore"] == "hf_affscore.cli:main"
 
 
-@needs("huggingface-hub", "1", "its command has no extensions")
+@needs("huggingface-hub", "1.5", "its command has no extensions")
 def test_registered_as_the_documentation_says_hf_runs_it(hub: LocalHub, tmp_path: Path) -> None:
     """The commands of docs/publishing.md, word for word, with this interpreter's ``hf``."""
-    pytest.importorskip("huggingface_hub.cli.extensions", reason="this client has no extensions")
     shell = re.findall(r"```bash\n(folder=.*?)```", (ROOT / "docs/publishing.md").read_text(), re.DOTALL)
     programs = tmp_path / "bin"
     programs.mkdir()

@@ -47,6 +47,6 @@ class OpenClip:
             f"local-dir:{repository.folder(names)}",
             load_weights=load_weights,
             pretrained_text=False,  # not fetched, since the checkpoint has its own
-            device=torch.get_default_device(),
+            device=torch.empty(0).device,  # the one asked for, also by `with torch.device(...)`
         )
         return module

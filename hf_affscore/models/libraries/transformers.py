@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -93,7 +94,12 @@ def configuration(repository: Repository, options: Options) -> Any:
 
 
 def from_configuration(network: Any, config: Any) -> nn.Module:
-    """A network of transformers with its own initialisation; its parts of timm with timm's initialisation."""
+    """A network of transformers with its own initialisation; its parts of timm with timm's initialisation.
+
+    Nothing is downloaded for it, and the configuration stays as it is.
+    """
+    config = copy.deepcopy(config)
+    _all_from_the_checkpoint(config)
     with _timm_keeps_its_own(), _unknown_words_named(config):
         module: nn.Module = network(config)
     return module
