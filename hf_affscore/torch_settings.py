@@ -1,7 +1,8 @@
 """Settings of torch that hold for the whole process, changed while a model is looked at and put back afterwards.
 
-Two of them: the precision of products of float32 matrices and of float32 convolutions, and whether compiled
-code runs compiled. Threads that need one at the same time share it: the first sets it, the last puts it back.
+Three of them: the precision of products of float32 matrices and of float32 convolutions, whether compiled code
+runs compiled, and whether operators are observed. Threads that need one at the same time share it: the first sets
+it, the last puts it back.
 
 Precision, by version of torch:
 
@@ -194,8 +195,23 @@ def _uncompiled() -> AbstractContextManager[Any]:
     return stance
 
 
+@contextmanager
+def _observing() -> Iterator[None]:
+    from torch.utils import _python_dispatch as module
+
+    before = {name: value for name, value in vars(module).items() if name.startswith("_is_in_")}
+    try:
+        yield
+    finally:
+        vars(module).update(before)
+
+
 #: Float32 products and convolutions are computed in float32 throughout.
 full_float32 = Shared(_full_float32)
 
 #: Compiled code runs as it was before it was compiled.
 uncompiled = Shared(_uncompiled)
+
+#: Operators are observed by a mode of dispatch, which puts torch's record of whether there is one back as found:
+#: of two that overlap in threads the last would leave it on, and torch 2.6 would then compile nothing more.
+observing = Shared(_observing)

@@ -82,10 +82,18 @@ def leaves(linkage: Array) -> list[int]:
 
 
 def cut(linkage: Array, count: int) -> list[int]:
-    """A family number from 1 for every network, at most ``count`` families."""
-    if not len(linkage):
-        return [1]
-    return [int(family) for family in hierarchy.fcluster(linkage, count, criterion="maxclust")]
+    """A family number from 1 for every network, at most ``count`` families.
+
+    They are cut at a height: by number (``criterion="maxclust"``), scipy before 1.15 gives fewer than there are.
+
+    Example:
+        >>> cut(link(np.array([[0.0, 1.0, 5.0], [1.0, 0.0, 5.0], [5.0, 5.0, 0.0]])), 2)
+        [1, 1, 2]
+    """
+    merges = len(linkage) + 1 - count
+    if merges == 0:
+        return list(range(1, count + 1))
+    return [int(family) for family in hierarchy.fcluster(linkage, linkage[merges - 1, 2], "distance")]
 
 
 def tree(linkage: Array) -> list[tuple[list[float], list[float]]]:

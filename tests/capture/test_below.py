@@ -19,6 +19,7 @@ import hf_affscore as ha
 from hf_affscore.capture.below import UNSEEN
 from tests.capture.test_unseen import Calls, seen_in
 from tests.capture.zoo import timm_models
+from tests.versions import needs
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -91,7 +92,10 @@ KERNELS: dict[str, tuple[Callable[[Tensor], Any], str]] = {
 }
 
 
-@pytest.mark.parametrize("name", KERNELS)
+OLDER = {"flex_attention": [needs("torch", "2.11", "no mode observes it")]}
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=OLDER.get(name, [])) for name in KERNELS])
 def test_kernels_are_known_by_their_names(name: str) -> None:
     function, reason = KERNELS[name]
     seen = seen_in(function)

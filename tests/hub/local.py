@@ -33,7 +33,8 @@ class LocalHub:
             api.ROUTES + buckets.ROUTES + content.HUB_ROUTES + content.STORAGE_ROUTES
         )  # the last for its use as a proxy
         self._server = Server(routes, self.store, self._faults, self.log)
-        self._server.storage = self._storage.address
+        # By another name of this machine: a client that compares hosts without ports would take both for one.
+        self._server.storage = self._storage.address.replace("127.0.0.1", "localhost")
         self.endpoint = self._server.address
 
     def close(self) -> None:

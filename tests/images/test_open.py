@@ -211,7 +211,7 @@ def test_files_on_the_hub_by_what_somebody_opened_with_datasets(files_on_the_hub
     assert fetched_values(opened(theirs)) == [None if value == 5 else value for value in range(40)]
 
 
-@needs("datasets", "4.8", "it ends with an error where a row names no file")
+@needs("datasets", "4.8.5", "it ends with an error where a row names no file")
 def test_what_a_row_lacks_is_missing_and_the_rest_is_read(files_on_the_hub, hub):
     """The first row names no file, another one that is not there, and one is empty."""
     rows = ['{"a_file_name": "00.png", "b_file_name": null}']
