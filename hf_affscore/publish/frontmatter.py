@@ -24,22 +24,20 @@ class FrontMatter:
 
     @classmethod
     def of(cls, card: str) -> Self | None:
-        """The parts of a card with metadata, by the pattern of the Hub and its client; None without metadata.
+        """The parts of a card with metadata; None without metadata.
 
-        White space may precede the first line of dashes. A byte order mark may precede everything; the client drops
-        it when it reads a file.
+        A byte order mark may precede everything; the client drops it when it reads a file.
         """
-        from huggingface_hub.repocard import REGEX_YAML_BLOCK
-
         mark = "\ufeff" * card.startswith("\ufeff")
-        match = REGEX_YAML_BLOCK.match(card.removeprefix(mark)) or _EMPTY.match(card.removeprefix(mark))
+        match = _FRONT.match(card.removeprefix(mark))
         if match is None:
             return None
         return cls(mark + match[1], match[2], match[3], card.removeprefix(mark)[match.end() :])
 
 
-#: An empty block, which the pattern of the client does not match.
-_EMPTY = re.compile(r"^(\s*---(?:\r\n|\r|\n))()(---[ \t]*(?:\r\n|\n|$))")
+#: Metadata as the Hub reads it, and its client since huggingface-hub 1.25, which a test compares. White space may
+#: precede the first line of dashes, and follow the last. A block may be empty, which the client takes for none.
+_FRONT = re.compile(r"(\s*---(?:\r\n|\r|\n))([\S\s]*?(?:\r\n|\r|\n)|)(---[ \t]*(?:\r\n|\n|$))")
 
 
 def metadata_of(card: str) -> dict[str, Any]:
@@ -88,12 +86,11 @@ def set_metadata(card: str, key: str, value: Any) -> str:
         mark = "\ufeff" * card.startswith("\ufeff")  # stays at the beginning
         block = _block(key, value, "", line_end)
         return f"{mark}---{line_end}{block}---{line_end}{line_end if card else ''}{card.removeprefix(mark)}"
-    closing = parts.closing.lstrip("\r\n")  # the line end before the dashes belongs to the last key
-    inside = parts.yaml + parts.closing[: len(parts.closing) - len(closing)]
+    inside = parts.yaml
     found = _key(key).search(inside) if key in before else None
     start, stop = found.span() if found else (len(inside), len(inside))
     inside = inside[:start] + _block(key, value, inside[start:stop], line_end) + inside[stop:]
-    changed = parts.opening + inside + closing + parts.text
+    changed = parts.opening + inside + parts.closing + parts.text
     with contextlib.suppress(InputError):  # another key may refer to an anchor in this one
         if metadata_of(changed) == {**before, key: value}:
             return changed

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hf_affscore.errors import InputError
 from hf_affscore.publish.frontmatter import metadata_of, set_metadata
 from hf_affscore.publish.markdown import merge_section
-from tests.versions import needs
+from tests.versions import is_older, needs
 
 FRONT = """---
 # a comment
@@ -53,23 +53,29 @@ def test_setting_one_key_keeps_every_other_line(key: str, line_end: str) -> None
     assert set_metadata(changed, key, ["x: y", {"z": "<b>"}]) == changed
 
 
+def client_reads(path: Path, metadata: dict[str, Any]) -> bool:
+    """Whether the client reads this; 1.33 did not know a mark before it, and 1.24 no spaces after it."""
+    return is_older("huggingface-hub", "2") or ModelCard.load(path).data.to_dict() == metadata
+
+
 @pytest.mark.parametrize("line_end", ["\n", "\r\n"])
 @pytest.mark.parametrize("before", ["", "\n", "\n\n  \n", "\ufeff", "\ufeff\n", " \t\n", "  "])
 @pytest.mark.parametrize("after", ["# Net\n", "", "\n---\n\nA rule above\n"])
-@needs("huggingface-hub", "1", "it reads fewer forms of metadata")
 def test_metadata_is_what_the_client_reads_as_metadata(
     tmp_path: Path, before: str, line_end: str, after: str
 ) -> None:
     text = f"{before}---\nlicense: mit # mine\ntags:\n- a\n--- \n{after}".replace("\n", line_end)
     path = tmp_path / "README.md"
     path.write_bytes(text.encode())
-    assert metadata_of(text) == ModelCard.load(path).data.to_dict() == {"license": "mit", "tags": ["a"]}
+    assert metadata_of(text) == {"license": "mit", "tags": ["a"]}
+    assert client_reads(path, metadata_of(text))
     changed = set_metadata(text, "tags", ["b"])
     assert changed == text.replace("- a", "- b")
     more = set_metadata(changed, "new", 1)
     assert more == changed.replace(f"- b{line_end}", f"- b{line_end}new: 1{line_end}")
     path.write_bytes(more.encode())
-    assert ModelCard.load(path).data.to_dict() == {"license": "mit", "tags": ["b"], "new": 1}
+    assert metadata_of(more) == {"license": "mit", "tags": ["b"], "new": 1}
+    assert client_reads(path, metadata_of(more))
 
 
 @pytest.mark.parametrize(
@@ -164,7 +170,7 @@ def said_by_the_client(path: Path) -> Any:
 
 
 @pytest.mark.parametrize("card", CARDS.values(), ids=CARDS)
-@needs("huggingface-hub", "1", "it reads fewer forms of metadata")
+@needs("huggingface-hub", "2", "it reads fewer forms of metadata")
 def test_metadata_and_their_change_are_what_the_client_reads(card: str, tmp_path: Path) -> None:
     """A key is added, changed and, in the client's eyes, nothing else; all other bytes stay in their order."""
     path = tmp_path / "README.md"
