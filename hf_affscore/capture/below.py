@@ -28,6 +28,7 @@ from hf_affscore.capture.exotic import has_rules, tensors_in
 from hf_affscore.capture.origins import Origins
 from hf_affscore.capture.selection import Selection
 from hf_affscore.capture.sites import ROOT, CallSite, SkippedCall
+from hf_affscore.torch_settings import observing
 
 #: Name that stands for activations that nothing but their result shows.
 UNSEEN = "(unseen)"
@@ -85,8 +86,13 @@ class Below(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's is n
     def __enter__(self) -> Self:
         self._origins.begin_pass()
         self._is_on = True
+        observing.__enter__()
         super().__enter__()  # type: ignore[no-untyped-call]
         return self
+
+    def __exit__(self, *error: Any) -> None:
+        super().__exit__(*error)  # type: ignore[no-untyped-call]
+        observing.__exit__(*error)
 
     def covers(self, more: int) -> None:
         """Count what is listed and running: ``more`` is 1 when it begins and -1 when it ends."""

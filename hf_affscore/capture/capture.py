@@ -43,7 +43,7 @@ from hf_affscore.capture.selection import Selection
 from hf_affscore.capture.sites import ROOT, Call, CallSite, Kind, SkippedCall
 from hf_affscore.capture.watched import Watched, WatchedModule
 from hf_affscore.errors import InputError
-from hf_affscore.torch_settings import observing, uncompiled
+from hf_affscore.torch_settings import uncompiled
 
 T = TypeVar("T")
 
@@ -126,7 +126,6 @@ class Capture(Generic[T]):
             if "torch._dynamo" in sys.modules:  # then something may be compiled
                 undo.enter_context(uncompiled)
             if self._looks_below:
-                undo.enter_context(observing)
                 undo.enter_context(self._below)
             undo.enter_context(_Functions(self))
             undo.callback(self._unwatched.close)
