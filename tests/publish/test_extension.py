@@ -14,6 +14,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import ClassVar
 
+import pytest
+
 import hf_affscore
 from tests.hub.local import ROOT, LocalHub
 from tests.release.building import LEFT_OVER
