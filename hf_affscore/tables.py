@@ -15,6 +15,9 @@ PLAIN_WIDTH = 120
 #: Narrower than this a table leaves out what it can do without.
 NARROW = 100
 
+#: Narrower than this also what a reader looks for second: half a screen, a phone.
+TIGHT = 76
+
 _GAP = 2
 _LEAST = 8  # columns that a shortened column keeps
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from hf_affscore.listing import named, said_once
 from hf_affscore.names import one_line, shortened
-from hf_affscore.tables import NARROW, Column, terminal_width, text_table, wrapped
+from hf_affscore.tables import NARROW, TIGHT, Column, terminal_width, text_table, wrapped
 
 if TYPE_CHECKING:
     from hf_affscore.comparison import Comparison, Difference
@@ -132,11 +132,12 @@ def print_difference(difference: Difference) -> None:
         print(shortened(f"{letter}  {network}", width))
     prefix, names = named(difference.changes)
     print(*said_once(prefix, width), "", sep="\n")
+    tight = width < TIGHT  # without the kind of activation, and p, of which the last column has the finding
     heads = [
         Column("#", right=True),
         Column("module", paths=True),
-        Column("activation", flexible=True),
-        *(Column(heading, right=True) for heading in ("A", "B", "change", "", "p")),
+        *([] if tight else [Column("activation", flexible=True)]),
+        *(Column(heading, right=True) for heading in ("A", "B", "change", "", *([] if tight else ["p"]))),
         Column("", flexible=True),
     ]
     places = 5 if any(row.stderr < 5e-4 for row in difference.tested) else 4
@@ -146,12 +147,13 @@ def print_difference(difference: Difference) -> None:
         tested = row.untested is None
         test = [f"±{row.stderr:.{places}f}", f"{row.p_value:.1g}"] if tested else ["", ""]
         said = row.untested or ("changed" if row.significant else "~")
-        lines.append([str(row.index), name, row.activation, *scores, *test, said])
+        kind = [] if tight else [row.activation]
+        lines.append([str(row.index), name, *kind, *scores, *test[: 1 if tight else 2], said])
     print(text_table(heads, lines, width))
     print()
     for letter, rows in zip("AB", (difference.only_first, difference.only_second), strict=True):
         for row in rows:
-            print(f"only in {letter}: {one_line(row.module)} ({row.activation})")
+            print(shortened(f"only in {letter}: {one_line(row.module)} ({row.activation})", width))
     _print_sentences(*difference.verdict)
 
 
@@ -177,7 +179,7 @@ def print_cache(entries: Sequence[CacheEntry]) -> None:
     heads = [
         Column("key"),
         Column("state"),
-        Column("changed (UTC)"),
+        *([] if width < TIGHT else [Column("changed (UTC)")]),
         Column("size", right=True),
         Column("model", flexible=True),
         Column("data set", flexible=True),
@@ -187,7 +189,7 @@ def print_cache(entries: Sequence[CacheEntry]) -> None:
         [
             entry.key[:shown],
             "finished" if entry.finished else "interrupted",
-            entry.changed[:16].replace("T", " "),
+            *([] if width < TIGHT else [entry.changed[:16].replace("T", " ")]),
             f"{entry.size / 1e6:.1f} MB",
             entry.asked["model"]["name"],
             entry.asked["dataset"]["name"],

@@ -1,14 +1,15 @@
-"""Every table fits 80 columns, whatever the names are, and numbers its rows as pictures do."""
+"""Every table fits the terminal, whatever the names are, and numbers its rows as pictures do."""
 
 from __future__ import annotations
 
 import re
+import tempfile
 
 import pytest
 
 import hf_affscore as ha
 from hf_affscore.assets import DEMO_DATASET, DEMO_MODEL
-from hf_affscore.cli import printing
+from hf_affscore.cli import main, printing
 from hf_affscore.comparison.difference import difference
 from hf_affscore.names import columns
 from hf_affscore.run.cache import CacheEntry
@@ -18,6 +19,7 @@ from tests.signatures import make_signature
 LONG = "a-long-organisation-name/efficientnet-lite0-imagenet-finetuned-on-very-many-photographs-of-food"
 WIDE = "模型的组织/" + "很长的名字" * 12
 WIDTH = 80
+WIDTHS = (WIDTH, 60)
 
 
 def network(name, scores=(0.5, 0.6, 0.7, 0.8)):
@@ -30,6 +32,14 @@ def network(name, scores=(0.5, 0.6, 0.7, 0.8)):
         row._fields.update(module=path.format(place // 2, place % 2), affinity_score_stderr=0.01)
     signature.metadata["dataset"]["id"] = "another-organisation/" + "photographs-" * 8
     return signature
+
+
+def shown(name):
+    """What ``show`` prints of a saved signature."""
+    with tempfile.TemporaryDirectory() as folder:
+        network(name).save_pretrained(folder)
+        with pytest.raises(SystemExit, match="0"):
+            main(["show", folder])
 
 
 def compared():
@@ -57,24 +67,30 @@ TABLES = {
             Outcome("a" * 70, None, "It is gone. " * 20),
         ]
     ),
+    "show": lambda: shown(LONG),
+    "show, other letters": lambda: shown(WIDE),
     "inspect": lambda: printing.print_inspection(ha.inspect(DEMO_MODEL)),
     "inspect, skipped": lambda: printing.print_inspection(ha.inspect(DEMO_MODEL, exclude=["*stages.1*"])),
     "compare": lambda: printing.print_comparison(compared()),
     "diff": lambda: printing.print_difference(difference(network(LONG), network(WIDE, (0.9, 0.6, 0.7, 0.8)))),
+    "diff, rows without a partner": lambda: printing.print_difference(
+        difference(network(LONG), network(WIDE, (0.9, 0.6)))
+    ),
     "cache ls": lambda: printing.print_cache([entry(LONG), entry(WIDE)]),
 }
 
 
+@pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("table", TABLES)
-def test_no_line_is_wider_than_the_terminal(table, monkeypatch, capsys):
-    monkeypatch.setenv("COLUMNS", str(WIDTH))
+def test_no_line_is_wider_than_the_terminal(table, width, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", str(width))
     TABLES[table]()
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) > 2
-    assert [line for line in lines if columns(line) > WIDTH] == []
+    assert [line for line in lines if columns(line) > width] == []
 
 
-@pytest.mark.parametrize("table", ["print(sig)", "inspect", "diff"])
+@pytest.mark.parametrize("table", ["print(sig)", "show", "inspect", "diff"])
 def test_rows_are_numbered_and_what_names_begin_with_is_said_once(table, monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", str(WIDTH))
     TABLES[table]()
