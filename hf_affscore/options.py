@@ -53,19 +53,19 @@ class Options:
 
     split: str | None = _option(
         None,
-        "split, or a part of one, validation[100:600]; default: the test or validation split",
+        "split, or a part of one: validation[100:600]; default: the test or validation split",
         common=True,
     )
     dataset_config: str | None = _option(None, "configuration of the data set", metavar="NAME")
     image_column: str | None = _option(None, "column that holds the images, where there are several")
     num_samples: int | Literal["all"] = _option(2048, 'images to use, or "all"', metavar="N", common=True)
     group_size: int = _option(2048, 'with "all": images that are scored together', metavar="N")
-    max_images: int | None = _option(None, "look at no more than the first N images drawn", metavar="N")
+    max_images: int | None = _option(None, "use only the first N images of the draw", metavar="N")
     batch_size: int | None = _option(
         None, "images per forward pass; default: 8 on a CPU, 64 on a GPU", metavar="N"
     )
     shuffle: bool = _option(True, "draw the images at random instead of taking the first")
-    seed: int = _option(0, "seed of the draw, and of noise", metavar="N")
+    seed: int = _option(0, "seed of the random draw of images, and of noise", metavar="N")
     pooling: Pooling = _option("paper", "how an activation becomes one row per image", common=True)
     include: Sequence[str] = _option(
         (), "also score these activations, classes or module paths", metavar="PATTERN", common=True
@@ -81,9 +81,7 @@ class Options:
     num_groups: int = _option(1, "also score this many disjoint parts of the samples", metavar="N")
     dtype: DType = _option("float32", "number format of the model's weights")
     random_weights: bool = _option(False, "analyse the architecture untrained, its weights drawn by the seed")
-    timestep: int | None = _option(
-        None, "step of the noise that a denoiser is run at; default: 0", metavar="N"
-    )
+    timestep: int | None = _option(None, "noise step at which a denoiser is run; default: 0", metavar="N")
     repeat_frames: bool = _option(False, "give a video model each image as a clip in which nothing moves")
     device: str | None = _option(None, "device of the model; default: a GPU if there is one", common=True)
     device_map: str | None = _option(None, 'spread a large model over the devices: "auto"', metavar="MAP")
@@ -100,10 +98,15 @@ class Options:
         None, "access token for the Hub; default: the one you logged in with", recorded=False
     )
     memory_limit: float = _option(
-        0.1, "rows beyond this go to a temporary file", metavar="GIGABYTES", recorded=False
+        0.1,
+        "rows kept in memory; what exceeds this goes to a temporary file",
+        metavar="GIGABYTES",
+        recorded=False,
     )
     cache: bool = _option(
-        True, "take up an interrupted analysis, and give a finished one at once", recorded=False
+        True,
+        "continue an interrupted analysis, and return a finished one without running it again",
+        recorded=False,
     )
     reuse: str | None = _option(
         None,

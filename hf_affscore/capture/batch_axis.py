@@ -105,7 +105,9 @@ def check_rows(tensor: Tensor, batch_size: int) -> None:
     if tensor.ndim == 0 or shape[0] != batch_size:
         reason = f"shape {shape} has no row per image; a first dimension of {batch_size} was expected"
         if tensor.ndim > 0 and shape[0] > batch_size > 1 and shape[0] % batch_size == 0:
-            reason += ". How these rows came about does not show that each image's are side by side"
+            reason += (
+                "; the images may have several rows each, but nothing shows which rows belong to which image"
+            )
         raise Skip(reason)
     if tensor.numel() == 0:
         raise Skip(f"shape {shape} is empty")

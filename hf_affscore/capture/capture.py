@@ -228,7 +228,9 @@ class Capture(Generic[T]):
             begun.reason = f"no tensor among its {'outputs' if begun.kept else 'inputs'}"
             return
         if torch._C._functorch.is_functorch_wrapped_tensor(tensor):
-            begun.reason = "inside a transform of torch.func (vmap), where a tensor is not that of the batch"
+            begun.reason = (
+                "it runs inside a transform of torch.func (vmap), where no tensor holds the whole batch"
+            )
             return
         try:
             with torch._C.DisableTorchFunction(), torch.no_grad():

@@ -115,8 +115,8 @@ class Selection:
                 )
             if idle:
                 warn(
-                    f"{name}: {', '.join(map(repr, idle))} match modules, but no call that has been seen so far. "
-                    f"What is inside a module is matched by a pattern such as {idle[0] + '.*'!r}."
+                    f"{name}: {', '.join(map(repr, idle))} match modules, but no activation that ran. "
+                    f"For the activations inside a module use a pattern such as {idle[0] + '.*'!r}."
                 )
 
 

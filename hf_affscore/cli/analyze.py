@@ -47,7 +47,9 @@ def add_analyze(commands: Any) -> None:
     _add_processor(command)
     add_options(command)
     add_outputs(command, output=None)
-    command.add_argument("--push-to-hub", metavar="REPO", help="then publish it in this data set repository")
+    command.add_argument(
+        "--push-to-hub", metavar="REPO", help="publish the signature in this data set repository afterwards"
+    )
     command.add_argument("--quiet", action="store_true", help="neither progress nor warnings on stderr")
     command.set_defaults(run=_run_analyze)
 
@@ -82,13 +84,17 @@ def add_cache(commands: Any) -> None:
     """Add ``cache ls`` and ``cache rm`` to the commands."""
     command = commands.add_parser("cache", help="finished and interrupted analyses on disk")
     actions = command.add_subparsers(title="actions", metavar="ACTION", required=True)
-    listing = actions.add_parser("ls", help="list them")
+    listing = actions.add_parser("ls", help="list the analyses")
     listing.add_argument("--json", action="store_true", help="print one JSON document and nothing else")
     listing.set_defaults(run=_run_cache_ls)
-    removal = actions.add_parser("rm", help="remove some, or all")
+    removal = actions.add_parser("rm", help="remove some analyses, or all")
     which = removal.add_mutually_exclusive_group(required=True)
     which.add_argument(
-        "keys", nargs="*", default=[], metavar="KEY", help="as `cache ls` shows them, or their beginnings"
+        "keys",
+        nargs="*",
+        default=[],
+        metavar="KEY",
+        help="as `cache ls` shows them; the first characters are enough",
     )
     which.add_argument("--all", action="store_true", help="every analysis")
     removal.set_defaults(run=_run_cache_rm)

@@ -22,7 +22,7 @@ def add_diff(commands: Any) -> None:
             help=f"{which}: its folder, or a collection on the Hub with one signature",
         )
     command.add_argument(
-        "--allow-differences", action="store_true", help="although the signatures were made differently"
+        "--allow-differences", action="store_true", help="compare signatures that were made differently"
     )
     command.add_argument(
         "--output", type=Path, metavar="FOLDER", help="save the difference (.json) and a picture (.png) here"

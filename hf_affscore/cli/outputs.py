@@ -37,7 +37,7 @@ def add_picture(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--reference",
         action="store_true",
-        help="pictures show the scores of well-known networks behind, in grey",
+        help="draw the scores of well-known networks behind the picture, in grey",
     )
 
 
@@ -69,8 +69,8 @@ def _check_place(folder: Path, *, many: bool) -> None:
         taken = folder
     if taken:
         raise InputError(
-            f"{taken} holds a signature, and others inside it would be mixed up with it. Choose a folder that is "
-            "not in there."
+            f"{taken} holds a signature, and others inside it would be mixed up with it. Choose a folder "
+            "outside it."
         )
     below = [each for depth in ("*", "*/*") for each in folder.glob(f"{depth}/{JSON_FILE}")]
     if below and not many:

@@ -146,7 +146,7 @@ def print_difference(difference: Difference) -> None:
         scores = [f"{row.first:.4f}", f"{row.second:.4f}", f"{row.change:+.{places}f}"]
         tested = row.untested is None
         test = [f"±{row.stderr:.{places}f}", f"{row.p_value:.1g}"] if tested else ["", ""]
-        said = row.untested or ("changed" if row.significant else "~")
+        said = row.untested or ("changed" if row.significant else "")
         kind = [] if tight else [row.activation]
         lines.append([str(row.index), name, *kind, *scores, *test[: 1 if tight else 2], said])
     print(text_table(heads, lines, width))

@@ -12,10 +12,13 @@ def add_push(commands: Any) -> None:
     command = commands.add_parser(
         "push",
         help="add a saved signature to a data set repository on the Hub",
-        description="Add a saved signature to a collection on the Hub, in one commit; the same again is none.",
+        description="Add a saved signature to a collection on the Hub, in one commit. "
+        "What is there already is not committed again.",
     )
     _add_target(command, "REPO", "data set repository, made if missing: user/signatures")
-    command.add_argument("--private", action=argparse.BooleanOptionalAction, help="if it is made: private")
+    command.add_argument(
+        "--private", action=argparse.BooleanOptionalAction, help="make a new repository private, or public"
+    )
     command.add_argument("--create-pr", action="store_true", help="open a pull request instead of committing")
     command.set_defaults(run=_run_push)
 
@@ -29,17 +32,21 @@ def add_card(commands: Any) -> None:
     )
     _add_target(command, "MODEL", "model repository on the Hub; none with --local", optional=True)
     command.add_argument(
-        "--local", type=Path, metavar="FILE", help="update this card, such as README.md, without any Hub"
+        "--local",
+        type=Path,
+        metavar="FILE",
+        help="update a card on this machine, such as README.md, instead of one on the Hub",
     )
     command.add_argument(
         "--force",
         action="store_true",
-        help="although the signature is of another model, other weights or images that the card does not name",
+        help="write it even if the signature is of another model, of other weights, or of images that the card "
+        "does not name",
     )
     command.add_argument(
         "--create-pr",
         action=argparse.BooleanOptionalAction,
-        help="open a pull request; default: unless the model is yours",
+        help="open a pull request; default: only if the model is not yours",
     )
     command.add_argument(
         "--model-index", action="store_true", help="add the median to the card's model-index"

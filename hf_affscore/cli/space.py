@@ -27,9 +27,12 @@ def add_space(commands: Any) -> None:
         "--sdk",
         choices=("static", "gradio"),
         default="static",
-        help="a page made now, or a server that reads public collections, for accounts that pay (default: static)",
+        help="static: a page made now; gradio: a server that reads public collections, which needs a paid account "
+        "(default: static)",
     )
-    push.add_argument("--private", action=argparse.BooleanOptionalAction, help="if it is made: private")
+    push.add_argument(
+        "--private", action=argparse.BooleanOptionalAction, help="make a new Space private, or public"
+    )
     push.add_argument("--token", help="access token for the Hub; default: the one you logged in with")
     push.set_defaults(run=_run_space_push)
 

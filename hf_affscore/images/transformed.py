@@ -71,8 +71,8 @@ def ready(data: datasets.Dataset, column: str | None) -> Transformed | None:
     if found and column in (None, *found):
         return Transformed(data)
     if found:
-        said = f"gives ready tensors as {', '.join(found)}, and {column} is asked for"
-    warn(f"The transform of the data set {said}: it is left out, and the stored images are used.")
+        said = f"gives ready tensors as {', '.join(found)}, but {column} was asked for"
+    warn(f"The transform of the data set {said}. It is not applied: the stored images are used.")
     return None
 
 

@@ -17,7 +17,8 @@ def add_metric(commands: Any) -> None:
     install = actions.add_parser(
         "install",
         help="let evaluate find the metric by name in every process, also offline",
-        description="Put a reference to this package into evaluate's module cache.",
+        description="Let evaluate.load find the metric of this package by its name, also offline: write a small "
+        "file that imports it into evaluate's module cache.",
     )
     install.set_defaults(run=_run_install)
     publish = actions.add_parser(
@@ -30,7 +31,8 @@ def add_metric(commands: Any) -> None:
         "--sdk",
         choices=("static", "gradio"),
         default="static",
-        help="a page that explains, or one that computes, for accounts that pay (default: static)",
+        help="static: a page that explains the metric; gradio: one that computes it, which needs a paid account "
+        "(default: static)",
     )
     publish.add_argument("--private", action="store_true", default=None, help="make the Space private")
     publish.add_argument(

@@ -42,8 +42,8 @@ def publish(
     owner, _, name = repo_id.partition("/")
     if not owner or name != NAME:
         raise InputError(
-            f"The Space is to be called {repo_id!r}; expected 'USER/{NAME}': evaluate.load('USER/NAME') reads "
-            "NAME.py, so that the name of the metric is also that of its Space."
+            f"The Space is named {repo_id!r}; expected 'USER/{NAME}': evaluate.load('USER/NAME') looks in the "
+            "Space for NAME.py, so the Space must have the name of the metric."
         )
     commit = commit_change(
         "space",

@@ -77,7 +77,7 @@ class PublishedSignatures:
                     if _is_of(signature, wanted, options, registered):
                         return self._noted(signature)
         except AffscoreError as error:
-            warn(f"No signature of {model.name} is reused, it is computed. {error}")
+            warn(f"No published signature of {model.name} could be used, so it is computed. {error}")
         return None
 
     def _listed(self) -> list[Entry]:

@@ -103,7 +103,8 @@ def test_a_pattern_of_modules_that_excludes_nothing_is_said(
     model: nn.Module, x: Tensor, pattern: str
 ) -> None:
     with pytest.warns(
-        AffscoreWarning, match=rf"exclude: '{pattern}' match modules, but no call.*'{pattern}\.\*'"
+        AffscoreWarning,
+        match=rf"exclude: '{pattern}' match modules, but no activation that ran.*'{pattern}\.\*'",
     ):
         assert len(run(model, x, exclude=[pattern])[0]) == 2
 

@@ -36,6 +36,14 @@ def test_show_prints_a_saved_signature(capsys, tmp_path):
     assert "say with --plot FILE where it goes" in err
 
 
+def test_show_draws_what_is_usual_only_where_it_is_asked_for(capsys, tmp_path):
+    make_signature([0.5, 0.6]).save_pretrained(tmp_path / "one")
+    for name, options in (("plain.svg", []), ("usual.svg", ["--reference"])):
+        assert run(capsys, "show", str(tmp_path / "one"), "--plot", str(tmp_path / name), *options)[0] == 0
+    texts = ["the middle 80 %" in (tmp_path / name).read_text() for name in ("plain.svg", "usual.svg")]
+    assert texts == [False, True]
+
+
 @pytest.mark.parametrize(
     ("models", "output", "message"),
     [

@@ -28,6 +28,12 @@ def test_architectures_are_the_classes_without_their_task():
     assert compared.families == ("ResNet", "ViT", "EfficientNet", "CLIPVision", UNKNOWN)
 
 
+def test_a_class_around_all_networks_of_a_library_is_no_architecture():
+    signature = network("timm/resnet18", "TimmWrapperForImageClassification")
+    signature.metadata["model"]["wraps"] = "ResNet"
+    assert compare([signature]).families == ("ResNet",)
+
+
 def test_the_first_pattern_that_matches_names_the_family():
     networks = [network("timm/ResNet18", "ResNet"), network("timm/vit_tiny", "VisionTransformer")]
     compared = compare(networks, families={"CNN": "*/resnet*", "timm": "timm/*"})

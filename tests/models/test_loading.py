@@ -65,6 +65,7 @@ def test_a_timm_checkpoint_loads_through_transformers_where_that_is_asked_for(tm
     timm.models.save_for_hf(timm.create_model("test_resnet", num_classes=3), tmp_path)
     checkpoint = load(tmp_path, loader="transformers")
     assert type(checkpoint.module).__name__.startswith("TimmWrapper")
+    assert checkpoint.metadata["wraps"] == "ResNet"
     checkpoint.forward(checkpoint.inputs([Image.new("RGB", (200, 300))]))
 
 

@@ -11,6 +11,7 @@ from matplotlib.font_manager import fontManager
 from hf_affscore.errors import InputError
 from hf_affscore.plots import plot_signature
 from hf_affscore.plots.style import BEGINNINGS
+from hf_affscore.plots.text import FONT, fonts, text_width
 from hf_affscore.signature import Record, Signature
 from tests.pictures import golden_difference, reaches_the_edge
 from tests.signatures import make_signature
@@ -215,6 +216,17 @@ def test_scripts_need_a_font_that_has_them_and_no_warning(tmp_path):
     assert "طبقة" in shown  # DejaVu, which matplotlib brings along, has Arabic and Cyrillic
     assert ("层" in shown) or not covered
     assert ("\N{REPLACEMENT CHARACTER}" in shown) or "层" in shown
+
+
+@pytest.mark.filterwarnings("error")  # matplotlib warns of a character that the font lacks
+def test_what_the_usual_font_lacks_is_drawn_and_measured_in_another(tmp_path):
+    letter = "\N{SCRIPT SMALL G}"  # only in STIX of the fonts that matplotlib brings along
+    row = Record(module=f"a.{letter}", activation="ReLU", call=0, affinity_score=0.5)
+    figure = plot_signature(Signature((row,), (), {"model": {"id": f"net {letter}"}}), tmp_path / "a.png")
+    assert any(letter in text for text in texts(figure))
+    assert fonts([letter])[0] == FONT
+    assert len(fonts([letter])) == 2
+    assert text_width(letter, 10) > 0
 
 
 def test_a_figure_leaves_nothing_behind():
