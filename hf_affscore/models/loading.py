@@ -279,8 +279,10 @@ def describe(module: nn.Module) -> dict[str, Any]:
     from torch.nn.parameter import is_lazy
 
     parameters = [parameter for parameter in module.parameters() if not is_lazy(parameter)]
+    wrapped = getattr(module, "timm_model", None)  # transformers has one class around all networks of timm
     return {
         "class": type(module).__name__,
+        **({"wraps": type(wrapped).__name__} if wrapped is not None else {}),
         "runs": vision_forward(module).name,
         "num_parameters": sum(parameter.numel() for parameter in parameters),
         "num_trainable_parameters": sum(p.numel() for p in parameters if p.requires_grad),

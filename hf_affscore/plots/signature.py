@@ -19,10 +19,10 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator
 from hf_affscore.evidence import evidence_of
 from hf_affscore.listing import named, said_once
 from hf_affscore.plots.key import LINE, Mark, draw_key, key_lines
-from hf_affscore.plots.reference import Reference, read_reference
 from hf_affscore.plots.style import GREY, beginning, look, new_figure, save, style
 from hf_affscore.plots.text import drawable, fitted, fitted_paths, text_width, wrapped, write
 from hf_affscore.plots.tree import Stage, series, stages
+from hf_affscore.reference import Reference, reference_for
 from hf_affscore.signature import Record, Signature, images
 from hf_affscore.summary import column
 
@@ -34,7 +34,7 @@ _SCORES = 3.3  # inches of height
 _SMALL, _TITLE = 7.5, 11.0  # points
 _TEXT_LINE = 0.155  # inches from one line of small text to the next
 _LEAST_NAME = 0.5  # inches that the shortened name of a stage needs
-_BAND, _QUIET = "#EEF1F4", "#444444"
+_BAND, _USUAL, _QUIET = "#EEF1F4", "#CFCFCF", "#444444"
 
 
 def plot_signature(
@@ -51,7 +51,7 @@ def plot_signature(
         signature: The signature to draw.
         path: File to save the picture to; the suffix (``.png``, ``.svg``, ``.pdf``) selects the format.
         reference: Whether to draw the scores of well-known networks behind, in grey
-            (:mod:`hf_affscore.plots.reference`).
+            (:mod:`hf_affscore.reference`).
 
     Returns:
         The figure, without a window; ``figure.savefig`` and ``figure.axes`` work as usual.
@@ -65,7 +65,7 @@ def plot_signature(
         >>> figure.axes[0].get_xlabel()
         'index of the activation, in execution order'
     """
-    band = read_reference(signature) if reference else None
+    band = reference_for(signature) if reference else None
     rows = signature.rows
     width = float(np.clip(6 + 0.02 * len(rows), 7, 11))
     room = width - _LEFT - _RIGHT
@@ -99,7 +99,7 @@ def plot_signature(
         _axes(axes, rows, band)
         _stages(figure, axes, parts, prefix, tops["scores"] + 0.05)
         if band:
-            band.draw(axes, len(rows))
+            _band(axes, len(rows), band)
         _intervals(axes, rows)
         _points(axes, rows, groups)
         if len(rows) > 2 * EXTREMES:
@@ -135,7 +135,7 @@ def _marks(rows: Sequence[Record], groups: Sequence[str], band: Reference | None
     if np.isfinite(_ends(rows)).all(axis=0).any():
         marks.append(Mark("95 % interval", GREY, "|"))
     if band:
-        marks.append(Mark("reference (see below)", band.COLOUR))
+        marks.append(Mark("reference (see below)", _USUAL))
     return marks
 
 
@@ -184,6 +184,13 @@ def _stages(figure: Figure, axes: Axes, parts: Sequence[Stage], prefix: str, y: 
         if text == name or room > _LEAST_NAME:
             middle = _LEFT + ((part.first + part.last) / 2 - left) * step
             write(figure, middle, y, text, _SMALL, ha="center", color=_QUIET)
+
+
+def _band(axes: Axes, rows: int, band: Reference) -> None:
+    """The scores of well-known networks, stretched over ``rows`` activations."""
+    at = band.depth * rows - 0.5
+    axes.fill_between(at, band.lowest, band.highest, color=_USUAL, alpha=0.6, linewidth=0, zorder=0.5)
+    axes.plot(at, band.median, color="#9A9A9A", linewidth=1.2, zorder=0.6)
 
 
 def _points(axes: Axes, rows: Sequence[Record], groups: Sequence[str]) -> None:

@@ -24,6 +24,7 @@ from hf_affscore.comparison.distances import tree
 from hf_affscore.comparison.statistics import companions
 from hf_affscore.errors import InputError
 from hf_affscore.evidence import evidence_of
+from hf_affscore.reference import read_reference, unlike
 from hf_affscore.signature import Signature, images
 from hf_affscore.storage import write_atomically
 
@@ -75,10 +76,16 @@ def _document(comparison: Comparison) -> dict[str, Any]:
     figures = comparison.to_dict()
     return {
         "networks": [
-            {**line, **_rows(signature)}
-            for line, signature in zip(figures["networks"], comparison.signatures, strict=True)
+            {**line, "family": family, **_rows(signature), "unlike_reference": unlike(signature)}
+            for line, family, signature in zip(
+                figures["networks"], comparison.families, comparison.signatures, strict=True
+            )
         ],
-        "columns": [str(column) for column in comparison.networks.columns],
+        "columns": [
+            *(["family"] if len(set(comparison.families)) > 1 else []),
+            *(str(column) for column in comparison.networks.columns),
+        ],
+        "reference": _reference(),
         "images": sorted({images(signature) for signature in comparison.signatures}),
         "distances": figures["distances"],
         "tree": tree(comparison.linkage),
@@ -87,6 +94,13 @@ def _document(comparison: Comparison) -> dict[str, Any]:
         "differences": figures["differences"],
         "difference": _difference(comparison),
     }
+
+
+def _reference() -> dict[str, Any]:
+    """The scores of well-known networks by depth, as the page draws them."""
+    band = read_reference()
+    names = ("depth", "lowest", "median", "highest")
+    return {"caption": band.caption, **{name: getattr(band, name).round(4).tolist() for name in names}}
 
 
 def _difference(comparison: Comparison) -> dict[str, Any] | None:

@@ -74,14 +74,14 @@ class Samples:
 
         What the map without one sample does to the others is seen on these samples.
         """
-        xp, u, gram = namespace(self.before), single(self.before), self.basis.T @ self.basis
+        xp, u = namespace(self.before), single(self.before)
         found = []
         for place in places:
             residual = self.residual[place]
             left, right = self._change_of_map(place)
-            at = right @ u.T
-            moved = self.basis @ (left.T @ at[:, place])
-            lengths = xp.einsum("rj,rs,sj->j", at, left @ gram @ left.T, at)
+            at, moves = right @ u.T, left @ self.basis.T
+            moved = at[:, place] @ moves
+            lengths = (at * (moves @ moves.T @ at)).sum(axis=0)
             bent = 2 * ((left @ self.slope) * right).sum()
             found.append(
                 xp.stack([residual @ residual, residual @ moved, lengths.sum(), lengths[place], bent])

@@ -13,7 +13,9 @@ from playwright.sync_api import expect
 
 from hf_affscore.comparison import compare
 from hf_affscore.errors import InputError
+from hf_affscore.reference import read_reference
 from hf_affscore.report import render_report, write_report
+from hf_affscore.signature import NUMBERS_VERSION
 from tests.browser import Diary, chromium
 from tests.signatures import make_signature
 
@@ -122,7 +124,7 @@ def test_search_narrows_the_table(page):
     page.fill("#search", "")
     assert len(names(page)) == 6
     page.fill("#search", "resnet")
-    assert page.locator("#table tbody").inner_text() == "No network is called like “resnet”."
+    assert page.locator("#table tbody").inner_text() == "No network and no family is called like “resnet”."
 
 
 def test_a_heading_sorts_up_and_down_and_puts_the_unknown_last(page, comparison):
@@ -198,10 +200,14 @@ def test_two_networks_tell_their_difference(page, comparison):
     page.get_by_label("net3").check()
     first, second = (comparison.signatures[comparison.names.index(name)] for name in ("net1", "net3"))
     page.locator("#signatures").scroll_into_view_if_needed()
-    page.mouse.move(*pixel(page, "signatures", {"seriesIndex": 0}, [4, first.scores[4]]))
-    expect(page.locator("#signatures-detail")).to_contain_text(
-        f"Difference: {second.scores[4] - first.scores[4]:+.4f} (net3 less net1)"
+    depth = 4.5 / len(first.rows)  # they have different numbers of activations
+    page.mouse.move(*pixel(page, "signatures", {"seriesIndex": 0}, [depth, first.scores[4]]))
+    there = int(depth * len(second.rows))
+    told = page.locator("#signatures-detail")
+    expect(told).to_contain_text(
+        f"Difference: {second.scores[there] - first.scores[4]:+.4f} (net3 less net1)"
     )
+    expect(told).to_contain_text(f"{there}: layers.{there}.act")
 
 
 def test_no_line_joins_activations_of_different_kinds(open_report):
@@ -218,15 +224,90 @@ def test_what_is_no_evidence_is_hollow_and_said_and_the_verdict_stands_below_the
     words = ["ok", "few_samples", "ok", "ridge_dominates"]
     signature = make_signature([0.5, 0.9, 0.6, 0.7], name="net", activations=("ReLU",), evidence=words)
     page = open_report(compare([signature]))
-    symbols = page.evaluate(
-        "echarts.getInstanceByDom(document.getElementById('signatures')).getOption()"
-        ".series[0].data.map(point => point.symbol)"
-    )
-    assert symbols == ["circle", "emptyCircle", "circle", "emptyCircle"]
+    for scheme, ground in (("light", "#fff"), ("dark", "#14171a")):
+        page.emulate_media(color_scheme=scheme)
+        page.wait_for_function(
+            "colours => JSON.stringify(echarts.getInstanceByDom(document.getElementById('signatures'))"
+            ".getOption().series[0].data.map(point => point.itemStyle?.color ?? null)) === colours",
+            arg=json.dumps([None, ground, None, ground], separators=(",", ":")),
+        )
     assert "hollow: no evidence" in page.locator("#key").inner_text()
     assert page.locator("#verdicts").inner_text() == f"net {' '.join(signature.verdict)}"
     page.mouse.move(*pixel(page, "signatures", {"seriesIndex": 0}, [1, 0.9]))
     expect(page.locator("#signatures-detail")).to_contain_text("no evidence: few samples")
+
+
+def band(page):
+    """The shapes of the reference on the screen, as depths or indices and scores."""
+    return page.evaluate(
+        """() => { const chart = echarts.getInstanceByDom(document.getElementById('signatures'));
+        return chart.getZr().storage.getDisplayList().filter(shape => ['polygon', 'polyline'].includes(shape.type)
+            && shape.z === 0)
+            .map(shape => shape.shape.points.map(point => chart.convertFromPixel({ seriesIndex: 0 }, point))); }"""
+    )
+
+
+def made_as_the_reference(length, name, **options):
+    signature = make_signature(np.linspace(0.5, 0.9, length), name=name)
+    signature.metadata.update(
+        numbers_version=NUMBERS_VERSION, options={"pooling": "paper", "regularization": 1e-6, **options}
+    )
+    return signature
+
+
+@pytest.mark.parametrize("lengths", [(8, 8), (8, 12)])
+def test_what_is_usual_is_drawn_in_grey_behind_the_signatures(open_report, lengths):
+    page = open_report(
+        compare([made_as_the_reference(length, f"net{i}") for i, length in enumerate(lengths)])
+    )
+    reference = read_reference()
+    area, median = band(page)
+    ends = (-0.5, 7.5) if lengths == (8, 8) else (0, 1)  # by index, or by depth where the numbers differ
+    np.testing.assert_allclose([median[0][0], median[-1][0]], ends, atol=0.02)
+    np.testing.assert_allclose([score for _, score in median], reference.median, atol=1e-3)
+    np.testing.assert_allclose(
+        [score for _, score in area], [*reference.lowest, *reference.highest[::-1]], atol=1e-3
+    )
+    assert page.locator("#usual-note").inner_text() == reference.caption
+    page.get_by_label("Show what is usual").uncheck()
+    assert band(page) == []
+    assert page.locator("#usual-note").inner_text() == ""
+
+
+def test_what_is_usual_is_not_drawn_behind_other_quantities(open_report):
+    networks = [made_as_the_reference(8, "one"), made_as_the_reference(8, "other", pooling="channels")]
+    page = open_report(compare(networks, allow_differences=True))
+    assert band(page) == []
+    assert page.locator("#usual-note").inner_text() == (
+        "What is usual cannot be shown behind other: its pooling is 'channels' and that of the reference 'paper'."
+    )
+    page.get_by_label("other").uncheck()
+    assert len(band(page)) == 2
+
+
+def test_families_are_a_column_a_colour_and_can_be_searched(open_report):
+    networks = [make_signature([0.5, 0.6, 0.7 + i / 100], name=f"net{i}") for i in range(9)]
+    families = {f"family {i}": f"net{i}" for i in range(9)}
+    page = open_report(compare(networks, families=families))
+    page.fill("#search", "family 3")
+    assert names(page) == ["net3"]
+    assert "family 3" in page.locator("#table tbody").inner_text()
+    key = page.locator("#families li").all_inner_texts()
+    assert len(key) == 8
+    assert key[-1] == "other families"
+    label = page.evaluate(
+        """() => { const chart = echarts.getInstanceByDom(document.getElementById('distances'));
+        const { axisLabel } = chart.getOption().yAxis[1];
+        const data = JSON.parse(document.getElementById('data').textContent);
+        return data.leaf_order.map((i, place) => [data.networks[i].network, axisLabel.formatter(place)]); }"""
+    )
+    assert all(text.startswith(f"{name} {{") for name, text in label)
+    assert {text.split("{")[1] for _, text in label} == {*(f"c{i}|■}}" for i in range(7)), "quiet|■}"}
+
+
+def test_networks_of_one_family_need_no_column_for_it(page):
+    assert page.locator("#families li").count() == 0
+    assert page.get_by_role("button", name="family").count() == 0
 
 
 def test_choosing_a_second_network_brings_the_comparison_into_view(open_report, comparison):

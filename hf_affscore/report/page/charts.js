@@ -1,7 +1,8 @@
 /** What each chart shows, as options of ECharts. Colours are those of the page, in light and in dark. */
 
-const SYMBOLS = ['circle', 'rect', 'triangle', 'diamond', 'pin', 'arrow', 'roundRect'];
-const GRID = { left: 52, right: 14, top: 34, bottom: 44 };
+const SYMBOLS = ['circle', 'rect', 'triangle', 'diamond', 'roundRect', 'arrow', 'pin'];
+const COLOURS = 7;
+const GRID = { left: 52, right: 14, top: 12, bottom: 44 };
 
 /** The present colours of the page. */
 function theme() {
@@ -13,9 +14,11 @@ function theme() {
     text,
     base: {
       animation: false,
-      color: [0, 1, 2, 3, 4, 5, 6].map((i) => colour(`c${i}`)),
+      color: Array.from({ length: COLOURS }, (_, i) => colour(`c${i}`)),
       textStyle: text,
-      legend: { type: 'scroll', top: 0, textStyle: text, pageTextStyle: text, formatter: (name) => shortened(name, 44) },
+      backgroundColor: colour('ground'),
+      darkMode: matchMedia('(prefers-color-scheme: dark)').matches,
+      legend: { show: false }, // the page says names outside the chart, where they have room
     },
     axis: {
       nameLocation: 'middle', nameTextStyle: text, axisLabel: { color: colour('ink') },
@@ -46,9 +49,62 @@ function labels(names, most) {
   });
 }
 
-function scoreAxis(look) {
+/** An axis that begins where its scores can be told apart, and says so. */
+function scoreAxis(look, scores) {
+  const lowest = Math.min(...scores.filter((score) => typeof score === 'number'));
+  const min = [0.75, 0.5, 0.25].find((begin) => lowest >= begin) ?? 0;
+  const name = min ? `affinity score (from ${min}; 1 = affine)` : 'affinity score (1 = affine)';
+  return { ...look.axis, type: 'value', name, min, max: 1, interval: (1 - min) / 5, nameGap: 38 };
+}
+
+/** Where the activations of networks are drawn: by number, or by depth where the networks have different numbers. */
+class Places {
+  constructor(networks) {
+    const counts = networks.map((network) => network.rows.module.length);
+    this.same = new Set(counts).size < 2;
+    this.last = Math.max(...counts) - 1;
+  }
+
+  of(network) {
+    return (row) => (this.same ? row : (row + 0.5) / network.rows.module.length);
+  }
+
+  /** The activation of a network at a place of the axis. */
+  row(network, place) {
+    const { length } = network.rows.module;
+    return Math.min(this.same ? Math.round(place) : Math.floor(place * length), length - 1);
+  }
+
+  /** Depths from 0 to 1 on the axis. */
+  depth(at) {
+    return this.same ? at * (this.last + 1) - 0.5 : at;
+  }
+
+  axis(look) {
+    if (this.same) return stepAxis(look, 'activation, in execution order', this.last);
+    return {
+      ...stepAxis(look, 'depth: activations in execution order, from first to last', 1),
+      minInterval: 0, axisLabel: { ...look.axis.axisLabel, formatter: (value) => `${Math.round(100 * value)} %` },
+    };
+  }
+}
+
+/** What is usual at each depth: a band and its median, behind everything. */
+function usual(look, reference, places) {
+  const line = (scores) => reference.depth.map((at, i) => [places.depth(at), scores[i]]);
+  const shapes = [[...line(reference.lowest), ...line(reference.highest).reverse()], line(reference.median)];
   return {
-    ...look.axis, type: 'value', name: 'affinity score (1 = affine)', min: 0, max: 1, nameGap: 34,
+    type: 'custom', name: 'usual', data: [[0, 0]], silent: true, tooltip: { show: false }, z: 0, clip: true,
+    renderItem: (_, api) => {
+      const [band, median] = shapes.map((points) => points.map((point) => api.coord(point)));
+      return {
+        type: 'group',
+        children: [
+          { type: 'polygon', shape: { points: band }, style: { fill: look.colour('usual') } },
+          { type: 'polyline', shape: { points: median }, style: { stroke: look.colour('usual-median'), fill: 'none' } },
+        ],
+      };
+    },
   };
 }
 
@@ -60,16 +116,31 @@ function stepAxis(look, name, last) {
   };
 }
 
+/** The values of a list, the most frequent first. */
+function byFrequency(values) {
+  const counts = new Map();
+  values.forEach((value) => counts.set(value, (counts.get(value) ?? 0) + 1));
+  return [...counts.keys()].sort((a, b) => counts.get(b) - counts.get(a));
+}
+
 /** One symbol for each kind of activation in the report. */
 function symbols(networks) {
-  const kinds = [...new Set(networks.flatMap((network) => network.rows.activation))];
+  const kinds = byFrequency(networks.flatMap((network) => network.rows.activation));
   return new Map(kinds.map((kind, i) => [kind, SYMBOLS[i % SYMBOLS.length]]));
 }
 
-/** The symbol of one activation: hollow where its score is no evidence. */
-function symbol(network, row, kinds) {
-  const name = kinds.get(network.rows.activation[row]);
-  return network.rows.evidence[row] === 'ok' ? name : `empty${name[0].toUpperCase()}${name.slice(1)}`;
+/** The names of the page's colours for families; the smallest share one where there are more families than colours. */
+function familyColours(networks) {
+  const families = byFrequency(networks.map((network) => network.family));
+  return new Map(families.map((family, i) => [family, i < COLOURS ? `c${i}` : 'quiet']));
+}
+
+/** The mark of one activation: hollow where its score is no evidence. */
+function marked(network, row, kinds, look, i) {
+  const mark = { symbol: kinds.get(network.rows.activation[row]) };
+  if (network.rows.evidence[row] === 'ok') return mark;
+  const borderColor = look.base.color[i % COLOURS];
+  return { ...mark, itemStyle: { color: look.colour('ground'), borderColor, borderWidth: 2 } };
 }
 
 /** What is known about one activation, as lines of text. */
@@ -106,11 +177,13 @@ function apart(networks, rows) {
 const POINTER = { trigger: 'axis', showContent: false, axisPointer: { type: 'line', snap: true } };
 
 /** The points of a signature, with a gap where the kind of activation changes: no line joins two kinds. */
-function points(network, kinds, position) {
+function points(network, kinds, look, i, rows, position) {
   const { activation } = network.rows;
-  return network.statistics.affinity_score.flatMap((score, row) => {
-    const point = { value: [position(row), score], symbol: symbol(network, row, kinds), row };
-    return row && activation[row] !== activation[row - 1] ? [{ value: [position(row), null] }, point] : [point];
+  return rows.flatMap((row, place) => {
+    const score = network.statistics.affinity_score[row];
+    const point = { value: [position(place), score], ...marked(network, row, kinds, look, i) };
+    const other = place && activation[row] !== activation[rows[place - 1]];
+    return other ? [{ value: [position(place), null] }, point] : [point];
   });
 }
 
@@ -137,26 +210,29 @@ function intervals(network, colour, position) {
   }];
 }
 
-function signatureOption(networks, kinds) {
+/** Signatures of networks, and what is usual if it is given. */
+function signatureOption(networks, kinds, places, reference) {
   const look = theme();
-  const depth = Math.max(...networks.map((network) => network.rows.module.length));
+  const drawn = networks.slice(0, 2).flatMap((network) => network.statistics.affinity_score_low ?? []);
+  const scores = [...networks.flatMap((network) => network.statistics.affinity_score), ...drawn];
   return {
     ...look.base,
     grid: GRID,
     tooltip: POINTER,
-    xAxis: stepAxis(look, 'activation, in execution order', depth - 1),
-    yAxis: scoreAxis(look),
+    xAxis: places.axis(look),
+    yAxis: scoreAxis(look, [...scores, ...(reference?.lowest ?? [])]),
     series: [
-      ...networks.map((network) => ({
+      ...networks.map((network, i) => ({
         type: 'line',
         name: network.network,
         symbolSize: network.rows.module.length > 80 ? 5 : 8,
         showAllSymbol: true,
         z: 2,
         lineStyle: { width: networks.length > 3 ? 1 : 1.5 },
-        data: points(network, kinds, (row) => row),
+        data: points(network, kinds, look, i, network.rows.module.map((_, row) => row), places.of(network)),
       })),
-      ...networks.slice(0, 2).flatMap((network, i) => intervals(network, look.base.color[i], (row) => row)),
+      ...networks.slice(0, 2).flatMap((network, i) => intervals(network, look.base.color[i], places.of(network))),
+      ...(reference ? [usual(look, reference, places)] : []),
     ],
   };
 }
@@ -170,10 +246,7 @@ function pairOption(pair, path, kinds) {
     name: network.network,
     showAllSymbol: true,
     symbolSize: 7,
-    data: path.map((match, step) => {
-      const row = match[side];
-      return { value: [step, scores[side][row]], symbol: symbol(network, row, kinds) };
-    }),
+    data: points(network, kinds, look, side, path.map((match) => match[side]), (step) => step),
   });
   const links = path.map((match, step) => [step, scores[0][match[0]], scores[1][match[1]]]);
   return {
@@ -181,7 +254,7 @@ function pairOption(pair, path, kinds) {
     grid: GRID,
     tooltip: POINTER,
     xAxis: stepAxis(look, 'step of the warping path', path.length - 1),
-    yAxis: scoreAxis(look),
+    yAxis: scoreAxis(look, scores.flat()),
     series: [
       line(pair[0], 0),
       line(pair[1], 1),
@@ -197,25 +270,40 @@ function pairOption(pair, path, kinds) {
   };
 }
 
-/** The distance matrix in leaf order under its dendrogram. */
+/** Pixels of the distance matrix: its rows, what is above (the dendrogram) and below (the key of colours). */
+const ABOVE = 112;
+const BELOW = 64;
+const rowHeight = (count) => Math.min(Math.max(480 / count, 13), 32);
+const distanceHeight = (count) => ABOVE + count * rowHeight(count) + BELOW;
+
+/** The distance matrix in leaf order under its dendrogram; names stand once, with the colour of their family. */
 function distanceOption(data, width) {
   const look = theme();
   const order = data.leaf_order;
-  const room = Math.min(230, width * 0.32); // for names, on the left and below
-  const size = order.length > 60 ? 9 : 11;
-  const tree = { left: room, right: 20, top: 8, height: 96 };
-  const heat = { left: room, right: 20, top: 116, bottom: room + 64 };
+  const room = Math.min(300, width * 0.38); // for names
+  const size = order.length > 40 ? 10 : 12;
+  const wide = Math.min(width - room - 20, Math.max(360, 1.7 * order.length * rowHeight(order.length)));
+  const tree = { left: room, width: wide, top: 8, height: 96 };
+  const heat = { left: room, width: wide, top: ABOVE, height: order.length * rowHeight(order.length) };
+  const short = labels(order.map((i) => data.networks[i].network), Math.floor((room - 32) / (0.58 * size)));
+  const family = familyColours(data.networks);
+  const colours = order.map((i) => family.get(data.networks[i].family));
   const names = {
     type: 'category',
     gridIndex: 1,
-    data: labels(order.map((i) => data.networks[i].network), Math.floor((room - 14) / (0.58 * size))),
+    data: order.map((_, i) => i),
     axisTick: { show: false },
     axisLine: { show: false },
-    axisLabel: { fontSize: size, color: look.colour('ink') },
+  };
+  const label = {
+    interval: 0,
+    fontSize: size,
+    color: look.colour('ink'),
+    formatter: (i) => (family.size > 1 ? `${short[i]} {${colours[i]}|■}` : short[i]),
+    rich: Object.fromEntries(colours.map((name) => [name, { color: look.colour(name), fontSize: size + 2 }])),
   };
   return {
     ...look.base,
-    legend: { show: false },
     tooltip: {
       confine: true,
       formatter: ({ value: [x, y] }) => element('div', { className: 'tip' }, cellText(data, x, y)),
@@ -225,22 +313,34 @@ function distanceOption(data, width) {
     grid: [tree, heat],
     xAxis: [
       { type: 'value', gridIndex: 0, min: -0.5, max: order.length - 0.5, show: false },
-      { ...names, axisLabel: { ...names.axisLabel, rotate: 90 } },
+      { ...names, axisLabel: { show: false } },
     ],
-    yAxis: [{ type: 'value', gridIndex: 0, show: false }, { ...names, inverse: true }],
+    yAxis: [{ type: 'value', gridIndex: 0, show: false }, { ...names, inverse: true, axisLabel: label }],
     visualMap: {
-      seriesIndex: 0, min: 0, max: Math.max(...data.distances.flat(), 1e-9), precision: 2, calculable: true,
-      orient: 'horizontal', left: 'center', bottom: 0, itemHeight: Math.min(200, width * 0.4),
+      seriesIndex: 0, dimension: 2, min: 0, max: Math.max(...data.distances.flat(), 1e-9), precision: 2, calculable: true,
+      orient: 'horizontal', left: room, bottom: 0, itemHeight: Math.min(200, width * 0.4),
       text: ['far', 'near'], textStyle: look.text,
       inRange: { color: ['near', 'halfway', 'far'].map(look.colour) },
     },
     series: [
       {
-        type: 'heatmap',
+        // Not `heatmap`, which ECharts draws piece by piece: of 100 networks a busy machine showed a part for seconds.
+        type: 'custom',
+        progressive: 0,
+        encode: { x: 0, y: 1, value: 2 },
+        renderItem: (_, api) => {
+          const [x, y] = api.coord([api.value(0), api.value(1)]);
+          const [width, height] = api.size([1, 1]).map((side) => side + 0.5);
+          return {
+            type: 'rect',
+            shape: { x: x - width / 2, y: y - height / 2, width, height },
+            style: { fill: api.visual('color') },
+            emphasis: { style: { stroke: look.colour('alarm'), lineWidth: 3 } },
+          };
+        },
         xAxisIndex: 1,
         yAxisIndex: 1,
         data: order.flatMap((a, y) => order.map((b, x) => [x, y, data.distances[a][b]])),
-        emphasis: { itemStyle: { borderColor: look.colour('alarm'), borderWidth: 3 } },
       },
       ...data.tree.map(([xs, ys]) => ({
         type: 'line',

@@ -4,6 +4,7 @@
   const kinds = symbols(data.networks);
   const at = (id) => document.getElementById(id);
   const charts = {};
+  const LISTED = 12; // networks that the key of a chart names
 
   function draw(id, option) {
     charts[id] ??= echarts.init(at(id));
@@ -14,25 +15,46 @@
   /** Draw what depends on the selection. */
   function showSelection(positions) {
     const networks = positions.map((i) => data.networks[i]);
+    const places = new Places(networks);
     at('signatures-note').textContent = networks.length
       ? 'Points are activations, bars their 95 % intervals.'
       : 'Select networks in the table to draw their signatures.';
     showKey(networks);
+    const reference = usualBehind(networks);
     at('verdicts').replaceChildren(...networks.map((network) => element('p', { className: 'note' },
       element('strong', { textContent: network.network }), ` ${network.verdict.join(' ')}`)));
-    const chart = draw('signatures', signatureOption(networks, kinds));
-    const here = (row) => networks.filter((network) => row < network.rows.module.length);
-    tell(chart, 'signatures-detail', (row) => [
-      ...here(row).slice(0, 4).map((network) => layer(network, row, networks.length <= 2)),
-      ...(here(row).length > 4 ? [element('div', { textContent: `and ${here(row).length - 4} more networks` })] : []),
-      ...(here(row).length === 2 ? apart(networks, [row, row]) : []),
+    const chart = draw('signatures', signatureOption(networks, kinds, places, reference));
+    tell(chart, 'signatures-detail', (place) => [
+      ...networks.slice(0, 4).map((network) => layer(network, places.row(network, place), networks.length <= 2)),
+      ...(networks.length > 4 ? [element('div', { textContent: `and ${networks.length - 4} more networks` })] : []),
+      ...apart(networks, networks.map((network) => places.row(network, place))),
     ]);
     showPair(networks);
     showNearest(positions);
   }
 
+  /** The reference, if it is asked for and the scores of all networks are the same quantities; and what it is. */
+  function usualBehind(networks) {
+    const other = networks.find((network) => network.unlike_reference.length);
+    const asked = at('usual').checked && networks.length > 0;
+    at('usual-note').textContent = !asked ? '' : !other ? data.reference.caption
+      : `What is usual cannot be shown behind ${other.network}: its ${other.unlike_reference.join('; its ')}.`;
+    return asked && !other ? data.reference : null;
+  }
+
+  /** Which colour is which network. */
+  const named = (networks) => [
+    ...networks.slice(0, LISTED).map((network, i) => {
+      const sample = mark('line');
+      sample.style.stroke = `var(--c${i % COLOURS})`;
+      return element('li', {}, sample, network.network);
+    }),
+    ...(networks.length > LISTED ? [element('li', { textContent: `and ${networks.length - LISTED} more` })] : []),
+  ];
+
   /** What the marks of the chosen networks mean. */
   function showKey(networks) {
+    at('who').replaceChildren(...named(networks));
     const used = new Set(networks.flatMap((network) => network.rows.activation));
     const doubtful = networks.some((network) => network.rows.evidence.some((word) => word !== 'ok'));
     at('key').replaceChildren(
@@ -42,16 +64,17 @@
 
   /** Below a chart, what its pointer meets. */
   function tell(chart, id, content) {
-    at(id).replaceChildren(element('div', { textContent: 'Point at the chart for the figures of an activation.' }));
+    at(id).replaceChildren(element('div', { textContent: 'Point at the chart, or touch it, for the figures of an activation.' }));
     chart.off('updateAxisPointer');
     chart.on('updateAxisPointer', ({ axesInfo }) => {
       const met = axesInfo.find((axis) => axis.axisDim === 'x');
-      if (met) at(id).replaceChildren(...content(Math.round(met.value)));
+      if (met) at(id).replaceChildren(...content(met.value));
     });
   }
 
   function showPair(networks) {
-    at('pair').hidden = at('pair-detail').hidden = networks.length !== 2;
+    at('pair').hidden = at('pair-detail').hidden = at('pair-who').hidden = networks.length !== 2;
+    at('pair-who').replaceChildren(...named(networks));
     if (networks.length !== 2) {
       at('pair-note').textContent = `Select exactly two networks to align them; ${networks.length} selected.`;
       return;
@@ -62,8 +85,10 @@
       + 'an activation of one with one of the other; grey bars are the differences.';
     const chart = draw('pair', pairOption(networks, path, kinds));
     chart.resize();
-    tell(chart, 'pair-detail', (step) => [
-      ...networks.map((network, side) => layer(network, path[step][side], true)), ...apart(networks, path[step])]);
+    tell(chart, 'pair-detail', (place) => {
+      const match = path[Math.round(place)];
+      return [...networks.map((network, side) => layer(network, match[side], true)), ...apart(networks, match)];
+    });
   }
 
   /** Select two networks and bring their comparison into view. */
@@ -90,7 +115,15 @@
 
   /** The heat map, and a cursor over it for the keyboard. */
   function showDistances() {
-    at('distances').style.height = `${Math.max(460, 350 + 13 * data.leaf_order.length)}px`;
+    at('distances').style.height = `${distanceHeight(data.leaf_order.length)}px`;
+    const families = [...familyColours(data.networks)];
+    const coloured = families.length > 1 ? families.slice(0, COLOURS) : [];
+    if (families.length > COLOURS) coloured.push(['other families', 'quiet']);
+    at('families').replaceChildren(...coloured.map(([family, colour]) => {
+      const square = mark('rect');
+      square.style.fill = square.style.stroke = `var(--${colour})`;
+      return element('li', {}, square, family);
+    }));
     const chart = draw('distances', distanceOption(data, at('distances').clientWidth));
     const size = data.leaf_order.length;
     let [x, y] = [0, 0];
@@ -162,6 +195,7 @@
   at('differences').textContent = `These signatures were made differently: ${data.differences.join('; ')}.`;
   const table = new NetworkTable(data, showSelection, align);
   showColumns();
+  at('usual').addEventListener('change', () => showSelection(table.selected));
   at('clear').addEventListener('click', () => table.select([]));
   at('download-csv').addEventListener('click', () => download('networks.csv', 'text/csv', csv()));
   at('download-json').addEventListener('click', () =>

@@ -38,6 +38,7 @@ function spark(scores) {
 
 /** What the columns hold; what others add has no entry. */
 const COLUMNS = {
+  family: 'networks that belong together: as you named them, otherwise the architecture of the checkpoint',
   activations: 'calls of activation functions that have a score',
   evidence: 'scores that say something about the network; the figures on the right are of these',
   undefined: 'activations without a score, because of NaN or infinity',
@@ -55,6 +56,7 @@ const COLUMNS = {
 function mark(symbol, className = '') {
   const namespace = 'http://www.w3.org/2000/svg';
   const shapes = {
+    line: 'M1 8h14',
     circle: 'M8 2a6 6 0 1 0 .01 0z',
     rect: 'M2.5 2.5h11v11h-11z',
     triangle: 'M8 2l6.5 12h-13z',
@@ -71,6 +73,11 @@ function mark(symbol, className = '') {
   path.setAttribute('d', shapes[symbol]);
   svg.append(path);
   return svg;
+}
+
+/** A name that breaks between its words if it has to. */
+function breakable(name) {
+  return name.split(/(?<=[/._-])/).flatMap((part) => [part, element('wbr')]);
 }
 
 /** Lines of the table until all are asked for. */
@@ -104,7 +111,7 @@ class NetworkTable {
       const button = element('button', { type: 'button', textContent: column.replaceAll('_', ' ') });
       if (column in COLUMNS) button.title = COLUMNS[column];
       button.addEventListener('click', () => this.sort(column));
-      return element('th', { scope: 'col', className: column === 'network' ? 'name' : '' }, button);
+      return element('th', { scope: 'col', className: column === 'network' ? 'name' : column === 'family' ? 'text' : '' }, button);
     });
     const [first, ...others] = this.headings;
     return element('thead', {}, element('tr', {}, first, element('th', { textContent: 'signature' }), ...others));
@@ -113,12 +120,15 @@ class NetworkTable {
   line(network, position) {
     const box = element('input', { type: 'checkbox' });
     box.addEventListener('change', () => this.toggle(position, box.checked));
-    const name = element('td', { className: 'name', title: network.network },
-      element('label', {}, box, ` ${network.network}`));
+    const first = element('td', { className: 'name', title: network.network },
+      element('label', {}, box, element('span', {}, ...breakable(network.network))));
     const figures = this.data.columns.map((column) =>
-      element('td', { textContent: shown(network[column], this.whole.has(column)) }));
+      element('td', {
+        className: column === 'family' ? 'text' : '', textContent: shown(network[column], this.whole.has(column)),
+      }));
     const picture = element('td', {}, spark(network.statistics.affinity_score));
-    return { row: element('tr', {}, name, picture, ...figures), box, name: network.network.toLowerCase() };
+    const name = `${network.network} ${network.family}`.toLowerCase();
+    return { row: element('tr', {}, first, picture, ...figures), box, name };
   }
 
   sort(column) {
@@ -153,7 +163,7 @@ class NetworkTable {
     const wanted = document.getElementById('search').value.trim().toLowerCase();
     const visible = this.order().filter((i) => this.lines[i].name.includes(wanted));
     const nothing = element('tr', { className: 'empty' },
-      element('td', { colSpan: this.columns.length + 1, textContent: `No network is called like “${wanted}”.` }));
+      element('td', { colSpan: this.columns.length + 1, textContent: `No network and no family is called like “${wanted}”.` }));
     const listed = this.short && visible.length > FIRST + 3 ? visible.slice(0, FIRST) : visible;
     this.body.replaceChildren(...(visible.length ? listed.map((i) => this.lines[i].row) : [nothing]));
     document.getElementById('count').textContent = `${visible.length} of ${this.lines.length} networks`;

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from examples.reference import FILE, IMAGES, NETWORKS, document
+from hf_affscore import reference as module
 from hf_affscore.errors import InputError
 from hf_affscore.plots import plot_signature
-from hf_affscore.plots import reference as module
-from hf_affscore.plots.reference import DEPTHS, quantiles, stored_reference
+from hf_affscore.reference import DEPTHS, quantiles, stored_reference
 from hf_affscore.signature import NUMBERS_VERSION, Signature
 from tests.plots.test_signature_plot import overlapping, texts
 from tests.signatures import make_signature

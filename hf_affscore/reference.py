@@ -1,4 +1,4 @@
-"""What is usual: the scores of well-known networks, drawn in grey behind a new signature.
+"""What is usual: the scores of well-known networks, which pictures and reports show in grey behind a new signature.
 
 ``hf_affscore/assets/reference.json`` holds the scores; ``python -m examples.reference`` makes it. The networks are
 of one family, and their images are crops of a few photographs: being outside the band is no fault.
@@ -6,16 +6,15 @@ of one family, and their images are crops of a few photographs: being outside th
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from functools import cache
 from importlib import resources
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.axes import Axes
 
 from hf_affscore.errors import InputError
 from hf_affscore.signature import NUMBERS_VERSION, Signature
@@ -33,11 +32,9 @@ _QUANTILES = (0.1, 0.5, 0.9)
 Array = npt.NDArray[np.float64]
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Reference:
     """Quantiles of the scores of some networks over their depth, from 0 at the beginning to 1 at the end."""
-
-    COLOUR: ClassVar = "#CFCFCF"
 
     depth: Array
     lowest: Array
@@ -45,43 +42,56 @@ class Reference:
     highest: Array
     caption: str
 
-    def draw(self, axes: Axes, rows: int) -> None:
-        """Draw the band behind ``rows`` activations."""
-        at = self.depth * rows - 0.5
-        axes.fill_between(
-            at, self.lowest, self.highest, color=self.COLOUR, alpha=0.6, linewidth=0, zorder=0.5
-        )
-        axes.plot(at, self.median, color="#9A9A9A", linewidth=1.2, zorder=0.6)
 
-
-def read_reference(signature: Signature) -> Reference:
-    """The reference for a signature.
+def reference_for(signature: Signature) -> Reference:
+    """The reference to be drawn behind a signature.
 
     Raises:
         InputError: The signature was made with other settings, so that its scores are other quantities.
     """
-    stored = stored_reference()
-    made = {"numbers_version": signature.metadata.get("numbers_version")}
-    made |= {name: signature.metadata.get("options", {}).get(name) for name in ("pooling", "regularization")}
-    other = [
-        f"{name} is {value!r} and that of the reference {stored[name]!r}"
-        for name, value in made.items()
-        if value is not None and value != stored[name]
-    ]
-    if other:
+    if other := unlike(signature):
         raise InputError(
             f"The reference cannot be drawn behind {signature.name}: its {'; its '.join(other)}. "
             "Leave reference out, or analyse the network with these settings."
         )
+    found = read_reference()
+    return dataclasses.replace(found, caption=f"{found.caption} {fewer(signature)}".rstrip())
+
+
+def read_reference() -> Reference:
+    """The reference; :func:`unlike` says what it cannot be drawn behind."""
+    stored = stored_reference()
     depth = np.linspace(0, 1, DEPTHS)
     lowest, median, highest = quantiles(stored["networks"].values(), depth)
-    count = signature.metadata.get("dataset", {}).get("num_samples")
-    fewer = f" This signature is of {count} images." if count not in (None, stored["num_samples"]) else ""
     caption = (
-        f"Grey: the middle 80 % and the median of {_listed(list(stored['networks']))} on {stored['num_samples']} "
-        f"{stored['images']}, by depth; other images and other families of networks have other ranges.{fewer}"
+        f"Grey: the middle 80 % and the median of {_listed(list(stored['networks']))} on {stored['num_samples']:,} "
+        f"{stored['images']}, by depth; other images and other families of networks have other ranges."
     )
     return Reference(depth, lowest, median, highest, caption)
+
+
+def unlike(signature: Signature) -> tuple[str, ...]:
+    """The settings in which a signature differs from the reference.
+
+    Example:
+        >>> unlike(Signature((), (), {"options": {"pooling": "channels"}}))
+        ("pooling is 'channels' and that of the reference 'paper'",)
+    """
+    stored = stored_reference()
+    made = {"numbers_version": signature.metadata.get("numbers_version")}
+    made |= {name: signature.metadata.get("options", {}).get(name) for name in ("pooling", "regularization")}
+    return tuple(
+        f"{name} is {value!r} and that of the reference {stored[name]!r}"
+        for name, value in made.items()
+        if value is not None and value != stored[name]
+    )
+
+
+def fewer(signature: Signature) -> str:
+    """A sentence if a signature is of another number of images than the reference, otherwise nothing."""
+    count = signature.metadata.get("dataset", {}).get("num_samples")
+    known = count is not None and count != stored_reference()["num_samples"]
+    return f"This signature is of {count:,} images." if known else ""
 
 
 @cache
