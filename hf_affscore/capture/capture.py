@@ -228,9 +228,7 @@ class Capture(Generic[T]):
             begun.reason = f"no tensor among its {'outputs' if begun.kept else 'inputs'}"
             return
         if torch._C._functorch.is_functorch_wrapped_tensor(tensor):
-            begun.reason = (
-                "it runs inside a transform of torch.func (vmap), where no tensor holds the whole batch"
-            )
+            begun.reason = "it runs inside torch.func's vmap, where no tensor holds the whole batch"
             return
         try:
             with torch._C.DisableTorchFunction(), torch.no_grad():
