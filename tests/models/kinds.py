@@ -13,6 +13,7 @@ import timm
 import torch
 import transformers as hf
 from torch import nn
+from transformers.video_processing_utils import BaseVideoProcessor
 
 from tests.models import networks
 from tests.models.networks import CROPPING, SIZE, VISION, clip
@@ -116,7 +117,8 @@ def _half(folder: Path) -> Options:
 
 def _by_class(make: Callable[[], networks.Pair], folder: Path) -> tuple[nn.Module, Any]:
     network, processor = make()
-    return type(network).from_pretrained(folder, dtype=torch.float32), type(processor).from_pretrained(folder)
+    auto = hf.AutoVideoProcessor if isinstance(processor, BaseVideoProcessor) else hf.AutoImageProcessor
+    return type(network).from_pretrained(folder, dtype=torch.float32), auto.from_pretrained(folder)
 
 
 CODE = """

@@ -28,7 +28,7 @@ RESNET = hf.ResNetConfig(
 )
 SWIN = {"image_size": 32, "patch_size": 4, "embed_dim": 8, "window_size": 4}
 CROPPING = hf.CLIPImageProcessor(size={"shortest_edge": 32}, crop_size=SIZE)
-PACKING = fast("Qwen2VLImageProcessor")(patch_size=4, min_pixels=256, max_pixels=4096)
+PACKING = hf.Qwen2VLImageProcessor(patch_size=4, min_pixels=256, max_pixels=4096)
 
 
 def classifier() -> Pair:

@@ -69,7 +69,7 @@ def to_fp8(folder: Path, block: int = 16) -> None:
     )
 
 
-@needs("transformers", "5", "fp8 is loaded on GPUs only")
+@needs("transformers", "5.17", "fp8 is loaded on GPUs only")
 def test_a_checkpoint_in_fp8(whole: Path, capsys: pytest.CaptureFixture[str]) -> None:
     original = ha.analyze(whole, photographs(), **USUAL)
     assert original.metadata["model"]["stored_dtype"] == "float32"
