@@ -137,6 +137,7 @@ class Rows(Mapping[str, ActivationRows]):
         )
 
 
+@checked_keywords()
 def load_rows(folder: str | os.PathLike[str]) -> Rows:
     """The rows that ``analyze(..., keep_rows=folder)`` has written.
 
