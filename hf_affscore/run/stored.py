@@ -112,6 +112,13 @@ def packed(batch: Batch, start: int) -> bytes:
     return buffer.getvalue()
 
 
+def _unnamed(about: dict[str, Any]) -> list[tuple[int, None, None]]:
+    """The places of a batch that was stored before places were."""
+    lost = {position for position, _ in about["undecodable"]}
+    positions = range(about["start"], about["start"] + len(about["images"]))
+    return [(position, None, None) for position in positions if position not in lost]
+
+
 def unpacked(content: bytes, start: int) -> Batch:
     """The batch that :func:`packed` was given.
 
@@ -138,7 +145,7 @@ def unpacked(content: bytes, start: int) -> Batch:
             undecodable=[(position, reason) for position, reason in about["undecodable"]],
             images=about["images"],
             fingerprints=about["fingerprints"],
-            places=[Place(*place) for place in about["places"]],
+            places=[Place(*place) for place in about.get("places", _unnamed(about))],
             deterministic=about["deterministic"],
             batch_dependent=about["batch_dependent"],
         )
