@@ -98,7 +98,9 @@ def test_what_cannot_be_reused_is_said_and_computed(hub: LocalHub, status: int) 
     with pytest.warns(AffscoreWarning) as said:
         assert published.find(model, dataset, Options(), []) is None
     (message,) = (str(one.message) for one in said if one.category is AffscoreWarning)
-    assert message.startswith("No signature of ada/net is reused, it is computed. Data set 'ada/old'")
+    assert message.startswith(
+        "No published signature of ada/net could be used, so it is computed. Data set 'ada/old'"
+    )
     assert happened in message
     assert step in message
     assert token not in message
