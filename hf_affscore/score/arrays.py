@@ -167,6 +167,14 @@ def symmetric_pencil(first: Array, second: Array) -> tuple[Array, Array] | None:
     return values, lower @ vectors
 
 
+def solve_positive(matrix: Array, rows: Array) -> Array:
+    """``rows @ inverse(matrix)`` for a symmetric positive definite matrix, which may be overwritten."""
+    if is_torch(matrix):
+        linalg = namespace(matrix).linalg
+        return namespace(matrix).cholesky_solve(rows.T, linalg.cholesky(matrix)).T
+    return lapack.solve_positive(matrix, rows)
+
+
 def inverse_root(matrix: Array) -> Array | None:
     """Lower triangular M with ``M.T @ M`` the inverse of ``matrix``; None if rounding leaves no positive one."""
     if is_torch(matrix):

@@ -1,6 +1,6 @@
-"""Three routines of LAPACK in float64, called without holding the interpreter's lock.
+"""Four routines of LAPACK in float64, called without holding the interpreter's lock.
 
-scipy.linalg has all three, but its wrappers hold the lock while they work, so threads that score one layer each
+scipy.linalg has all four, but its wrappers hold the lock while they work, so threads that score one layer each
 would wait for one another. numpy releases the lock, but does not have these routines. ctypes releases it too, and
 scipy provides the addresses for such use (:class:`scipy.LowLevelCallable`).
 """
@@ -45,6 +45,27 @@ def symmetric_pencil(first: Matrix, second: Matrix) -> tuple[Matrix, Matrix] | N
         *(3, b"V", b"L", d, first, d, second, d, values, work, len(work), integers, len(integers)),
     )
     return None if failed else (values, first.T)
+
+
+def solve_positive(matrix: Matrix, rows: Matrix) -> Matrix:
+    """The X with ``X @ matrix = rows``.
+
+    Args:
+        matrix: Symmetric and positive definite, shape ``(d, d)``, contiguous; overwritten.
+        rows: Shape ``(m, d)``.
+
+    Raises:
+        numpy.linalg.LinAlgError: ``matrix`` is not positive definite to working precision.
+
+    Example:
+        >>> solve_positive(np.diag([1.0, 4.0]), np.array([[2.0, 2.0]]))
+        array([[2. , 0.5]])
+    """
+    d = len(matrix)
+    solved = np.array(rows, order="C")  # rows in C are columns in Fortran
+    if _call("dposv", b"L", d, len(solved), matrix, d, solved, d):
+        raise np.linalg.LinAlgError("the matrix is not positive definite")
+    return solved
 
 
 def inverse_of_lower(factor: Matrix) -> Matrix:
@@ -113,4 +134,4 @@ def _routine(name: str) -> Any:
     return ctypes.CFUNCTYPE(None)(address)
 
 
-_ROUTINES = {name: _routine(name) for name in ("dpstrf", "dsygvd", "dtrtri")}
+_ROUTINES = {name: _routine(name) for name in ("dposv", "dpstrf", "dsygvd", "dtrtri")}

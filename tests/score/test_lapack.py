@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.linalg
 
-from hf_affscore.score.lapack import inverse_of_lower, pivots, symmetric_pencil
+from hf_affscore.score.lapack import inverse_of_lower, pivots, solve_positive, symmetric_pencil
 
 
 def positive(d, seed):
@@ -22,6 +22,13 @@ def test_the_pencil_is_scipys(d):
     np.testing.assert_array_equal(values, expected[0])
     np.testing.assert_array_equal(vectors, expected[1])
     np.testing.assert_allclose(vectors @ vectors.T, second, atol=1e-11 * d)
+
+
+@pytest.mark.parametrize("d", [1, 2, 7, 150])
+def test_the_solution_is_lapacks(d):
+    matrix, rows = positive(d, 3), np.random.default_rng(4).normal(size=(5, d))
+    _, expected, _ = scipy.linalg.lapack.dposv(matrix, rows.T, lower=True)
+    np.testing.assert_array_equal(solve_positive(matrix.copy(), rows), expected.T)
 
 
 @pytest.mark.parametrize("d", [1, 2, 7, 150])
@@ -42,6 +49,8 @@ def test_pivots_are_lapacks():
 
 def test_what_has_no_answer():
     assert symmetric_pencil(np.eye(2), np.diag([1.0, -1.0])) is None
+    with pytest.raises(np.linalg.LinAlgError, match="not positive definite"):
+        solve_positive(np.diag([1.0, -1.0]), np.ones((1, 2)))
     with pytest.raises(np.linalg.LinAlgError, match="zero on its diagonal"):
         inverse_of_lower(np.diag([1.0, 0.0]))
 
