@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from hf_affscore.score import affinity_score as affinity_score
     from hf_affscore.score.loss import affinity_loss as affinity_loss
     from hf_affscore.signature import Signature as Signature
+    from hf_affscore.simplify.linearise import linearise as linearise
     from hf_affscore.training.callback import AffinityCallback as AffinityCallback
     from hf_affscore.training.track import track as track
 
@@ -42,6 +43,7 @@ _HOME = {
     "analyze_many": "hf_affscore.run.many",
     "compare": "hf_affscore.comparison",
     "inspect": "hf_affscore.inspection.inspect",
+    "linearise": "hf_affscore.simplify.linearise",
     "load_rows": "hf_affscore.run.kept",
     "load_signatures": "hf_affscore.publish",
     "register_activation": "hf_affscore.capture",
@@ -58,6 +60,7 @@ __all__ = [
     "analyze_many",
     "compare",
     "inspect",
+    "linearise",
     "load_rows",
     "load_signatures",
     "register_activation",

@@ -78,6 +78,7 @@ ALLOWED: dict[str, set[str]] = {
     "inspection": {"score", "capture", "models", "signature"},
     "publish": {"signature"},
     "run": {"score", "capture", "images", "models", "publish", "signature"},
+    "simplify": {"capture", "images", "models", "inspection", "run", "signature"},
     "comparison": {"signature", "publish"},
     "plots": {"signature", "reference", "comparison"},
     "report": {"signature", "reference", "comparison", "plots"},
@@ -87,6 +88,7 @@ ALLOWED: dict[str, set[str]] = {
     "cli": {
         "inspection",
         "run",
+        "simplify",
         "comparison",
         "plots",
         "report",
@@ -138,6 +140,7 @@ DOORS = {
 PUBLIC = {
     *("analyze", "analyze_many", "inspect", "compare", "Signature"),
     *("affinity_score", "affinity_loss", "register_activation"),
+    "linearise",  # what to do next: a network without the activations that it can do without
     *("load_rows", "load_signatures", "update_model_card"),  # what lies on disk and on the Hub
     *("track", "AffinityCallback"),  # training
 }

@@ -24,6 +24,7 @@ from hf_affscore.cli.analyze import add_analyze, add_cache, add_demo, add_inspec
 from hf_affscore.cli.arguments import Parser
 from hf_affscore.cli.compare import add_compare, add_report
 from hf_affscore.cli.diff import add_diff
+from hf_affscore.cli.linearise import add_linearise
 from hf_affscore.cli.publish import add_card, add_push
 from hf_affscore.cli.rescore import add_rescore
 from hf_affscore.cli.show import add_show
@@ -85,6 +86,7 @@ def parser() -> argparse.ArgumentParser:
         add_demo,
         add_inspect,
         add_rescore,
+        add_linearise,
         add_show,
         add_compare,
         add_diff,

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hf_affscore.cli.arguments import add_options
+from hf_affscore.cli.arguments import add_options, add_processor
 from hf_affscore.cli.outputs import add_outputs, check_outputs, deliver, save
 from hf_affscore.errors import AffscoreError, HubError, ModelError
 from hf_affscore.options import Options
@@ -44,7 +44,7 @@ def add_analyze(commands: Any) -> None:
         metavar="DATASET",
         help='Hub id, local folder, file or pattern of files, or "noise"',
     )
-    _add_processor(command)
+    add_processor(command)
     add_options(command)
     add_outputs(command, output=None)
     command.add_argument(
@@ -74,7 +74,7 @@ def add_inspect(commands: Any) -> None:
         description="List what analyze would score and what not, with shapes, and what it would cost.",
     )
     command.add_argument("model", metavar="MODEL", help="Hub id or local folder of an image model")
-    _add_processor(command)
+    add_processor(command)
     add_options(command, INSPECT_OPTIONS)
     command.add_argument("--json", action="store_true", help="print one JSON document and nothing else")
     command.set_defaults(run=_run_inspect)
@@ -98,14 +98,6 @@ def add_cache(commands: Any) -> None:
     )
     which.add_argument("--all", action="store_true", help="every analysis")
     removal.set_defaults(run=_run_cache_rm)
-
-
-def _add_processor(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--processor",
-        metavar="ID_OR_FOLDER",
-        help='image processor of another checkpoint, or "imagenet"; default: the checkpoint\'s own',
-    )
 
 
 def _run_analyze(arguments: argparse.Namespace) -> None:

@@ -49,8 +49,25 @@ class Parser(argparse.ArgumentParser):
         super().error(f"{message}.{''.join(meant)}")
 
 
-def add_options(command: argparse.ArgumentParser, names: Collection[str] | None = None) -> None:
-    """One command-line option for each field of :class:`Options`, or for those named."""
+def add_processor(command: argparse.ArgumentParser) -> None:
+    """The option of what preprocesses images."""
+    command.add_argument(
+        "--processor",
+        metavar="ID_OR_FOLDER",
+        help='image processor of another checkpoint, or "imagenet"; default: the checkpoint\'s own',
+    )
+
+
+def add_options(
+    command: argparse.ArgumentParser, names: Collection[str] | None = None, **defaults: Any
+) -> None:
+    """One command-line option for each field of :class:`Options`, or for those named.
+
+    Args:
+        command: Gets the options.
+        names: The fields; None: all.
+        **defaults: Where they differ from those of the table.
+    """
     hints = typing.get_type_hints(Options)
     common = command.add_argument_group("options that most people need")
     further = command.add_argument_group("further options")
@@ -60,21 +77,21 @@ def add_options(command: argparse.ArgumentParser, names: Collection[str] | None 
         group = common if option.metadata["common"] else further
         flag = "--" + option.name.replace("_", "-")
         text = option.metadata["help"]
-        kind = _value_type(hints[option.name])
+        kind, default = _value_type(hints[option.name]), defaults.get(option.name, option.default)
         if kind is bool:
-            group.add_argument(flag, action=argparse.BooleanOptionalAction, default=option.default, help=text)
+            group.add_argument(flag, action=argparse.BooleanOptionalAction, default=default, help=text)
             continue
         if typing.get_origin(kind) is collections.abc.Sequence:
             metavar = option.metadata["metavar"]
-            group.add_argument(flag, nargs="+", default=option.default, metavar=metavar, help=text)
+            group.add_argument(flag, nargs="+", default=default, metavar=metavar, help=text)
             continue
         choices = typing.get_args(kind) if typing.get_origin(kind) is Literal else None
-        shown = "" if option.default is None else f" (default: {option.default})"
+        shown = "" if default is None else f" (default: {default})"
         group.add_argument(
             flag,
             type=str if choices else kind,
             choices=choices,
-            default=option.default,
+            default=default,
             metavar=None if choices else option.metadata["metavar"],
             help=text + shown,
         )
