@@ -49,13 +49,22 @@ def run(
         "epochs": epochs,
         "activations": {each.name: len(each.rows) for each in signatures},
         "correlations": comparison.correlations.to_dict(orient="index"),
-        "summary": comparison.correlation_summary().to_dict(orient="index"),
+        "summary": {
+            name: figures
+            for name, figures in comparison.correlation_summary().to_dict(orient="index").items()
+            if _in_paper(name) in PAPER
+        },
     }
 
 
 def published(statistic: str) -> tuple[float, float]:
     """What the paper has for a column: entropy and sparsity have two columns here and one there."""
-    return PAPER[statistic.removesuffix("_pre").removesuffix("_post")]
+    return PAPER[_in_paper(statistic)]
+
+
+def _in_paper(statistic: str) -> str:
+    """The name there of a column here."""
+    return statistic.removesuffix("_pre").removesuffix("_post")
 
 
 def draw(values: Values) -> Figure:

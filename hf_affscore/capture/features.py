@@ -6,6 +6,7 @@ process, or from the cache of an interrupted run, and the rows are still in the 
 
 from __future__ import annotations
 
+import itertools
 import math
 import tempfile
 from collections import defaultdict
@@ -166,7 +167,7 @@ def defect(batches: Mapping[int, Pair], num_batches: int) -> str | None:
     """Why the rows of a site, out of ``num_batches`` batches of all processes, do not belong together."""
     if len(batches) < num_batches:
         return f"it ran in {len(batches)} of {num_batches} batches only: the path depends on the image"
-    widths = sorted({summary.rows.shape[1] for pair in batches.values() for summary in pair})
+    widths = {(pre.rows.shape[1], post.rows.shape[1]) for pre, post in batches.values()}
     return widths_differ(widths) if len(widths) > 1 else None
 
 
@@ -174,6 +175,6 @@ def defect(batches: Mapping[int, Pair], num_batches: int) -> str | None:
 WIDTHS = "its pooled width differs"
 
 
-def widths_differ(widths: Iterable[int]) -> str:
-    """The reason for skipping rows of several widths."""
-    return f"{WIDTHS} between input and output or between batches: {sorted(widths)}"
+def widths_differ(widths: Iterable[tuple[int, int]]) -> str:
+    """The reason for skipping a site whose rows, before and after it, have other widths in other batches."""
+    return f"{WIDTHS} between batches: {sorted(set(itertools.chain.from_iterable(widths)))}"

@@ -16,7 +16,6 @@ from hf_affscore.capture import (
     CallSite,
     Capture,
     Selection,
-    SkippedCall,
     Watched,
     by_image,
     nothing_to_score,
@@ -24,7 +23,6 @@ from hf_affscore.capture import (
     windows,
 )
 from hf_affscore.capture.below import NOT_OBSERVED
-from hf_affscore.capture.features import widths_differ
 from hf_affscore.errors import AffscoreError, InputError, ModelError, NoActivationError, shown_cause
 from hf_affscore.inspection.cost import Work, bytes_of, estimate
 from hf_affscore.inspection.inputs import batch_for, num_images, runner, said_by, told_as
@@ -204,18 +202,14 @@ def _run_copies(side: VisionForward, batch: dict[str, torch.Tensor]) -> None:
 
 
 def _records(seen: Capture[int], batch_size: int) -> tuple[tuple[Record, ...], tuple[Record, ...]]:
-    """The calls with one row per image and equal widths before and after, and the skipped calls."""
+    """The calls with one row per image, and the skipped calls."""
     rows: list[Record] = []
-    uneven: list[SkippedCall] = []
     for call in seen.calls:
-        if call.pre != call.post:
-            uneven.append(SkippedCall(call.site, widths_differ([call.pre, call.post])))
-            continue
         folded = windows(call.shape, batch_size)
         shape = " x ".join(map(str, (*folded, *call.shape[1:])))
         numbers = {"shape": shape, "channel_axis": call.site.channel_axis + len(folded), "dim": call.pre}
         rows.append(Record(index=len(rows), **_identity(call.site), **numbers))
-    skipped = (Record(**_identity(call.site), reason=call.reason) for call in [*seen.skipped, *uneven])
+    skipped = (Record(**_identity(call.site), reason=call.reason) for call in seen.skipped)
     return tuple(rows), tuple(skipped)
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from hf_affscore.capture import Capture, Selection, Watched
 from hf_affscore.capture.below import NOT_OBSERVED
+from hf_affscore.capture.features import widths_differ
 from hf_affscore.capture.sites import CallSite, SkippedCall
 from hf_affscore.capture.summary import Summarize, Summary
 from hf_affscore.errors import AffscoreError, ModelError
@@ -218,9 +219,9 @@ def _joined(pieces: list[Capture[Summary]]) -> tuple[list[SummarizedCall], list[
     joined, uneven = [], []
     for site, pair in first.items():
         pairs = [pair, *(other[site] for other in others if site in other)]
-        widths = sorted({pre.rows.shape[1] for pre, _ in pairs} | {post.rows.shape[1] for _, post in pairs})
-        if len({(pre.rows.shape[1], post.rows.shape[1]) for pre, post in pairs}) > 1:
-            uneven.append(SkippedCall(site, f"its pooled width differs between batches: {widths}"))
+        widths = {(pre.rows.shape[1], post.rows.shape[1]) for pre, post in pairs}
+        if len(widths) > 1:
+            uneven.append(SkippedCall(site, widths_differ(widths)))
         elif len(pairs) == len(pieces):
             pre, post = (Summary.concatenate(side) for side in zip(*pairs, strict=True))
             joined.append((site, pre, post))

@@ -175,8 +175,9 @@ class Scorer:
         reason = defect(batches, num_batches)
         if reason is not None:
             return {"skipped": reason}
-        rows = [pre.rows.shape for pre, _ in batches.values()]
-        with self._memory.reserved(scoring_bytes(sum(count for count, _ in rows), rows[0][1])):
+        count = sum(len(pre.rows) for pre, _ in batches.values())
+        width = max(side.rows.shape[1] for pair in batches.values() for side in pair)
+        with self._memory.reserved(scoring_bytes(count, width)):
             layer = SiteFeatures.join(batches)
             batches.clear()  # otherwise the rows are in memory twice
             keep(layer)

@@ -69,16 +69,17 @@ def as_rows(values: Any, name: str) -> Array:
     return rows
 
 
-def as_row_pair(pre: Any, post: Any) -> tuple[Array, Array]:
-    """Both sides as rows of one shape on one device.
+def as_row_pair(pre: Any, post: Any, *, one_width: bool = True) -> tuple[Array, Array]:
+    """Both sides as rows on one device, as many of either and, with ``one_width``, of one width.
 
     Raises:
         InputError: As :func:`as_rows`; or the shapes or devices differ.
     """
     x, y = as_rows(pre, "pre"), as_rows(post, "post")
-    if x.shape != y.shape:
+    if len(x) != len(y) or (one_width and x.shape != y.shape):
+        expected = "the same" if one_width else "as many rows"
         raise InputError(
-            f"pre has shape {tuple(x.shape)} and post {tuple(y.shape)}; expected the same: row i of post is "
+            f"pre has shape {tuple(x.shape)} and post {tuple(y.shape)}; expected {expected}: row i of post is "
             "what the activation made of row i of pre."
         )
     if is_torch(x) != is_torch(y) or (is_torch(x) and x.device != y.device):

@@ -1,23 +1,25 @@
-"""R^2 of held-out images: how well a linear map predicts outputs of images that it has not seen.
+"""R^2 of held-out images: how well a linear map predicts the outputs of images that it has not seen.
 
 The R^2 of a regression on the same images (:func:`hf_affscore.score.statistics.r2`) grows with the number of
-features: it is 1 wherever there are more of them than images, whatever the output. Here every image is predicted by
-a ridge regression on all *other* images: leave-one-out cross-validation, folds of a single image. Unrelated
-data then have a value of about 0.
+features: it is 1 wherever there are more of them than images, whatever the output. Here an image is predicted by a
+ridge regression on all *other* images: leave-one-out cross-validation, folds of a single image. Unrelated data then
+have a value of about 0.
 
 **Predictor.** Least squares of all outputs on all inputs with an intercept, and a penalty ``a |B|^2`` on the
 coefficients; inputs and outputs are not rescaled. Nothing is fitted twice: without image i the residual is
 ``e_i / (1 - h_i)``, with the residual ``e_i`` and the leverage ``h_i`` of one fit to all images (Allen, 1974).
 
-**Ridge.** The images are dealt alternately into two halves. One half is predicted with the ridge of :data:`GRID`
-that has the least leave-one-out error among images of the other half, as scikit-learn's ``RidgeCV`` chooses it.
-So no image has a part in the choice of the ridge it is predicted with.
+**Ridge.** Some images, evenly spaced, choose it from :data:`GRID` by the leave-one-out error among them, as
+scikit-learn's ``RidgeCV`` does. The other images are held out. So no image has a part in the choice of the ridge
+that it is predicted with. Where coefficients and noise have fixed variances, the best penalty beside a *sum* of
+squares is the same for any number of images. So the choice of few serves the fit to all
+(``benchmarks/held_out.md`` has what it costs on real layers).
 
 **R^2.** One less the squared errors, summed over the held-out images and all outputs, over the squared distances of
-the same images from the mean of the others: outputs count by their variance, and the mean alone has 0.
+the same images from the mean of the others. Outputs count by their variance, and predicting the mean has 0.
 
-The cost is that of one system of equations of the smaller of images and features. For wide layers some images stand
-for all: :func:`num_held_out`, evenly spaced, are held out in each half, and :data:`CHOOSING` choose its ridge.
+The cost is that of one system of equations in the smaller of images and features. Of wide layers
+:func:`num_held_out` images, evenly spaced, are held out, and stand for all.
 """
 
 from __future__ import annotations
@@ -27,12 +29,12 @@ from typing import Any
 
 import numpy as np
 
-from hf_affscore.errors import InputError
 from hf_affscore.score.arrays import (
     Array,
-    as_rows,
+    as_row_pair,
     defect,
     diagonal,
+    identity,
     namespace,
     solve_positive,
     triangular_factor,
@@ -43,12 +45,15 @@ from hf_affscore.score.threads import one_blas_thread
 #: The penalties to choose from, in units of the mean sum of squares of an input feature.
 GRID = tuple(10.0**exponent for exponent in range(-6, 3))
 
-#: Images of either half that choose a ridge, at most, and the fewest images of both halves.
-CHOOSING, FEWEST = 256, 10
+#: Images that choose the ridge: a quarter as many as features, within these bounds.
+CHOOSING = 64, 256
 
-#: Images held out in either half: as many as keep ``images * features^2`` below the first number, and at least
-#: the second.
-WORK, LEAST = 1 << 27, 128
+#: The fewest images for which there is a value.
+FEWEST = 10
+
+#: How many images are held out: as many as keep ``images * features^2`` below the first number, and at least the
+#: second.
+WORK, LEAST = 40_000_000, 256
 
 
 def r2_heldout(pre: Any, post: Any) -> float:
@@ -72,46 +77,58 @@ def r2_heldout(pre: Any, post: Any) -> float:
         >>> round(r2_heldout(x, unrelated), 1), round(r2_heldout(x[:, :3], 2 * x[:, :2] + 1), 4)
         (-0.1, 1.0)
     """
-    x, y = as_rows(pre, "pre"), as_rows(post, "post")
-    if len(x) != len(y):
-        raise InputError(
-            f"pre has {len(x)} rows and post {len(y)}; expected as many: row i of post is what row i of pre became."
-        )
+    x, y = as_row_pair(pre, post, one_width=False)
     if len(x) < FEWEST or defect(x, y) is not None:
         return math.nan
     with one_blas_thread():
-        return held_out(Layer(Sample(x), Sample(y)))
+        return r2_heldout_of(Layer(Sample(x), Sample(y)))
 
 
-def held_out(layer: Layer) -> float:
+def r2_heldout_of(layer: Layer) -> float:
     """The same for rows that have passed :func:`~hf_affscore.score.arrays.defect`, of one width or two."""
     n, d = layer.pre.shape
     if n < FEWEST or layer.post.total == 0:
         return math.nan
     if layer.pre.total == 0:
         return 0.0  # the mean of the others is all there is
-    count, errors, distances = num_held_out(n, d), 0.0, 0.0
-    for half in range(2):
-        held = np.arange(half, n, 2)
-        held, others = _evenly(held, count), _evenly(np.arange(1 - half, n, 2), CHOOSING)
-        ridge = choose_ridge(Sample(layer.pre.rows[others]), Sample(layer.post.rows[others]))
-        errors += float((_errors(layer, held, ridge) ** 2).sum())
-        distances += float(((layer.post.centred[held] * (n / (n - 1))) ** 2).sum())
-    return 1 - errors / distances if distances > 0 else math.nan
+    choosing = _evenly(np.arange(n), num_choosing(n, d))
+    held = _evenly(np.delete(np.arange(n), choosing), num_held_out(n, d))
+    target = _compressed(Sample(layer.post.rows[choosing]))
+    ridge = choose_ridge(Sample(layer.pre.rows[choosing]), target)
+    distances = float(layer.post.lengths[held].sum()) * (n / (n - 1)) ** 2
+    if distances == 0:
+        return math.nan
+    return 0.0 if ridge == math.inf else 1 - _squared_errors(layer, held, ridge) / distances
+
+
+def num_choosing(num_samples: int, width: int) -> int:
+    """How many images choose the ridge; ``width`` is that of the inputs.
+
+    Example:
+        >>> num_choosing(2048, 96), num_choosing(2048, 960), num_choosing(50, 960)
+        (64, 240, 25)
+    """
+    least, most = CHOOSING
+    return min(num_samples // 2, max(least, min(width // 4, most)))
 
 
 def num_held_out(num_samples: int, width: int) -> int:
-    """How many images of either half are held out.
+    """How many of the others are held out.
 
     Example:
-        >>> num_held_out(2048, 96), num_held_out(2048, 960)
-        (1024, 145)
+        >>> num_held_out(2048, 96), num_held_out(2048, 960), num_held_out(50, 960)
+        (1984, 256, 25)
     """
-    return min((num_samples + 1) // 2, max(LEAST, WORK // width**2))
+    others = num_samples - num_choosing(num_samples, width)
+    return min(others, max(LEAST, WORK // width**2))
 
 
-def choose_ridge(pre: Sample, post: Sample) -> float:
+def choose_ridge(pre: Sample, target: Array) -> float:
     """The penalty of :data:`GRID` with the least leave-one-out error among these samples.
+
+    Args:
+        pre: Their inputs.
+        target: Their outputs, centred.
 
     Returns:
         The factor of the squared coefficients beside a sum of squared errors over the samples, like ``alpha`` of
@@ -123,44 +140,63 @@ def choose_ridge(pre: Sample, post: Sample) -> float:
     values, vectors = namespace(pre.rows).linalg.eigh(pre.product)
     values = values.clip(0)
     coordinates = vectors * values**0.5 if pre.wide else pre.centred @ vectors
-    target = (
-        triangular_factor(post.centred.T).T if post.wide else post.centred
-    )  # of the same lengths and angles
-    along, squared = coordinates.T @ target, coordinates**2
+    along, squares = coordinates.T @ target, coordinates**2
     best, least = math.inf, math.inf
     for share in GRID:
-        weights = 1 / (values + share * pre.total / d)
-        residuals = target - (coordinates * weights) @ along
-        left = 1 - 1 / n - squared @ weights
-        error = float(((residuals / left[:, None]) ** 2).sum())
+        ridge = share * pre.total / d
+        weights = 1 / (values + ridge)
+        residuals = (coordinates * weights) @ along
+        residuals -= target
+        error = float((_lengths(residuals) / (1 - 1 / n - squares @ weights) ** 2).sum())
         if error < least:
-            best, least = share * pre.total / d, error
+            best, least = ridge, error
     return best
 
 
-def _errors(layer: Layer, held: Any, ridge: float) -> Array:
-    """Outputs of the held-out samples less what all other samples predict, shape ``(m, d_y)``."""
+def _compressed(sample: Sample) -> Array:
+    """Centred rows, with as many features as samples where there are more: lengths and angles stay."""
+    return triangular_factor(sample.centred.T).T if sample.wide else sample.centred
+
+
+def _squared_errors(layer: Layer, held: Array, ridge: float) -> float:
+    """Sum over the held-out samples of the squared distance of the output from what all other samples predict."""
     pre, post, n = layer.pre, layer.post, len(layer.pre.rows)
-    if ridge == math.inf:
-        return post.centred[held] * (n / (n - 1))
     matrix = pre.product + 0.0
     matrix[diagonal(matrix)] += ridge
-    if not pre.wide:
-        weights = solve_positive(matrix, pre.centred[held])
-        residuals = post.centred[held] - weights @ layer.cross
-        return residuals / (1 - 1 / n - (weights * pre.centred[held]).sum(axis=1))[:, None]
-    # The same, with residuals and leverages divided by the ridge. Centred rows say nothing along the direction of
-    # equal entries. Its eigenvalue is made larger than the ridge, so that few digits are lost when it is taken out.
-    mean = pre.total / n
+    if pre.wide:
+        residuals, left = _over_samples(layer, held, matrix, ridge)
+    else:
+        rows = pre.centred[held]
+        many = len(rows) > len(matrix)
+        weights = solve_positive(matrix, identity(matrix) if many else rows)
+        weights = rows @ weights if many else weights
+        residuals = weights @ layer.cross
+        residuals -= post.centred[held]
+        left = 1 - 1 / n - namespace(rows).einsum("ij,ij->i", weights, rows)
+    return float((_lengths(residuals) / left**2).sum())
+
+
+def _over_samples(layer: Layer, held: Array, matrix: Array, ridge: float) -> tuple[Array, Array]:
+    """Residuals, and one less the leverages, both divided by the ridge, from products over samples.
+
+    Centred rows say nothing along the direction of equal entries. Its eigenvalue is made larger than the ridge, so
+    that few digits are lost when it is taken out of the inverse.
+    """
+    n, own = len(matrix), (np.arange(len(held)), held)
+    mean = layer.pre.total / n
     matrix += mean / n
-    unit = pre.centred[held] @ pre.centred.T * 0
-    own = (np.arange(len(held)), held)
+    unit = matrix[held] * 0
     unit[own] = 1
     inverse = solve_positive(matrix, unit) - 1 / (n * (ridge + mean))
-    return inverse @ post.centred / inverse[own][:, None]
+    return inverse @ layer.post.centred, inverse[own]
 
 
-def _evenly(places: Any, count: int) -> Any:
+def _lengths(rows: Array) -> Array:
+    """The squared length of every row."""
+    return namespace(rows).einsum("ij,ij->i", rows, rows)
+
+
+def _evenly(places: Array, count: int) -> Array:
     """At most ``count`` of these places, evenly spaced."""
     count = min(count, len(places))
     return places[np.arange(count) * len(places) // count]

@@ -41,7 +41,8 @@ def score_layer(
 
     Args:
         pre: Rows before the activation, ``(n, d)``; see :func:`hf_affscore.affinity_score`.
-        post: Rows after it.
+        post: Rows after it. Where they have another width there is no score, and ``reason`` says so; the
+            statistics but ``norm`` are there.
         shrinkage: Whether to add ``affinity_score_shrunk``, the score with Ledoit-Wolf covariances.
         regularization: Ridge of both covariances, or ``"relative"``.
         num_groups: If above 1, the rows are also scored in this many disjoint parts of consecutive rows.
@@ -59,8 +60,8 @@ def score_layer(
         score, which tells how the errors of two layers go together.
 
     Raises:
-        InputError: The shapes differ or are no ``(n, d)``, or there are not two rows for every group. What
-            the rows contain never raises.
+        InputError: The numbers of rows differ, the shapes are no ``(n, d)``, or there are not two rows for every
+            group. What the rows contain never raises.
 
     Example:
         >>> x = np.linspace(-1, 1, 1000)
@@ -68,23 +69,22 @@ def score_layer(
         >>> round(record["affinity_score"], 4), round(record["r2"], 4), record["reason"]
         (0.7112, 0.84, None)
     """
-    x, y = as_row_pair(pre, post)
+    x, y = as_row_pair(pre, post, one_width=False)
     check_regularization(regularization)
     if num_groups < 1 or (num_groups > 1 and len(x) < 2 * num_groups):
         raise InputError(
             f"num_groups is {num_groups} for {len(x)} rows; expected 1 to {max(1, len(x) // 2)}."
         )
     reason = defect(x, y)
+    names = [*RIDGE, *(SHRUNK if shrinkage else ()), *(PARTS if num_groups > 1 else ())]
+    unknown: Columns = {**dict.fromkeys(SCORES, math.nan), "effects": (), **dict.fromkeys(names, math.nan)}
     if reason is not None:
-        names = [*RIDGE, *(SHRUNK if shrinkage else ()), *(PARTS if num_groups > 1 else ()), *STATISTICS]
-        unknown: Columns = {
-            **dict.fromkeys(SCORES, math.nan),
-            "effects": (),
-            **dict.fromkeys(names, math.nan),
-        }
-        return {**unknown, "evidence": "undefined", "reason": reason}
+        return unknown | dict.fromkeys(STATISTICS, math.nan) | {"evidence": "undefined", "reason": reason}
+    layer = Layer(Sample(x), Sample(y))
     with one_blas_thread():
-        layer = Layer(Sample(x), Sample(y))
+        if x.shape != y.shape:
+            reason = f"{x.shape[1]} features become {y.shape[1]}; a score compares points of one space"
+            return unknown | _companions(layer) | {"evidence": "undefined", "reason": reason}
         solution = solve(layer, shrinkage=False, regularization=regularization)
         known = uncertainty(solution)
         scores = [
@@ -107,8 +107,13 @@ def score_layer(
             record |= dict(zip(SHRUNK, [shrunk.score], strict=True))
         if num_groups > 1:
             record |= dict(zip(PARTS, _over_parts(layer, num_groups, regularization), strict=True))
-        record |= {name: function(layer) for name, function in STATISTICS.items()}
+        record |= _companions(layer)
     return {**record, "evidence": evidence, "reason": reason}
+
+
+def _companions(layer: Layer) -> Columns:
+    """All statistics of a layer."""
+    return {name: function(layer) for name, function in STATISTICS.items()}
 
 
 def _ridge_share(sample: Sample, regularization: Regularization) -> float:

@@ -70,12 +70,12 @@ class Sample:
 
 @dataclass(frozen=True, eq=False)
 class Layer:
-    """The rows before and after one activation, of one shape."""
+    """The rows before and after one activation: as many of either, mostly of one width."""
 
     pre: Sample
     post: Sample
 
     @cached_property
     def cross(self) -> Array:
-        """Sums of products of features before with features after, shape ``(d, d)``."""
+        """Sums of products of features before with features after, shape ``(d_pre, d_post)``."""
         return self.pre.centred.T @ self.post.centred

@@ -1,8 +1,9 @@
 """The statistics recorded beside the score: one function each, one table.
 
 Every function takes the :class:`~hf_affscore.score.sample.Layer` of an activation, with finite rows and at
-least two of them, and returns a float; nan where the statistic is undefined. The paper compares the score with
-them, to show that it measures something else. A new statistic is one function and one line in :data:`STATISTICS`.
+least two of them, and returns a float; nan where the statistic is undefined. Input and output may have different
+widths. The paper compares the score with the statistics, to show that it measures something else. A new one is one
+function and one line in :data:`STATISTICS`.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Callable
 import numpy as np
 
 from hf_affscore.score.arrays import Array, doubled, inverse_root, is_torch, namespace, to_host
+from hf_affscore.score.held_out import r2_heldout_of
 from hf_affscore.score.lapack import pivots
 from hf_affscore.score.sample import Layer
 
@@ -40,7 +42,8 @@ def cka(layer: Layer) -> float:
     own = pre.frobenius * post.frobenius
     if own == 0:
         return math.nan
-    shared = (pre.product * post.product).sum() if pre.wide else (layer.cross**2).sum()
+    both_wide = pre.wide and post.wide
+    shared = (pre.product * post.product).sum() if both_wide else (layer.cross**2).sum()
     return float(shared) / own
 
 
@@ -163,7 +166,9 @@ def histograms(rows: np.ndarray) -> np.ndarray:
 
 
 def norm(layer: Layer) -> float:
-    """The Frobenius norm of ``pre - post``."""
+    """The Frobenius norm of ``pre - post``; nan where they have different widths."""
+    if layer.pre.shape != layer.post.shape:
+        return math.nan
     return float(((doubled(layer.pre.rows) - layer.post.rows) ** 2).sum() ** 0.5)
 
 
@@ -171,6 +176,7 @@ def norm(layer: Layer) -> float:
 STATISTICS: dict[str, Callable[[Layer], float]] = {
     "cka": cka,
     "r2": r2,
+    "r2_heldout": r2_heldout_of,
     "entropy_pre": lambda layer: entropy(layer.pre.rows),
     "entropy_post": lambda layer: entropy(layer.post.rows),
     "norm": norm,

@@ -333,11 +333,14 @@ class Widened(nn.Module):
         return widened(F.relu(x.flatten(1)[:, :6]))
 
 
-def test_a_call_that_changes_the_width_is_skipped_with_the_same_reason() -> None:
+def test_a_call_that_changes_the_width_is_listed_and_has_a_row() -> None:
     found = ha.inspect(Widened())
     images = list(torch.randn(10, 3, 224, 224))
     signature = ha.analyze(Widened(), images, num_samples=10, cache=False, progress=False)
-    assert list(map(dict, found.skipped)) == list(map(dict, signature.skipped)) != []
+    assert [row.activation for row in found.rows] == [row.activation for row in signature.rows]
+    assert [row.dim for row in found.rows] == [row.dim for row in signature.rows]
+    assert "undefined" in [row.evidence for row in signature.rows]
+    assert len(found.skipped) == len(signature.skipped) == 0
 
 
 def test_a_language_model_is_refused_in_one_sentence_everywhere(tmp_path: Path) -> None:

@@ -120,6 +120,7 @@ def test_all_companion_statistics_are_in_every_row(demo):
         "identity_coupling_score",
         "cka",
         "r2",
+        "r2_heldout",
         "entropy_pre",
         "entropy_post",
         "sparsity_pre",
@@ -615,8 +616,29 @@ def test_a_width_that_changes_from_pass_to_pass_is_skipped_with_its_reason():
     sig = ha.analyze(Uneven(), images, num_samples=24, batch_size=8, cache=False)
     assert [row.activation for row in sig.rows] == ["tanh"]
     assert [(row.activation, row.reason) for row in sig.skipped] == [
-        ("relu", "its pooled width differs between input and output or between batches: [2, 3]")
+        ("relu", "its pooled width differs between batches: [2, 3]")
     ]
+
+
+def test_an_activation_that_changes_the_width_has_no_score_but_the_other_numbers(tmp_path):
+    class Maxout(nn.Module):
+        def forward(self, x):
+            return torch.relu(x.unflatten(1, (2, -1)).amax(dim=1))
+
+    images = torch.randn(40, 6, 8, 8)
+    asked = {"include": ["Maxout", "relu"], "num_samples": 40, "cache": False}
+    sig = ha.analyze(nn.Sequential(Maxout()), images, keep_rows=tmp_path, **asked)
+    maxout, relu = sorted(sig.rows, key=lambda row: -row.dim)
+    assert (maxout.activation, maxout.dim, maxout.evidence) == ("Maxout", 6, "undefined")
+    assert maxout.reason.startswith("6 features become 3;")
+    assert np.isnan(maxout.affinity_score)
+    assert np.isfinite([maxout.r2_heldout, maxout.r2, maxout.cka]).all()
+    assert np.isfinite([relu.affinity_score, relu.r2_heldout]).all()
+    assert sig.summary()["undefined"] == 1
+    assert ha.load_rows(tmp_path).rescore().rows == sig.rows
+    assert ha.Signature.from_pretrained(tmp_path) == sig
+    planned = ha.inspect(nn.Sequential(Maxout()), inputs=images[:2], include=asked["include"])
+    assert [row.activation for row in planned.rows] == [row.activation for row in sig.rows]
 
 
 def test_an_autocast_region_around_it_does_not_change_the_scores():

