@@ -465,6 +465,25 @@ def test_the_page_fits_the_screen(open_report, comparison, width):
     expect(page.locator("#distances canvas").first).to_have_attribute("width", "668")
 
 
+def test_the_table_with_all_its_columns_fits_a_wide_screen(open_report):
+    published = {f"net{i}": {"accuracy": 0.7, "num_parameters": 123456789, "year": 2015} for i in range(9)}
+    page = open_report(
+        compare(networks(9), published=published, families={"ConvNextForImageClassification": "net[0-4]"})
+    )
+    page.set_viewport_size({"width": 1400, "height": 900})
+    headings = page.locator("#table thead th").all_inner_texts()
+    assert {"family", "undefined", "accuracy", "num parameters", "year"} < set(headings)
+    table = page.locator("#networks .scroll")
+    assert table.evaluate("box => box.scrollWidth - box.clientWidth") == 0
+
+
+def test_a_column_without_any_content_is_left_out_of_the_table(open_report):
+    page = open_report(compare([make_signature([0.5, 0.6, 0.7])]))
+    headings = page.locator("#table thead th").all_inner_texts()
+    assert "median" in headings
+    assert not {"undefined", "accuracy", "num parameters"} & set(headings)
+
+
 def test_one_network_has_no_pairs(open_report):
     page = open_report(compare(networks(1)))
     assert page.locator("#pairs").is_hidden()

@@ -172,7 +172,7 @@
 
   /** The columns of the table in words. */
   function showColumns() {
-    at('explained').append(...data.columns.filter((column) => column in COLUMNS).flatMap((column) => [
+    at('explained').append(...table.columns.filter((column) => column in COLUMNS).flatMap((column) => [
       element('dt', { textContent: column.replaceAll('_', ' ') }), element('dd', { textContent: COLUMNS[column] })]));
   }
 

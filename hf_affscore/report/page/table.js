@@ -77,7 +77,12 @@ function mark(symbol, className = '') {
 
 /** A name that breaks between its words if it has to. */
 function breakable(name) {
-  return name.split(/(?<=[/._-])/).flatMap((part) => [part, element('wbr')]);
+  return name.split(/(?<=[/._-])|(?<=[a-z])(?=[A-Z])/).flatMap((part) => [part, element('wbr')]);
+}
+
+/** Whether a column says something of any network: the table leaves out what is unknown, or not there, everywhere. */
+function tells(networks, column) {
+  return networks.some((network) => network[column] !== null && !(column === 'undefined' && network[column] === 0));
 }
 
 /** Lines of the table until all are asked for. */
@@ -95,7 +100,7 @@ class NetworkTable {
     this.selected = [];
     this.sorting = { column: null, down: false };
     this.short = true;
-    this.columns = ['network', ...data.columns];
+    this.columns = ['network', ...data.columns.filter((column) => tells(data.networks, column))];
     this.whole = new Set(data.columns.filter((column) =>
       data.networks.every((network) => network[column] === null || Number.isInteger(network[column]))));
     this.body = element('tbody');
@@ -122,10 +127,9 @@ class NetworkTable {
     box.addEventListener('change', () => this.toggle(position, box.checked));
     const first = element('td', { className: 'name', title: network.network },
       element('label', {}, box, element('span', {}, ...breakable(network.network))));
-    const figures = this.data.columns.map((column) =>
-      element('td', {
-        className: column === 'family' ? 'text' : '', textContent: shown(network[column], this.whole.has(column)),
-      }));
+    const figures = this.columns.slice(1).map((column) => (column === 'family'
+      ? element('td', { className: 'text' }, ...breakable(network.family))
+      : element('td', { textContent: shown(network[column], this.whole.has(column)) })));
     const picture = element('td', {}, spark(network.statistics.affinity_score));
     const name = `${network.network} ${network.family}`.toLowerCase();
     return { row: element('tr', {}, first, picture, ...figures), box, name };
