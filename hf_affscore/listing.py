@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from hf_affscore.blocks import are_blocks
 from hf_affscore.evidence import evidence_of
 from hf_affscore.names import columns, common_prefix, shortened
 from hf_affscore.record import Record, call_name
@@ -27,25 +28,47 @@ _HEADS = (
 )
 
 
+_HEADS_OF_BLOCKS = (
+    Column("#", right=True),
+    Column("module", paths=True),
+    Column("part"),
+    Column("class", flexible=True),
+    Column("width", right=True),
+    Column("r2", right=True),
+    Column("update r2", right=True),
+    Column("cosine", right=True),
+    Column("norm", right=True),
+)
+
+
 def signature_text(signature: Signature, width: int) -> str:
     """The rows, their summary, the verdict and what was left out, in lines of ``width`` columns."""
-    bar = 20 if width >= NARROW else 10
-    prefix, lines = _lines(signature.rows)
-    lines = [[*line, _bar(row, bar)] for line, row in zip(lines, signature.rows, strict=True)]
-    table = text_table([*_HEADS, Column("", flexible=True)], lines, width)
+    if are_blocks(signature.rows):
+        prefix, lines = _lines_of_blocks(signature.rows)
+        table = text_table(_HEADS_OF_BLOCKS, lines, width)
+    else:
+        bar = 20 if width >= NARROW else 10
+        prefix, lines = _lines(signature.rows)
+        lines = [[*line, _bar(row, bar)] for line, row in zip(lines, signature.rows, strict=True)]
+        table = text_table([*_HEADS, Column("", flexible=True)], lines, width)
     below = [wrapped(text, width) for text in (_figures(signature), *_below(signature))]
     return "\n".join([*_above(signature, prefix, width), table, "", *below])
 
 
 def signature_html(signature: Signature) -> str:
     """The same for a notebook; everything from outside is escaped."""
-    prefix, lines = _lines(signature.rows)
-    lines = [[*line, _said(row)] for line, row in zip(lines, signature.rows, strict=True)]
+    if are_blocks(signature.rows):
+        prefix, lines = _lines_of_blocks(signature.rows)
+        table = html_table(_HEADS_OF_BLOCKS, lines)
+    else:
+        prefix, lines = _lines(signature.rows)
+        lines = [[*line, _said(row)] for line, row in zip(lines, signature.rows, strict=True)]
+        table = html_table([*_HEADS, Column("evidence")], lines)
     above, below = _above(signature, prefix), [_figures(signature), *_below(signature)]
     return "\n".join(
         [
             *(f"<p>{html.escape(text)}</p>" for text in above if text),
-            html_table([*_HEADS, Column("evidence")], lines),
+            table,
             *(f"<p>{html.escape(text)}</p>" for text in below),
         ]
     )
@@ -79,6 +102,34 @@ def _lines(rows: Sequence[Record]) -> tuple[str, list[list[str]]]:
     return prefix, lines
 
 
+def _lines_of_blocks(rows: Sequence[Record]) -> tuple[str, list[list[str]]]:
+    prefix, names = named(rows)
+    numbers = ("r2_heldout", "r2_heldout_update", "update_cosine", "update_norm")
+    lines = [
+        [
+            str(place),
+            name,
+            row.part,
+            row.activation,
+            width_of(row),
+            *(_number(row[number]) for number in numbers),
+        ]
+        for place, (row, name) in enumerate(zip(rows, names, strict=True))
+    ]
+    return prefix, lines
+
+
+def width_of(row: Record) -> str:
+    """The width of a row; of a block that changes it, both."""
+    after = row.get("dim_out", row.get("dim", ""))
+    return str(after) if row.get("dim", "") == after else f"{row.dim} -> {after}"
+
+
+def _number(value: float | None) -> str:
+    """A number of a block; a dash where it is undefined."""
+    return "-" if value is None or math.isnan(value) else f"{value:.3f}"
+
+
 def _above(signature: Signature, prefix: str, width: int = sys.maxsize) -> list[str]:
     dataset = signature.metadata.get("dataset", {})
     split = f" ({dataset['split']})" if dataset.get("split") else ""
@@ -90,6 +141,8 @@ def _above(signature: Signature, prefix: str, width: int = sys.maxsize) -> list[
 
 def _figures(signature: Signature) -> str:
     summary = signature.summary()
+    if are_blocks(signature.rows):
+        return f"effective depth {summary['effective_depth']:.2f} of {summary['blocks']} blocks"
     figures = "  ".join(
         f"{name} {summary[name]:.4f} {_plus_minus(summary.get(f'{name}_stderr'))}".rstrip()
         for name in ("min", "median", "mean", "max", "std")

@@ -19,19 +19,27 @@ from hf_affscore.spelling import did_you_mean
 from hf_affscore.tokens import checked_token
 
 Pooling = Literal["paper", "channels", "positions", "tokens", "none"]
+Level = Literal["activations", "blocks"]
 DType = Literal["float32", "bfloat16", "float16", "auto"]
 
 
 def _option(
-    default: Any, help: str, *, metavar: str | None = None, recorded: bool = True, common: bool = False
+    default: Any,
+    help: str,
+    *,
+    metavar: str | None = None,
+    recorded: bool = True,
+    common: bool = False,
+    later: bool = False,
 ) -> Any:
     """A field with its command-line text; ``recorded`` marks options that can change a number.
 
-    ``common`` marks those that most people need; help and pages show them first.
+    ``common`` marks those that most people need; help and pages show them first. An option that came ``later`` is
+    recorded only where it differs from its default, so that earlier signatures and caches stay comparable.
 
     Options that are not recorded are left out of ``repr`` too, so that no token appears in a message.
     """
-    about = {"help": help, "metavar": metavar, "recorded": recorded, "common": common}
+    about = {"help": help, "metavar": metavar, "recorded": recorded, "common": common, "later": later}
     return field(default=default, repr=recorded, metadata=about)
 
 
@@ -67,6 +75,9 @@ class Options:
     shuffle: bool = _option(True, "draw the images at random instead of taking the first")
     seed: int = _option(0, "seed of the random draw of images, and of noise", metavar="N")
     pooling: Pooling = _option("paper", "how an activation becomes one row per image", common=True)
+    level: Level = _option(
+        "activations", "what is judged: activations, or the blocks of the network", later=True
+    )
     include: Sequence[str] = _option(
         (), "also score these activations, classes or module paths", metavar="PATTERN", common=True
     )
@@ -121,6 +132,8 @@ class Options:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "token", checked_token(self.token))
+        if self.level == "blocks" and self.pooling == "paper":  # the paper pools no blocks
+            object.__setattr__(self, "pooling", "channels")
         for option in dataclasses.fields(self):
             value = getattr(self, option.name)
             if isinstance(value, numbers.Number) and hasattr(value, "item"):  # a number of numpy
@@ -163,6 +176,16 @@ class Options:
             self.keep_rows is None or self.num_samples != "all",
             "None beside num_samples='all': rows are kept of one group. Pass a number of images.",
         )
+        one_kind = self.level == "activations"
+        one_group = self.num_samples != "all" and self.num_groups == 1
+        expect(
+            "level",
+            one_kind or one_group,
+            "'activations' beside num_samples='all' or num_groups: blocks are judged on one group of images.",
+        )
+        expect(
+            "reuse", self.reuse is None or one_kind, "None beside level='blocks', which no collection holds."
+        )
         expect("sparsity_samples", self.sparsity_samples >= 0, "a number of images, or 0.")
 
     def refuse(self, names: Sequence[str], why: str) -> None:
@@ -183,6 +206,7 @@ class Options:
             for option in dataclasses.fields(self)
             if option.metadata["recorded"]
             for value in [getattr(self, option.name)]
+            if not (option.metadata["later"] and value == option.default)
         }
 
 
@@ -240,6 +264,7 @@ class AnalysisOptions(TypedDict, total=False):
     shuffle: bool
     seed: int
     pooling: Pooling
+    level: Level
     include: Sequence[str]
     exclude: Sequence[str]
     sparsity_samples: int

@@ -25,6 +25,13 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from hf_affscore.blocks import (
+    are_blocks,
+    effective_depth,
+    refuse_blocks,
+    summary_of_blocks,
+    verdict_of_blocks,
+)
 from hf_affscore.errors import InputError, SignatureError
 from hf_affscore.evidence import evidence_of
 from hf_affscore.fileformat import (
@@ -81,7 +88,8 @@ class Signature:
     Attributes:
         rows: One record per activation call, in execution order. ``affinity_score`` is rho of the paper
             (equation 6): 1 if the activation acts as a positive semi-definite affine map on the data, nan (with
-            a ``reason``) if it is undefined.
+            a ``reason``) if it is undefined. With ``level="blocks"`` one record per block and part of one, with the
+            numbers of :mod:`hf_affscore.score.block` in place of a score.
         skipped: One record per call that was not scored: ``module``, ``activation``, ``call``, ``kind`` and
             ``reason``.
         metadata: ``model``, ``dataset``, ``preprocessing``, ``options`` (everything that changes a number)
@@ -102,8 +110,29 @@ class Signature:
 
     @property
     def scores(self) -> npt.NDArray[np.float64]:
-        """Affinity scores in execution order, shape ``(len(rows),)``, float64, nan where undefined."""
+        """Affinity scores in execution order, shape ``(len(rows),)``, float64, nan where undefined.
+
+        Raises:
+            InputError: It is a signature of blocks.
+        """
+        refuse_blocks(self.rows, "scores")
         return np.array([row["affinity_score"] for row in self.rows], dtype=np.float64)
+
+    @property
+    def effective_depth(self) -> float:
+        """Blocks, each counted by the share of its output that no affine map of its input predicts.
+
+        The sum over blocks of ``1 - r2_heldout``, from 0 to 1 each (:mod:`hf_affscore.blocks`).
+
+        Raises:
+            InputError: It is a signature of activations.
+
+        Example:
+            >>> rows = tuple(Record(part="block", r2_heldout=value) for value in (0.75, 0.5))
+            >>> Signature(rows=rows, skipped=(), metadata={}).effective_depth
+            0.75
+        """
+        return effective_depth(self.rows)
 
     @property
     def name(self) -> str:
@@ -118,14 +147,17 @@ class Signature:
             ``min``, ``max``, ``mean``, ``median`` and ``std`` (divisor ``count``); ``mean_stderr`` and
             ``median_stderr``, which account for the fact that all layers see the same images; ``count``, the number
             of scores that are evidence; and ``few_samples``, ``constant_output``, ``ridge_dominates`` and
-            ``undefined``, the numbers of the other scores (:mod:`hf_affscore.evidence`).
+            ``undefined``, the numbers of the other scores (:mod:`hf_affscore.evidence`). Of blocks: their number,
+            ``blocks``, and ``effective_depth``.
         """
+        if are_blocks(self.rows):
+            return summary_of_blocks(self.rows)
         return summarize(self.rows)
 
     @property
     def verdict(self) -> tuple[str, ...]:
         """How the scores can be used, in one to three lines; see :mod:`hf_affscore.verdict`."""
-        return verdict(self.rows, self.metadata)
+        return verdict_of_blocks(self.rows) if are_blocks(self.rows) else verdict(self.rows, self.metadata)
 
     @property
     def interval(self) -> Interval:
@@ -143,13 +175,14 @@ class Signature:
             threshold: Smallest score, from 0 to 1.
 
         Raises:
-            InputError: The threshold is not a number from 0 to 1.
+            InputError: The threshold is not a number from 0 to 1, or it is a signature of blocks.
 
         Example:
             >>> rows = tuple(Record(module=name, affinity_score=s) for name, s in (("a", 0.7), ("b", 0.995)))
             >>> [row.module for row in Signature(rows=rows, skipped=(), metadata={}).near_linear()]
             ['b']
         """
+        refuse_blocks(self.rows, "near_linear")
         given: Any = threshold
         number = isinstance(given, numbers.Real) and not isinstance(given, bool)  # Python's or numpy's
         if not number or not 0 <= threshold <= 1:
@@ -175,8 +208,12 @@ class Signature:
             path: File to save the picture to; the suffix (``.png``, ``.svg``, ``.pdf``) selects the format.
             reference: Whether to draw the scores of well-known networks behind, in grey.
         """
-        from hf_affscore.plots import plot_signature
+        from hf_affscore.plots import plot_blocks, plot_signature
 
+        if are_blocks(self.rows):
+            if reference:
+                refuse_blocks(self.rows, "reference")
+            return plot_blocks(self, path)
         return plot_signature(self, path, reference=reference)
 
     @checked_keywords()
@@ -331,6 +368,11 @@ class Signature:
 
     def __repr__(self) -> str:
         summary = self.summary()
+        if are_blocks(self.rows):
+            depth = f"effective depth {summary['effective_depth']:.2f}"
+            return (
+                f"Signature({self.name!r}: {summary['blocks']} blocks, {len(self.skipped)} skipped, {depth})"
+            )
         return (
             f"Signature({self.name!r}: {len(self.rows)} activation{'s' * (len(self.rows) != 1)}, "
             f"{len(self.skipped)} skipped, "

@@ -31,6 +31,7 @@ LEAVES = {
     "storage",
     "fileformat",
     "record",
+    "blocks",  # read by the signature, and by what refuses blocks
     "names",
     "tables",
     "listing",  # how a signature prints itself
@@ -57,6 +58,7 @@ ALLOWED: dict[str, set[str]] = {
     "options": set(),
     "storage": set(),
     "record": set(),
+    "blocks": set(),
     "names": set(),
     "tables": set(),
     "listing": set(),
@@ -115,6 +117,7 @@ ORDER = [
     "torch_settings",
     "options",
     "record",
+    "blocks",
     "names",
     "evidence",
     "summary",

@@ -11,7 +11,8 @@ Counting semantics:
 - The input is the one that the activation receives after other forward pre-hooks. It is summarised before the
   call, since the call may overwrite it. The output is the one before other forward hooks.
 - A gated unit, ``a * sigmoid(b)``, is captured as its gate: input ``b``, output ``sigmoid(b)``.
-- A module that is asked for as a whole (``include``) is listed when it ends, after the activations inside it.
+- A module that is asked for as a whole (``include``) is listed when it ends, after the activations inside it. Where
+  blocks are selected, a block is listed before what is inside it.
 
 A model gives the same outputs as without a capture, to the bit, except that torch's fused inference path of
 ``nn.TransformerEncoderLayer``, which hides its activation, is off; the unfused path agrees with it up to rounding.
@@ -34,7 +35,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from hf_affscore.capture.activations import Activation, of_function
+from hf_affscore.capture.activations import Activation
 from hf_affscore.capture.batch_axis import Skip
 from hf_affscore.capture.below import UNSEEN, Below
 from hf_affscore.capture.exotic import is_plain, kind_of
@@ -111,7 +112,7 @@ class Capture(Generic[T]):
         self._below = Below(
             self._watched.origins, lambda: self._running[-1].path, self._selection, self.skipped
         )
-        self._looks_below = below
+        self._looks_below = below and self._selection.looks_below
         self._undo = ExitStack()
 
     def __enter__(self) -> Self:
@@ -192,11 +193,11 @@ class Capture(Generic[T]):
         number = self._counts[path, activation.name]
         self._counts[path, activation.name] += 1
         tensor = _first_tensor((*args, *kwargs.values()))
-        site = CallSite(path, activation.name, number, kind)
+        site = CallSite(path, activation.name, number, kind, part=self._selection.part_of(path))
         if tensor is not None and is_plain(tensor):
             folded = 1 if self._one_image else self._layout.first_axis.folded_from(tensor)
             site = replace(site, channel_axis=self._layout.channel_axis(tensor), folded_from=folded)
-        begun = _Begun[T](site, self._selection.why_skipped(activation, path))
+        begun = _Begun[T](site, self._selection.why_skipped(activation, path), place=len(self.calls))
         if begun.reason is not None:
             return begun
         if activation.role == "gate" and tensor is not None and is_plain(tensor):
@@ -216,7 +217,8 @@ class Capture(Generic[T]):
             self._keep(begun, _first_tensor(outputs))
         if begun.reason is None:
             pre, post = begun.kept
-            self.calls.append(Call(begun.site, pre, post, begun.shape))
+            place = len(self.calls) if begun.site.part is None else begun.place
+            self.calls.insert(place, Call(begun.site, pre, post, begun.shape))
         else:
             self.skipped.append(SkippedCall(begun.site, begun.reason))
 
@@ -253,6 +255,7 @@ class _Begun(Generic[T]):
 
     site: CallSite
     reason: str | None
+    place: int = 0  # calls before it
     shape: tuple[int, ...] = ()
     kept: list[T] = field(default_factory=list)  # of the input, then of the output
 
@@ -281,7 +284,7 @@ class _Functions(TorchFunctionMode):
     ) -> Any:
         kwargs = kwargs or {}
         self._capture._watched.state.before(func, args, kwargs)
-        activation = of_function(func)
+        activation = self._capture._selection.of_function(func)
         if activation is None:
             self._capture._below.is_called(func, args)
             output = func(*args, **kwargs)

@@ -11,7 +11,7 @@ import math
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -50,12 +50,14 @@ class SiteFeatures:
         post: Pooled outputs, ``(n, d)``.
         sparsity_pre: Share of near-zero entries of the unpooled inputs, and its standard error.
         sparsity_post: The same of the outputs.
+        products: Of a block, ``(n, 3)`` (:mod:`hf_affscore.capture.update`); else empty.
     """
 
     pre: npt.NDArray[np.floating]
     post: npt.NDArray[np.floating]
     sparsity_pre: tuple[float, float]
     sparsity_post: tuple[float, float]
+    products: npt.NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 3)))
 
     @classmethod
     def join(cls, batches: Mapping[int, Pair]) -> SiteFeatures:
@@ -66,6 +68,7 @@ class SiteFeatures:
             post=np.concatenate([summary.rows for summary in post]),
             sparsity_pre=sparsity(pre),
             sparsity_post=sparsity(post),
+            products=np.concatenate([summary.products for summary in post]),
         )
 
 
@@ -77,12 +80,14 @@ class _InFile(NamedTuple):
         shape: ``(n, d)``.
         dtype: float32 or float64.
         near_zero: See :class:`~hf_affscore.capture.summary.Summary`.
+        products: See there.
     """
 
     offset: int
     shape: tuple[int, ...]
     dtype: np.dtype[np.floating]
     near_zero: npt.NDArray[np.float64]
+    products: npt.NDArray[np.float64]
 
 
 class Features:
@@ -131,7 +136,7 @@ class Features:
             if isinstance(side, Summary):
                 return side
             rows = np.frombuffer(file, side.dtype, math.prod(side.shape), side.offset).reshape(side.shape)
-            return Summary(rows, side.near_zero)
+            return Summary(rows, side.near_zero, side.products)
 
         return {start: (summary(pre), summary(post)) for start, (pre, post) in kept.items()}
 
@@ -145,10 +150,10 @@ class Features:
     def _stored(self, site: CallSite, summary: Summary) -> Summary | _InFile:
         """The summary with its rows in memory or, beyond the limit, in the file."""
         buffer = self._shelves[site]
-        near_zero = buffer.keep(summary.near_zero)
+        near_zero, products = buffer.keep(summary.near_zero), buffer.keep(summary.products)
         self._memory -= summary.rows.nbytes
         if self._memory >= 0:
-            return Summary(buffer.keep(summary.rows), near_zero)
+            return Summary(buffer.keep(summary.rows), near_zero, products)
         rows = np.ascontiguousarray(summary.rows)
         try:
             if self._file is None:
@@ -159,8 +164,8 @@ class Features:
             whole = False
         if not whole:  # the disk is full: keep this and all further rows in memory
             self._memory = math.inf
-            return Summary(buffer.keep(rows), near_zero)
-        return _InFile(offset, rows.shape, rows.dtype, near_zero)
+            return Summary(buffer.keep(rows), near_zero, products)
+        return _InFile(offset, rows.shape, rows.dtype, near_zero, products)
 
 
 def defect(batches: Mapping[int, Pair], num_batches: int) -> str | None:

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from typing import Any
 
 from torch import nn
 
-from hf_affscore.capture.activations import Activation, Role
+from hf_affscore.capture.activations import Activation, Role, of_function, of_module
 from hf_affscore.capture.features import WIDTHS
 from hf_affscore.capture.sites import CallSite
 from hf_affscore.errors import InputError, warn
@@ -33,7 +34,8 @@ REASONS: dict[Role, str] = {
 #: Roles that cannot be scored, even if ``include`` asks for them.
 UNSEEN: tuple[Role, ...] = ("fused", "custom")
 
-_ATTENTION = re.compile(r"(?:.*_)?(?:attn|attention)\d*(?:_.*)?")
+#: Names of modules that are attention.
+ATTENTION = re.compile(r"(?:.*_)?(?:attn|attention)\d*(?:_.*)?")
 
 
 @dataclass
@@ -65,13 +67,28 @@ class Selection:
                 raise InputError(f"{name} is {patterns!r}; expected a list of patterns, [{patterns!r}].")
         self.include, self.exclude = tuple(self.include), tuple(self.exclude)
 
+    #: Whether activations that run out of sight of Python are looked for.
+    looks_below = True
+
+    def of_module(self, module: nn.Module) -> Activation | None:
+        """The activation that a module is; None if it is none."""
+        return of_module(module)
+
+    def of_function(self, function: Callable[..., Any]) -> Activation | None:
+        """The activation that a function is; None if it is none."""
+        return of_function(function)
+
+    def part_of(self, path: str) -> str | None:
+        """What a module is in its network, where blocks are selected; None for an activation."""
+        return None
+
     def note_module(self, module: nn.Module, path: str) -> None:
         """Remember that the model has a module, whether it is called or not."""
         self._modules.add((type(module).__name__, path))
 
     def is_asked_for(self, module: nn.Module, path: str) -> bool:
         """Whether a module that is not an activation is scored as a whole."""
-        return _first_match(self.include, type(module).__name__, path) is not None
+        return first_match(self.include, type(module).__name__, path) is not None
 
     def why_skipped(self, activation: Activation, path: str) -> str | None:
         """Why a call is not scored, or ``None`` if it is.
@@ -84,13 +101,13 @@ class Selection:
             path: Path of the module that ran, or that encloses the function call.
         """
         self._calls.add((activation.name, path))
-        if (pattern := _first_match(self.exclude, activation.name, path)) is not None:
+        if (pattern := first_match(self.exclude, activation.name, path)) is not None:
             return f"excluded by {pattern!r}"
-        if activation.role not in UNSEEN and _first_match(self.include, activation.name, path) is not None:
+        if activation.role not in UNSEEN and first_match(self.include, activation.name, path) is not None:
             return None
         if activation.role in REASONS:
             return REASONS[activation.role]
-        inside = next((part for part in path.split(".") if _ATTENTION.fullmatch(part)), None)
+        inside = next((part for part in path.split(".") if ATTENTION.fullmatch(part)), None)
         return inside and f"inside attention ({inside!r} in the path), which is left out, as in the paper"
 
     def check_all_matched(self, sites: Iterable[CallSite] = ()) -> None:
@@ -150,7 +167,21 @@ def nothing_to_score(network: str, skipped: Iterable[tuple[str, str]]) -> str:
     )
 
 
-def _first_match(patterns: Iterable[str], name: str, path: str) -> str | None:
+def no_blocks(network: str) -> str:
+    """The message for a network that repeats no block.
+
+    Example:
+        >>> no_blocks("VGG")
+        'No repeated blocks were found in VGG: name modules that are its blocks with include= (--include).'
+    """
+    return (
+        f"No repeated blocks were found in {network}: name modules that are its blocks "
+        "with include= (--include)."
+    )
+
+
+def first_match(patterns: Iterable[str], name: str, path: str) -> str | None:
+    """The first pattern that matches the name or the path."""
     return next((pattern for pattern in patterns if _matches(pattern, name, path)), None)
 
 

@@ -24,6 +24,7 @@ class CallSite:
             only.
         channel_axis: The axis that holds the channels: 1, or the last (:mod:`hf_affscore.capture.layout`).
         folded_from: Length of the first axis before others were folded into it in order, if that is certain.
+        part: ``"block"``, ``"attention"`` or ``"mlp"`` where blocks are observed, not activations.
     """
 
     module: str
@@ -32,6 +33,7 @@ class CallSite:
     kind: Kind
     channel_axis: int = field(default=1, compare=False)
     folded_from: int | None = field(default=None, compare=False)
+    part: str | None = field(default=None, compare=False)
 
     def __str__(self) -> str:
         return f"{self.module} {self.activation}#{self.call}"

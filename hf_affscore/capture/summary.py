@@ -11,7 +11,7 @@ import math
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 
 import numpy as np
@@ -36,14 +36,16 @@ class Summary:
     Attributes:
         rows: Pooled features, shape ``(n, d)``, float32 or float64; one row per image.
         near_zero: Share of entries near zero, one number for each image that it was measured on.
+        products: Of the output of a block, one line per image (:mod:`hf_affscore.capture.update`); else empty.
     """
 
     rows: npt.NDArray[np.floating]
     near_zero: npt.NDArray[np.float64]
+    products: npt.NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 3)))
 
     def first(self, number: int) -> Summary:
         """The rows of the first images; shares near zero are kept whole, since only images have them."""
-        return Summary(self.rows[:number], self.near_zero)
+        return Summary(self.rows[:number], self.near_zero, self.products[:number])
 
     @classmethod
     def concatenate(cls, parts: Sequence[Summary]) -> Summary:
@@ -53,6 +55,7 @@ class Summary:
         return cls(
             rows=np.concatenate([part.rows for part in parts]),
             near_zero=np.concatenate([part.near_zero for part in parts]),
+            products=np.concatenate([part.products for part in parts]),
         )
 
 
@@ -97,8 +100,12 @@ class Summarize:
             Skip: It has no row per image.
         """
         tensor, axis = by_image(tensor, len(self._images), site)
-        rows = pool(tensor, self._pooling, len(self._images), channel_axis=axis, draws=self._draws)
-        return Summary(self._buffer.keep(rows.cpu().numpy()), self._near_zero(tensor))
+        return Summary(self._rows(tensor, axis), self._near_zero(tensor))
+
+    def _rows(self, tensor: Tensor, channel_axis: int) -> npt.NDArray[np.floating]:
+        images = len(self._images)
+        rows = pool(tensor, self._pooling, images, channel_axis=channel_axis, draws=self._draws)
+        return self._buffer.keep(rows.cpu().numpy())
 
     def _near_zero(self, tensor: Tensor) -> npt.NDArray[np.float64]:
         return near_zero_shares(

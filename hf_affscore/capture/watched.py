@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
-from hf_affscore.capture.activations import Activation, of_module
+from hf_affscore.capture.activations import Activation
 from hf_affscore.capture.origins import Origins
 from hf_affscore.capture.selection import Selection
 from hf_affscore.capture.sites import ROOT
@@ -149,7 +149,7 @@ class Watched:
 
     def _known(self, path: str, module: nn.Module) -> WatchedModule:
         self.selection.note_module(module, path)
-        activation = of_module(module)
+        activation = self.selection.of_module(module)
         if activation is not None or not self.selection.is_asked_for(module, path):
             return WatchedModule(path, activation)
         return WatchedModule(path, Activation(type(module).__name__, "activation"), as_a_whole=True)

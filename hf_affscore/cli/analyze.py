@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from hf_affscore.cli.arguments import add_options, add_processor
 from hf_affscore.cli.outputs import add_outputs, check_outputs, deliver, save
-from hf_affscore.errors import AffscoreError, HubError, ModelError
+from hf_affscore.errors import AffscoreError, HubError, InputError, ModelError
 from hf_affscore.options import Options
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ DEMO_FOLDER = "affscore-demo"
 
 #: The options of ``inspect``: those that change which activations are listed, or their cost.
 INSPECT_OPTIONS = (
-    *("num_samples", "pooling", "include", "exclude"),
+    *("num_samples", "pooling", "level", "include", "exclude"),
     *("loader", "revision", "trust_remote_code", "token"),
 )
 
@@ -104,6 +104,11 @@ def _run_analyze(arguments: argparse.Namespace) -> None:
     options = {field.name: getattr(arguments, field.name) for field in dataclasses.fields(Options)}
     options["progress"] = options["progress"] and not arguments.quiet
     check_outputs(arguments)
+    if arguments.level == "blocks" and (arguments.push_to_hub or arguments.reference):
+        wrong = "--push-to-hub" if arguments.push_to_hub else "--reference"
+        raise InputError(
+            f"{wrong} needs affinity scores, which blocks (--level blocks) have none of. Leave it out."
+        )
     if len(arguments.models) > 1:
         _run_many(arguments, options)
         return

@@ -8,7 +8,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from hf_affscore.listing import named, said_once
+from hf_affscore.blocks import are_blocks
+from hf_affscore.listing import named, said_once, width_of
 from hf_affscore.names import one_line, shortened
 from hf_affscore.tables import NARROW, TIGHT, Column, terminal_width, text_table, wrapped
 
@@ -37,16 +38,18 @@ def print_inspection(inspection: Inspection) -> None:
     name = shortened(inspection.name, width)
     _print_sentences(f"{name} ({inspection.model_class}), pooling {inspection.pooling!r}")
     prefix, names = named(inspection.rows)
+    blocks = are_blocks(inspection.rows)
     print(*said_once(prefix, width), "", sep="\n")
     heads = [
         Column("#", right=True),
         Column("module", paths=True),
-        Column("activation", flexible=True),
+        *([Column("part")] if blocks else []),
+        Column("class" if blocks else "activation", flexible=True),
         Column("shape", right=True),
         Column("width", right=True),
     ]
     lines = [
-        [str(row.index), name, row.activation, row.shape, str(row.dim)]
+        [str(row.index), name, *([row.part] if blocks else []), row.activation, row.shape, width_of(row)]
         for row, name in zip(inspection.rows, names, strict=True)
     ]
     print(text_table(heads, lines, width))
@@ -55,7 +58,8 @@ def print_inspection(inspection: Inspection) -> None:
     reasons = Counter((row.activation, row.reason) for row in inspection.skipped)
     for (activation, reason), count in reasons.items():
         print(wrapped(f"  {count} x {activation}: {reason}", width, indent=4))
-    print(f"\n{len(inspection.rows)} activations, {len(inspection.skipped)} not scored")
+    what = "blocks and parts" if blocks else "activations"
+    print(f"\n{len(inspection.rows)} {what}, {len(inspection.skipped)} not scored")
     print()
     print(*(wrapped(line, width, indent=20) for line in _cost_lines(inspection.cost)), sep="\n")
     _print_sentences(*inspection.verdict)
@@ -160,12 +164,16 @@ def print_difference(difference: Difference) -> None:
 def print_outcomes(outcomes: Sequence[Outcome]) -> None:
     """Print one line per model, and the reasons why some have no signature, to stdout."""
     heads = [Column("model", flexible=True)]
-    heads += [Column(name, right=True) for name in ("scores", "median", "min", "max")]
+    blocks = any(each.signature is not None and are_blocks(each.signature.rows) for each in outcomes)
+    number, *figures = ("blocks", "effective_depth") if blocks else ("count", "median", "min", "max")
+    heads += [
+        Column(name.replace("count", "scores").replace("_", " "), right=True) for name in (number, *figures)
+    ]
     lines = []
     for outcome in outcomes:
         summary = outcome.signature.summary() if outcome.signature else {}
-        figures = [f"{summary[name]:.4f}" if summary else "" for name in ("median", "min", "max")]
-        lines.append([outcome.model, str(summary.get("count", "failed")), *figures])
+        shown = [f"{summary[name]:.4f}" if summary else "" for name in figures]
+        lines.append([outcome.model, str(summary.get(number, "failed")), *shown])
     print(text_table(heads, lines, terminal_width()))
     for outcome in outcomes:
         if outcome.error is not None:

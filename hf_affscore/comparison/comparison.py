@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from hf_affscore.blocks import refuse_blocks
 from hf_affscore.comparison import agreement, export, statistics
 from hf_affscore.comparison.difference import Difference, difference
 from hf_affscore.comparison.distances import cut, dtw_distances, leaves, link, warping_path
@@ -214,6 +215,8 @@ def compare(
     signatures = tuple(signature for source in sources for signature in read(source))
     if not signatures:
         raise InputError("There is nothing to compare; expected at least one signature or folder.")
+    for signature in signatures:
+        refuse_blocks(signature.rows, "A comparison")
     names = names_of(signatures)
     series = [statistics.defined(signature) for signature in signatures]
     empty = [name for name, scores in zip(names, series, strict=True) if not len(scores)]

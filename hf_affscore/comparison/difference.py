@@ -30,6 +30,7 @@ import numpy.typing as npt
 from scipy.special import stdtr
 from scipy.stats import false_discovery_control
 
+from hf_affscore.blocks import refuse_blocks
 from hf_affscore.comparison.agreement import differences
 from hf_affscore.comparison.pairs import have_errors, of_the_same_images, paired_rows, untested_because
 from hf_affscore.errors import InputError
@@ -203,6 +204,8 @@ def difference(
         >>> print(found.verdict[0])
         1 of 3 scores changed beyond noise (false discovery rate 5 %): 1 higher in B; mean change +0.1033 ± 0.0141.
     """
+    for each in (first, second):
+        refuse_blocks(each.rows, "A difference")
     names = names or (first.name, second.name)
     made_differently = differences((first, second), names, free=_FREE)
     if made_differently and not allow_differences:

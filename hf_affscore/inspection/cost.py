@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from hf_affscore.inspection.rates import Rates, rates
@@ -21,6 +22,8 @@ from hf_affscore.options import Options
 from hf_affscore.score.cost import (
     EXPECTED_SHARE,
     NARROW,
+    block_bytes,
+    block_operations,
     largest_together,
     scoring_operations,
     search_operations,
@@ -199,10 +202,16 @@ def estimate(
     """
     import torch
 
-    whole = options.num_samples == "all"
+    whole, blocks = options.num_samples == "all", options.level == "blocks"
     n = options.group_size if options.num_samples == "all" else options.num_samples
     speed, threads = rates(), torch.get_num_threads()
     rows, at_once = 2 * 4 * n * sum(widths), min(threads, max(1, len(widths)))
+
+    def scoring_seconds(share: float) -> float:
+        if blocks:
+            return sum(block_operations(n, width) for width in widths) / speed.scoring
+        return _scoring_seconds(n, widths, speed, share=share)
+
     return Cost(
         num_samples=n,
         libraries_bytes=LIBRARIES_BYTES,
@@ -213,14 +222,16 @@ def estimate(
         pass_bytes=None if work is None else int(HEAP_FACTOR * DEFAULT_BATCH_SIZE * work.held_bytes),
         rows_bytes=rows,
         rows_in_memory_bytes=min(rows, int(options.memory_limit * 1e9)),
-        scoring_bytes=largest_together(n, widths, threads),
+        scoring_bytes=max(map(partial(block_bytes, n), widths), default=0) * at_once
+        if blocks
+        else largest_together(n, widths, threads),
         overlapping=whole,
         flops_per_image=None if work is None else sum(work.flops.values()),
         import_seconds=IMPORT_SECONDS,
         images_seconds=n * speed.image_seconds,
         forward_seconds=None if work is None else n * work.seconds(speed),
-        score_seconds=_scoring_seconds(n, widths, speed, share=EXPECTED_SHARE) / at_once,
-        score_seconds_at_most=_scoring_seconds(n, widths, speed, share=1.0) / at_once,
+        score_seconds=scoring_seconds(EXPECTED_SHARE) / at_once,
+        score_seconds_at_most=scoring_seconds(1.0) / at_once,
     )
 
 

@@ -15,14 +15,15 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from hf_affscore.capture import (
     CallSite,
     Capture,
-    Selection,
     Watched,
     by_image,
+    no_blocks,
     nothing_to_score,
     pool,
     windows,
 )
 from hf_affscore.capture.below import NOT_OBSERVED
+from hf_affscore.capture.blocks import selection_of
 from hf_affscore.errors import AffscoreError, InputError, ModelError, NoActivationError, shown_cause
 from hf_affscore.inspection.cost import Work, bytes_of, estimate
 from hf_affscore.inspection.inputs import batch_for, num_images, runner, said_by, told_as
@@ -32,7 +33,7 @@ from hf_affscore.inspection.plan import Plan, blank_inputs, plan_of
 from hf_affscore.models.evaluation import evaluating
 from hf_affscore.models.video import as_clips
 from hf_affscore.models.vision_forward import GRID, VisionForward
-from hf_affscore.options import Options, Pooling
+from hf_affscore.options import Level, Options, Pooling
 from hf_affscore.signature import Record
 from hf_affscore.spelling import checked_keywords
 
@@ -52,6 +53,7 @@ def inspect(
     inputs: Inputs = None,
     processor: Any = None,
     pooling: Pooling = DEFAULT.pooling,
+    level: Level = DEFAULT.level,
     include: Sequence[str] = DEFAULT.include,
     exclude: Sequence[str] = DEFAULT.exclude,
     num_samples: int | Literal["all"] = DEFAULT.num_samples,
@@ -70,6 +72,7 @@ def inspect(
             if the last has one entry per image.
         processor: What preprocesses images, as in :func:`hf_affscore.analyze`; not beside ``inputs``.
         pooling: How an activation becomes one row per image; changes ``dim``.
+        level: ``blocks`` lists the blocks of the network and their parts, as in :func:`hf_affscore.analyze`.
         include: Score these too, as in :func:`hf_affscore.analyze`.
         exclude: Leave these out.
         num_samples: Number of images for the cost estimate; for ``"all"``, one group.
@@ -95,6 +98,7 @@ def inspect(
 
     options = Options(
         pooling=pooling,
+        level=level,
         include=include,
         exclude=exclude,
         num_samples=num_samples,
@@ -142,10 +146,14 @@ def _run(model: nn.Module, name: str, inputs: Inputs, options: Options) -> Inspe
         seen, operations = _watched(model, batch, options, by_name=isinstance(inputs, Mapping))
         rows, skipped = _records(seen, size)
         if not rows and not skipped:
-            raise NoActivationError(nothing_to_score(type(model).__name__, ()))
+            name_of_class = type(model).__name__
+            found_none = (
+                no_blocks(name_of_class) if options.level == "blocks" else nothing_to_score(name_of_class, ())
+            )
+            raise NoActivationError(found_none)
         cost = estimate(
             options,
-            widths=[row.dim for row in rows],
+            widths=[max(row.dim, row.get("dim_out", 0)) for row in rows],
             weights_bytes=bytes_of(model.parameters()),
             input_bytes=bytes_of(batch.values()) // size,
             work=None if operations is None else Work.of(operations, size),
@@ -170,7 +178,7 @@ def _watched(
     side = runner(model, batch, by_name=by_name)
     failure: Exception | None = None
     for operations, below in ((Operations(), True), (None, True), (None, False)):
-        selection = Selection(options.include, options.exclude)
+        selection = selection_of(model, options.level, options.include, options.exclude)
         try:
             with evaluating(model), Watched(model, selection) as watched:
                 seen = Capture(watched, width, one_image=GRID in batch, below=below)
@@ -208,7 +216,8 @@ def _records(seen: Capture[int], batch_size: int) -> tuple[tuple[Record, ...], t
         folded = windows(call.shape, batch_size)
         shape = " x ".join(map(str, (*folded, *call.shape[1:])))
         numbers = {"shape": shape, "channel_axis": call.site.channel_axis + len(folded), "dim": call.pre}
-        rows.append(Record(index=len(rows), **_identity(call.site), **numbers))
+        block = {} if call.site.part is None else {"part": call.site.part, "dim_out": call.post}
+        rows.append(Record(index=len(rows), **_identity(call.site), **numbers, **block))
     skipped = (Record(**_identity(call.site), reason=call.reason) for call in seen.skipped)
     return tuple(rows), tuple(skipped)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from hf_affscore.blocks import are_blocks
 from hf_affscore.capture import nothing_to_score
 from hf_affscore.inspection.cost import Cost
 from hf_affscore.options import Pooling
@@ -25,6 +26,7 @@ class Inspection:
         pooling: How an activation would become one row per image; ``dim`` is the width of that row.
         rows: The calls that would be scored, in execution order: ``index``, ``module``, ``activation``,
             ``call``, ``kind``, ``shape`` (of one image, as text), ``channel_axis`` and ``dim`` (the pooled width).
+            With ``level="blocks"`` the blocks and their parts, with ``part`` and ``dim_out``.
         skipped: The calls that would not be scored, with their ``reason``.
         cost: Expected memory and time.
         device: ``"meta"``, or the device on which the model had to run.
@@ -45,6 +47,12 @@ class Inspection:
         if not widths:
             return (
                 nothing_to_score(self.model_class, [(row.activation, row.reason) for row in self.skipped]),
+            )
+        if are_blocks(self.rows):
+            few = sum(self.cost.num_samples <= 2 * width for width in widths)
+            return (
+                f"With {self.cost.num_samples} images {few} of {len(widths)} blocks and parts would have at most "
+                "two images for each feature.",
             )
         return verdict_of_widths(widths, self.cost.num_samples, self.pooling)
 
@@ -68,6 +76,7 @@ class Inspection:
         }
 
     def __repr__(self) -> str:
-        counts = f"{len(self.rows)} activations, {len(self.skipped)} not scored"
-        what = f"{self.name!r}, {self.model_class}, pooling {self.pooling!r}"
-        return f"Inspection({what}: {counts}; {self.cost.summary()})"
+        what = "blocks and parts" if are_blocks(self.rows) else "activations"
+        counts = f"{len(self.rows)} {what}, {len(self.skipped)} not scored"
+        network = f"{self.name!r}, {self.model_class}, pooling {self.pooling!r}"
+        return f"Inspection({network}: {counts}; {self.cost.summary()})"

@@ -23,6 +23,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Self
 
+from hf_affscore.blocks import are_blocks
 from hf_affscore.errors import SignatureError
 from hf_affscore.fileformat import IDENTITY, SOURCE, plain, read_parquet, source_of, type_of, write_parquet
 from hf_affscore.options import Options
@@ -73,9 +74,10 @@ class Entry:
         """The line for a signature."""
         metadata = signature.metadata
         summary: dict[str, Any] = plain(signature.summary())
+        blocks = are_blocks(signature.rows)  # which have no scores
         environment = metadata.get("environment", {})
-        scores: tuple[float | None, ...] = tuple(plain(signature.scores.tolist()))
-        measures = {name: summary[name] for name in ("undefined", "median", "min", "max", "mean", "std")}
+        scores: tuple[float | None, ...] = () if blocks else tuple(plain(signature.scores.tolist()))
+        measures = {name: summary.get(name) for name in ("undefined", "median", "min", "max", "mean", "std")}
         created = environment.get("created")
         values: dict[str, Any] = {
             **source_of(metadata),
@@ -84,7 +86,7 @@ class Entry:
             "num_samples": _whole(metadata.get("dataset", {}).get("num_samples")),
             "num_parameters": _whole(metadata.get("model", {}).get("num_parameters")),
             "activations": len(signature.rows),
-            "evidence": summary["count"],
+            "evidence": summary.get("count"),
             "scores": scores,
             "options": _json(metadata.get("options", {})),
             "versions": _json(environment.get("versions", {})),

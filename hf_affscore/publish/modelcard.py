@@ -7,6 +7,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from hf_affscore.blocks import refuse_blocks
 from hf_affscore.errors import InputError
 from hf_affscore.hub import client, failures_named
 from hf_affscore.publish.belonging import check_belongs, faults_of, faults_on_hub
@@ -66,6 +67,7 @@ def update_model_card(
         InputError: The signature does not belong on this card, or the card's metadata or its earlier section is
             damaged.
     """
+    refuse_blocks(signature.rows, "A model card")
     changed: dict[str, str] = {}
     image = picture(signature)
 
@@ -116,6 +118,7 @@ def update_local_card(
     Raises:
         InputError: The signature does not belong on this card, or the card cannot be read, written or is damaged.
     """
+    refuse_blocks(signature.rows, "A model card")
     path = Path(path)
     try:
         before = path.read_bytes().decode() if path.exists() else ""

@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hf_affscore.blocks import refuse_blocks
 from hf_affscore.errors import HubError, InputError, warn
 from hf_affscore.publish.cards import dataset_card
 from hf_affscore.publish.commit import State, commit_change
@@ -30,6 +31,7 @@ def push_signature(
     """Add ``signature`` to the collection ``repo_id``, see :meth:`Signature.push_to_hub`."""
     if not signature.rows:
         raise InputError(f"The signature of {signature.name} has no rows; expected at least one to publish.")
+    refuse_blocks(signature.rows, "A collection")
     signature = without_note_of(repo_id, signature)
     entry = Entry.of(signature)
     files = {**signature.to_files(), PICTURE_FILE: picture(signature)}

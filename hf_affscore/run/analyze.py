@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from hf_affscore.options import DType, Options, Pooling
+from hf_affscore.options import DType, Level, Options, Pooling
 from hf_affscore.run.runner import run
 from hf_affscore.signature import Signature
 from hf_affscore.spelling import checked_keywords
@@ -33,6 +33,7 @@ def analyze(
     shuffle: bool = DEFAULT.shuffle,
     seed: int = DEFAULT.seed,
     pooling: Pooling = DEFAULT.pooling,
+    level: Level = DEFAULT.level,
     include: Sequence[str] = DEFAULT.include,
     exclude: Sequence[str] = DEFAULT.exclude,
     sparsity_samples: int = DEFAULT.sparsity_samples,
@@ -83,6 +84,10 @@ def analyze(
         seed: Seed of the draw, and of noise.
         pooling: How an activation becomes one row per image: ``paper``, ``channels``, ``positions`` (also
             called ``tokens``) or ``none``; :mod:`hf_affscore.capture.pooling` explains them.
+        level: ``activations``, or ``blocks``: the repeated blocks of the network and their attention and MLP,
+            judged by how much of their output an affine map of the input predicts
+            (:mod:`hf_affscore.score.block`). Rows then have no affinity score, and ``paper`` pooling means
+            ``channels``.
         include: Score these too: names of activations that are left out by default (``softmax``), of module
             classes (``LayerNorm``), or paths of modules (``layer1.0``), with wildcards.
         exclude: Do not score these; same patterns as ``include``.
@@ -142,6 +147,7 @@ def analyze(
         shuffle=shuffle,
         seed=seed,
         pooling=pooling,
+        level=level,
         include=include,
         exclude=exclude,
         sparsity_samples=sparsity_samples,

@@ -8,10 +8,11 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from hf_affscore.capture import Selection
+from hf_affscore.capture.blocks import selection_of
 from hf_affscore.capture.features import Features
 from hf_affscore.capture.sites import CallSite
 from hf_affscore.capture.summary import Summarize
+from hf_affscore.capture.update import SummarizeBlocks
 from hf_affscore.images.stream import ImageStream
 from hf_affscore.models.loading import Checkpoint
 from hf_affscore.options import Options
@@ -113,7 +114,7 @@ class Collector:
         resume: ResumeCache,
         progress: tqdm[Any],
     ) -> None:
-        self._selection = Selection(options.include, options.exclude)
+        self._selection = selection_of(checkpoint.module, options.level, options.include, options.exclude)
         self._forward = BatchForward(checkpoint, self._selection)
         self._batches = BatchLoader(checkpoint, stream, options, processes=processes, resume=resume)
         self._stream = stream
@@ -140,12 +141,7 @@ class Collector:
             unless: Called between batches; an error that it returns is raised.
         """
         group = Group(Features(self._options.memory_limit * 1e9))
-        summarize = Summarize(
-            self._options.pooling,
-            num_samples=self._sparsity_range(size),
-            sparsity_samples=self._options.sparsity_samples,
-            seed=self._options.seed,
-        )
+        summarize = self._summarize(size)
         first = self._batches.taken
         numbers = itertools.count()
         while group.complete and group.num_samples < size:
@@ -200,6 +196,15 @@ class Collector:
         self._check_patterns(batch)
         self._resume.save_batch(prepared.start, batch)
         return batch
+
+    def _summarize(self, size: int) -> Summarize:
+        """What summarises tensors of a group of ``size`` images."""
+        pooling, seed = self._options.pooling, self._options.seed
+        if self._options.level == "blocks":
+            return SummarizeBlocks(pooling, seed=seed)
+        measured = self._options.sparsity_samples
+        count = self._sparsity_range(size)
+        return Summarize(pooling, num_samples=count, sparsity_samples=measured, seed=seed)
 
     def _sparsity_range(self, size: int) -> int:
         """How many of the next images the sample for sparsity is drawn from.

@@ -12,7 +12,7 @@ from threading import Condition
 from hf_affscore.errors import InputError
 from hf_affscore.machine import available_bytes
 from hf_affscore.options import Options
-from hf_affscore.score.cost import scoring_bytes
+from hf_affscore.score.cost import block_bytes, scoring_bytes
 
 
 def check_fits(widths: Sequence[int], num_samples: int, options: Options) -> None:
@@ -30,6 +30,7 @@ def check_fits(widths: Sequence[int], num_samples: int, options: Options) -> Non
         InputError: The analysis does not fit; the message gives the largest number of samples that does.
     """
     available, room = _share(available_bytes()), _room_in_files()
+    most_bytes = block_bytes if options.level == "blocks" else scoring_bytes
 
     def needed(samples: int) -> int:
         rows = 2 * 4 * samples * sum(widths) * (2 if options.num_samples == "all" else 1)
@@ -37,7 +38,7 @@ def check_fits(widths: Sequence[int], num_samples: int, options: Options) -> Non
         overflow = (
             rows - in_memory if rows - in_memory > room else 0
         )  # if the disk is full, rows stay in memory
-        return in_memory + overflow + max((scoring_bytes(samples, width) for width in widths), default=0)
+        return in_memory + overflow + max((most_bytes(samples, width) for width in widths), default=0)
 
     if needed(num_samples) <= available:
         return

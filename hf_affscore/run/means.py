@@ -73,7 +73,8 @@ def without_errors(scores: Scores, why: str) -> Scores:
     They assume independent images; images from a few row groups of a file are not independent.
     """
     return [
-        (site, columns if "skipped" in columns else _without_error(columns, why)) for site, columns in scores
+        (site, _without_error(columns, why) if "affinity_score_stderr" in columns else columns)
+        for site, columns in scores
     ]
 
 

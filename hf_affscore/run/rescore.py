@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hf_affscore.blocks import refuse_blocks
 from hf_affscore.capture.features import SiteFeatures
 from hf_affscore.capture.sites import CallSite
 from hf_affscore.errors import InputError
@@ -50,6 +51,7 @@ def rescored(
         samples: The rows to use; None: all.
         progress: Whether to show progress.
     """
+    refuse_blocks(signature.rows, "rescore")
     chosen = _chosen(samples, len(ids))
     changed = {
         name: signature.metadata["options"][name] if value is None else value for name, value in given.items()

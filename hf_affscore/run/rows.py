@@ -37,6 +37,7 @@ def records(
             activation=site.activation,
             call=site.call,
             kind=site.kind,
+            **({} if site.part is None else {"part": site.part}),
             channel_axis=site.channel_axis,
             **columns,
         )

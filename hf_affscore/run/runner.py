@@ -16,7 +16,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hf_affscore.capture import nothing_to_score
+from hf_affscore.capture import no_blocks, nothing_to_score
 from hf_affscore.capture.activations import registered_names
 from hf_affscore.errors import DatasetError, NoActivationError, warn
 from hf_affscore.images.draw import reach_of
@@ -244,6 +244,8 @@ def signature_of(
     if totals.num_samples < 2:
         raise _too_few(totals, options)
     rows, skipped = records(groups, totals.skipped, stream.metadata.get("draw", {}))
+    if not rows and not skipped and options.level == "blocks":
+        raise NoActivationError(no_blocks(checkpoint.metadata["class"]))
     if not rows:
         raise NoActivationError(
             nothing_to_score(checkpoint.metadata["class"], [(row.activation, row.reason) for row in skipped])

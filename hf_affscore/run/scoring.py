@@ -22,7 +22,8 @@ from hf_affscore.run.processes import Processes
 from hf_affscore.run.progress import bar
 from hf_affscore.run.resume import ResumeCache
 from hf_affscore.score import score_layer
-from hf_affscore.score.cost import scoring_bytes
+from hf_affscore.score.block import score_block
+from hf_affscore.score.cost import block_bytes, scoring_bytes
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -164,24 +165,29 @@ class Scorer:
         kept = columns is None or "skipped" in columns or not self._keeper.lacks(place, site, group.known_by)
         if columns is None or not kept:
             keep = partial(self._keeper.keep, place, site, group.known_by)
-            columns = self._columns(batches, group.num_batches, keep)
+            columns = self._columns(site, batches, group.num_batches, keep)
             give_memory_back()
             self._resume.save_layer(number, place, group.known_by, columns)
         return _Scored(place, site, columns)
 
     def _columns(
-        self, batches: dict[int, Pair], num_batches: int, keep: Callable[[SiteFeatures], None]
+        self,
+        site: CallSite,
+        batches: dict[int, Pair],
+        num_batches: int,
+        keep: Callable[[SiteFeatures], None],
     ) -> Columns:
         reason = defect(batches, num_batches)
         if reason is not None:
             return {"skipped": reason}
         count = sum(len(pre.rows) for pre, _ in batches.values())
         width = max(side.rows.shape[1] for pair in batches.values() for side in pair)
-        with self._memory.reserved(scoring_bytes(count, width)):
+        most_bytes = block_bytes if site.part else scoring_bytes
+        with self._memory.reserved(most_bytes(count, width)):
             layer = SiteFeatures.join(batches)
             batches.clear()  # otherwise the rows are in memory twice
             keep(layer)
-            return columns_of(layer, self._options)
+            return block_columns(layer, site.part) if site.part else columns_of(layer, self._options)
 
 
 def columns_of(layer: SiteFeatures, options: Options) -> Columns:
@@ -201,6 +207,16 @@ def columns_of(layer: SiteFeatures, options: Options) -> Columns:
         "sparsity_pre_error": layer.sparsity_pre[1],
         "sparsity_post": layer.sparsity_post[0],
         "sparsity_post_error": layer.sparsity_post[1],
+    }
+
+
+def block_columns(rows: SiteFeatures, part: str) -> Columns:
+    """The columns of one block, or part of one."""
+    return {
+        "dim": rows.pre.shape[1],
+        "dim_out": rows.post.shape[1],
+        "num_samples": rows.pre.shape[0],
+        **score_block(rows.pre, rows.post, rows.products, is_part=part != "block"),
     }
 
 

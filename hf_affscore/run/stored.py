@@ -107,6 +107,8 @@ def packed(batch: Batch, start: int) -> bytes:
         for side, summary in zip(("pre", "post"), pair, strict=True):
             arrays[f"{side}_{number}"] = summary.rows
             arrays[f"{side}_near_zero_{number}"] = summary.near_zero
+            if summary.products.size:
+                arrays[f"{side}_products_{number}"] = summary.products
     buffer = io.BytesIO()
     np.savez(buffer, allow_pickle=False, **arrays)
     return buffer.getvalue()
@@ -131,7 +133,9 @@ def unpacked(content: bytes, start: int) -> Batch:
             raise ValueError(f"it has the batch that starts at image {about['start']}, not {start}")
 
         def summary(side: str, number: int) -> Summary:
-            return Summary(stored[f"{side}_{number}"], stored[f"{side}_near_zero_{number}"])
+            rows, near_zero = stored[f"{side}_{number}"], stored[f"{side}_near_zero_{number}"]
+            products = f"{side}_products_{number}"
+            return Summary(rows, near_zero, *([stored[products]] if products in stored.files else []))
 
         return Batch(
             calls=[

@@ -63,6 +63,23 @@ def scoring_bytes(num_samples: int, width: int) -> int:
     return pairs * n * n + ENTRY_BYTES * n * d + COVARIANCE_BYTES * d * d
 
 
+def block_bytes(num_samples: int, width: int) -> int:
+    """Most memory that judging one block takes: rows of both sides in float64, and products of the smaller extent.
+
+    Args:
+        num_samples: Rows, n.
+        width: Features of the wider side, d.
+    """
+    n, d = num_samples, width
+    return 80 * n * d + 32 * min(n, d) ** 2
+
+
+def block_operations(num_samples: int, width: int) -> int:
+    """About how many floating point operations a block takes: held-out R2 with and without the residual stream."""
+    n, d = num_samples, width
+    return 2 * (6 * n * d * min(n, d) + 20 * min(n, d, 512) ** 3)
+
+
 def largest_together(num_samples: int, widths: Iterable[int], at_once: int) -> int:
     """Memory of the ``at_once`` layers that need most, when they are scored at one time.
 

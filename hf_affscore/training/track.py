@@ -84,6 +84,7 @@ def tracking_options(chosen: AnalysisOptions) -> Options:
     if found.num_samples == "all":
         raise InputError("num_samples is 'all'; expected a number: the sample is held in memory.")
     found.refuse(("keep_rows", "reuse"), "a training is measured many times; both are for one analysis")
+    found.refuse(("level",), "a training is followed by affinity scores, which blocks have none of")
     return found
 
 

@@ -1,0 +1,133 @@
+"""Blocks and their parts in the trees of networks of every library, built without weights."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+
+import pytest
+import timm
+import torch
+import torchvision
+import transformers
+from torch import nn
+
+from hf_affscore.capture.blocks import Part, parts_of
+
+
+def counted(model: nn.Module) -> dict[tuple[Part, str], int]:
+    """How many there are of each part and class."""
+    modules = dict(model.named_modules())
+    return dict(Counter((part, type(modules[path]).__name__) for path, part in parts_of(model).items()))
+
+
+def vision(name: str) -> nn.Module:
+    model: nn.Module = torchvision.models.get_model(name, weights=None)
+    return model
+
+
+def hugging_face(name: str, **settings: object) -> nn.Module:
+    model: nn.Module = transformers.AutoModel.from_config(getattr(transformers, f"{name}Config")(**settings))
+    return model
+
+
+CASES: dict[str, tuple[Callable[[], nn.Module], dict[tuple[Part, str], int]]] = {
+    "torchvision ResNet": (lambda: vision("resnet18"), {("block", "BasicBlock"): 8}),
+    "torchvision ViT": (
+        lambda: vision("vit_b_32"),
+        {("block", "EncoderBlock"): 12, ("attention", "MultiheadAttention"): 12, ("mlp", "MLPBlock"): 12},
+    ),
+    "torchvision Swin": (
+        lambda: vision("swin_t"),
+        {
+            ("block", "SwinTransformerBlock"): 12,
+            ("attention", "ShiftedWindowAttention"): 12,
+            ("mlp", "MLP"): 12,
+        },
+    ),
+    "torchvision ConvNeXt": (lambda: vision("convnext_tiny"), {("block", "CNBlock"): 18}),
+    "torchvision MobileNet": (lambda: vision("mobilenet_v2"), {("block", "InvertedResidual"): 17}),
+    "torchvision EfficientNet, stages of one block": (
+        lambda: vision("efficientnet_b0"),
+        {("block", "MBConv"): 16},
+    ),
+    "timm ViT": (
+        lambda: timm.create_model("vit_tiny_patch16_224"),
+        {("block", "Block"): 12, ("attention", "Attention"): 12, ("mlp", "Mlp"): 12},
+    ),
+    "timm ConvNeXt": (
+        lambda: timm.create_model("convnext_atto"),
+        {("block", "ConvNeXtBlock"): 12, ("mlp", "Mlp"): 12},
+    ),
+    "timm RegNet, blocks that are attributes": (
+        lambda: timm.create_model("regnety_002"),
+        {("block", "Bottleneck"): 13},
+    ),
+    "timm ConvMixer, nothing but Sequential": (
+        lambda: timm.create_model("convmixer_768_32"),
+        {("block", "Sequential"): 32},
+    ),
+    "transformers ResNet": (lambda: hugging_face("ResNet"), {("block", "ResNetBottleNeckLayer"): 16}),
+    "transformers RegNet, squeeze and excitation inside": (
+        lambda: hugging_face("RegNet"),
+        {("block", "RegNetYLayer"): 22},
+    ),
+    "transformers ConvNext": (lambda: hugging_face("ConvNext"), {("block", "ConvNextLayer"): 18}),
+    "transformers Swin": (
+        lambda: hugging_face("Swin"),
+        {("block", "SwinLayer"): 12, ("attention", "SwinAttention"): 12},
+    ),
+    "transformers CLIP": (
+        lambda: hugging_face("CLIPVision"),
+        {("block", "CLIPEncoderLayer"): 12, ("attention", "CLIPAttention"): 12, ("mlp", "CLIPMLP"): 12},
+    ),
+    "transformers ViT": (
+        lambda: hugging_face("ViT"),
+        {("block", "ViTLayer"): 12, ("attention", "ViTAttention"): 12},
+    ),
+    "no blocks": (lambda: vision("vgg11"), {}),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_blocks_of_the_usual_libraries(name: str) -> None:
+    build, expected = CASES[name]
+    with torch.device("meta"):
+        found = counted(build())
+    # transformers had no module for the MLP of ViT and Swin before 5.0.
+    assert {key: count for key, count in found.items() if key in expected or key[0] != "mlp"} == expected
+
+
+class Residual(nn.Module):
+    """A block with two attentions, which are numbered siblings themselves."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.attn1 = nn.MultiheadAttention(8, 2)
+        self.attn2 = nn.MultiheadAttention(8, 2)
+        self.ff = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 8))
+
+
+def test_siblings_inside_a_block_are_its_parts() -> None:
+    parts = parts_of(nn.Sequential(nn.Linear(8, 8), Residual(), Residual()))
+    assert parts == {
+        f"{number}{child}": part
+        for number in "12"
+        for child, part in {"": "block", ".attn1": "attention", ".attn2": "attention", ".ff": "mlp"}.items()
+    }
+
+
+def test_blocks_that_are_attributes() -> None:
+    network = nn.Module()
+    network.block1, network.block2, network.other3 = Residual(), Residual(), Residual()
+    assert [path for path, part in parts_of(network).items() if part == "block"] == ["block1", "block2"]
+
+
+def test_a_shared_block_has_one_path() -> None:
+    shared = Residual()
+    assert "2" not in parts_of(nn.Sequential(shared, Residual(), shared))
+
+
+def test_what_has_only_one_matrix_is_no_block() -> None:
+    layers = [nn.Sequential(nn.Linear(8, 8), nn.ReLU()) for _ in range(4)]
+    assert parts_of(nn.Sequential(*layers)) == {}
