@@ -127,7 +127,7 @@ def width_of(row: Record) -> str:
 
 def _number(value: float | None) -> str:
     """A number of a block; a dash where it is undefined."""
-    return "-" if value is None or math.isnan(value) else f"{value:.3f}"
+    return "-" if value is None or math.isnan(value) else f"{value:.4f}"
 
 
 def _above(signature: Signature, prefix: str, width: int = sys.maxsize) -> list[str]:

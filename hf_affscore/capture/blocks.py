@@ -3,8 +3,7 @@
 A block is what an architecture repeats: the residual blocks of a ResNet, the layers of a ViT. The rules:
 
 1. A block is a numbered child (``layer1.0``, ``encoder_layer_3``) with at least two matrices or kernels, and a
-   sibling of the same class. Children of containers come first: ``attn1`` and ``attn2`` of a layer in a
-   ``ModuleList`` are no blocks.
+   sibling of the same class; not what is called attention or MLP (``attn1``). Children of containers come first.
 2. A module of a class that is at such a place at least twice needs no such sibling: a stage may have a single block
    (``stages.0.blocks.0`` beside ``stages.1.blocks.0`` and ``stages.1.blocks.1``).
 3. Of one inside another, the outer is a stage, the inner a block.
@@ -99,6 +98,7 @@ def parts_of(model: nn.Module) -> dict[str, Part]:
 def _blocks(modules: Mapping[str, nn.Module]) -> list[str]:
     """The paths of the blocks, in the order of the tree."""
     numbered = {path for path, module in modules.items() if _is_numbered(path) and _is_composite(module)}
+    numbered = {path for path in numbered if not _is_part(path.rpartition(".")[2])}
     in_containers, as_attributes = set[str](), set[str]()
     for siblings in _alike(numbered, lambda path: (_prefix(path), type(modules[path]))):
         parent = modules[siblings[0].rpartition(".")[0]]
@@ -141,6 +141,10 @@ def _part(name: str, module: nn.Module) -> Part | None:
     names = [inner for inner, _ in module.named_children()]
     holds_both = any(map(ATTENTION.fullmatch, names)) and any(map(_MLP.fullmatch, names))
     return "attention" if ATTENTION.fullmatch(name) and not holds_both else None
+
+
+def _is_part(name: str) -> bool:
+    return any(kind.fullmatch(name) for kind in (ATTENTION, _MLP))
 
 
 def _is_numbered(path: str) -> bool:
