@@ -5,7 +5,7 @@ semi-definite map, is not for blocks. These numbers are:
 
 ``r2_heldout``
     The share of the variance of y that an affine map of x predicts for images it was not fitted on
-    (:func:`hf_affscore.score.held_out.r2_heldout`). High wherever y is mostly the x that a residual stream carries.
+    (``hf_affscore.score.held_out``). High wherever y is mostly the x that a residual stream carries.
 ``r2_heldout_update``
     The same of the update, y - x: what is left without the residual stream. An update that is small and hard to
     predict goes unseen in the number above. Undefined where x and y have different shapes. Attention and MLP are
