@@ -176,15 +176,13 @@ class Options:
             self.keep_rows is None or self.num_samples != "all",
             "None beside num_samples='all': rows are kept of one group. Pass a number of images.",
         )
-        one_kind = self.level == "activations"
-        one_group = self.num_samples != "all" and self.num_groups == 1
-        expect(
-            "level",
-            one_kind or one_group,
-            "'activations' beside num_samples='all' or num_groups: blocks are judged on one group of images.",
+        scored, one_group = self.level == "activations", self.num_samples != "all" and self.num_groups == 1
+        sentence = (
+            "'activations' beside num_samples='all' or num_groups: blocks are judged on one group of images."
         )
+        expect("level", scored or one_group, sentence)
         expect(
-            "reuse", self.reuse is None or one_kind, "None beside level='blocks', which no collection holds."
+            "reuse", scored or self.reuse is None, "None beside level='blocks', which no collection holds."
         )
         expect("sparsity_samples", self.sparsity_samples >= 0, "a number of images, or 0.")
 

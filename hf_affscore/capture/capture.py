@@ -11,8 +11,7 @@ Counting semantics:
 - The input is the one that the activation receives after other forward pre-hooks. It is summarised before the
   call, since the call may overwrite it. The output is the one before other forward hooks.
 - A gated unit, ``a * sigmoid(b)``, is captured as its gate: input ``b``, output ``sigmoid(b)``.
-- A module that is asked for as a whole (``include``) is listed when it ends, after the activations inside it. Where
-  blocks are selected, a block is listed before what is inside it.
+- A module asked for as a whole (``include``) is listed after the activations inside it, a block before its parts.
 
 A model gives the same outputs as without a capture, to the bit, except that torch's fused inference path of
 ``nn.TransformerEncoderLayer``, which hides its activation, is off; the unfused path agrees with it up to rounding.
@@ -71,8 +70,7 @@ class Capture(Generic[T]):
     Attributes:
         calls: Captured calls, in execution order.
         skipped: Observed calls that were not captured, in execution order.
-        by_strides: Whether the model used the strides of a tensor (``as_strided``), so that another memory layout
-            would give other numbers.
+        by_strides: Whether it used strides (``as_strided``), so that another memory layout gives other numbers.
 
     Raises:
         InputError: Another capture is already running in this thread.
@@ -197,7 +195,8 @@ class Capture(Generic[T]):
         if tensor is not None and is_plain(tensor):
             folded = 1 if self._one_image else self._layout.first_axis.folded_from(tensor)
             site = replace(site, channel_axis=self._layout.channel_axis(tensor), folded_from=folded)
-        begun = _Begun[T](site, self._selection.why_skipped(activation, path), place=len(self.calls))
+        place = len(self.calls) if site.part else sys.maxsize
+        begun = _Begun[T](site, self._selection.why_skipped(activation, path), place)
         if begun.reason is not None:
             return begun
         if activation.role == "gate" and tensor is not None and is_plain(tensor):
@@ -217,8 +216,7 @@ class Capture(Generic[T]):
             self._keep(begun, _first_tensor(outputs))
         if begun.reason is None:
             pre, post = begun.kept
-            place = len(self.calls) if begun.site.part is None else begun.place
-            self.calls.insert(place, Call(begun.site, pre, post, begun.shape))
+            self.calls.insert(begun.place, Call(begun.site, pre, post, begun.shape))
         else:
             self.skipped.append(SkippedCall(begun.site, begun.reason))
 
@@ -255,7 +253,7 @@ class _Begun(Generic[T]):
 
     site: CallSite
     reason: str | None
-    place: int = 0  # calls before it
+    place: int = sys.maxsize  # in the list of calls; at the end unless it is a block
     shape: tuple[int, ...] = ()
     kept: list[T] = field(default_factory=list)  # of the input, then of the output
 
