@@ -75,9 +75,7 @@ class Options:
     shuffle: bool = _option(True, "draw the images at random instead of taking the first")
     seed: int = _option(0, "seed of the random draw of images, and of noise", metavar="N")
     pooling: Pooling = _option("paper", "how an activation becomes one row per image", common=True)
-    level: Level = _option(
-        "activations", "what is judged: activations, or the blocks of the network", later=True
-    )
+    level: Level = _option("activations", "what is judged: activations, or whole blocks", later=True)
     include: Sequence[str] = _option(
         (), "also score these activations, classes or module paths", metavar="PATTERN", common=True
     )

@@ -62,8 +62,7 @@ class Capture(Generic[T]):
         model: The model that will run, which is not changed; or a :class:`Watched`, for many passes.
         summarize: Called with the input and then with the output of every activation, and its site. It must
             not keep the tensor itself, which the model may overwrite later. It may raise :class:`Skip`.
-        selection: Which calls are scored; default: every activation outside attention. Not used with a
-            :class:`Watched`, which has its own.
+        selection: Which calls are scored; default: activations outside attention. A :class:`Watched` has its own.
         one_image: Whether a single image runs, so that all rows of a first axis are its own.
         below: Whether to list what runs out of sight, too (:mod:`~hf_affscore.capture.below`), which takes time.
 
@@ -195,8 +194,7 @@ class Capture(Generic[T]):
         if tensor is not None and is_plain(tensor):
             folded = 1 if self._one_image else self._layout.first_axis.folded_from(tensor)
             site = replace(site, channel_axis=self._layout.channel_axis(tensor), folded_from=folded)
-        place = len(self.calls) if site.part else sys.maxsize
-        begun = _Begun[T](site, self._selection.why_skipped(activation, path), place)
+        begun = _Begun[T](site, self._selection.why_skipped(activation, path), len(self.calls))
         if begun.reason is not None:
             return begun
         if activation.role == "gate" and tensor is not None and is_plain(tensor):
@@ -216,7 +214,8 @@ class Capture(Generic[T]):
             self._keep(begun, _first_tensor(outputs))
         if begun.reason is None:
             pre, post = begun.kept
-            self.calls.insert(begun.place, Call(begun.site, pre, post, begun.shape))
+            place = begun.place if begun.site.part else len(self.calls)
+            self.calls.insert(place, Call(begun.site, pre, post, begun.shape))
         else:
             self.skipped.append(SkippedCall(begun.site, begun.reason))
 
@@ -253,7 +252,7 @@ class _Begun(Generic[T]):
 
     site: CallSite
     reason: str | None
-    place: int = sys.maxsize  # in the list of calls; at the end unless it is a block
+    place: int  # of a block in the list of calls
     shape: tuple[int, ...] = ()
     kept: list[T] = field(default_factory=list)  # of the input, then of the output
 
