@@ -2,9 +2,6 @@
 
 import io
 import json
-import os
-import subprocess
-import sys
 
 import datasets
 import numpy as np
@@ -18,7 +15,7 @@ from hf_affscore.assets import DEMO_MODEL
 from hf_affscore.images.open import locate_images, open_images
 from hf_affscore.images.ranges import LOOKED_AT
 from hf_affscore.options import Options
-from tests.processes import torchrun
+from tests.processes import run_script
 
 COUNT = 40
 
@@ -215,17 +212,7 @@ def test_two_processes_find_the_same_range(tmp_path):
         )
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
-    one, two = (
-        subprocess.run(
-            [*command, str(script), str(DEMO_MODEL), str(tmp_path)],
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=True,
-        ).stdout
-        for command in ([sys.executable], torchrun(2))
-    )
+    one, two = (run_script(script, DEMO_MODEL, tmp_path, processes=processes).stdout for processes in (1, 2))
     assert one == two
     assert json.loads(one)[1]["pixel_range"] == {"images": 32, "integers": [0, 65535]}
 

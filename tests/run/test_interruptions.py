@@ -1,8 +1,5 @@
 """An analysis that ends at any of its writes, before or after, goes on to the bits of one that never ended."""
 
-import os
-import subprocess
-import sys
 import threading
 
 import numpy as np
@@ -17,7 +14,7 @@ from hf_affscore.run import keep, resume
 from hf_affscore.run.cache import cache_entries
 from hf_affscore.run.forward import BatchForward
 from hf_affscore.storage import write_atomically
-from tests.processes import torchrun
+from tests.processes import run_script
 from tests.run.test_scoring import Meeting, OneOfThreads, in_threads
 
 #: Two of the nineteen layers of the embedded network are left.
@@ -159,30 +156,32 @@ os._exit(0)
 """
 
 
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory):
+    """Runs the script above with a cache of some name, and what an undisturbed process prints."""
+    folder = tmp_path_factory.mktemp("killed")
+    script = folder / "killed.py"
+    script.write_text(KILLED)
+
+    def run(cache, processes, *when):
+        settings = {"HF_AFFSCORE_CACHE": folder / cache}
+        return run_script(script, DEMO_MODEL, DEMO_DATASET, *when, processes=processes, settings=settings)
+
+    return run, run("alone", 1, 0, 99, 0).stdout
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("rank", "at", "after"), [(0, 2, 0), (0, 5, 1), (0, 9, 0), (0, 99, 1), (1, 1, 1), (1, 4, 0), (1, 8, 1)]
 )
-def test_a_process_killed_at_a_write_changes_nothing(rank, at, after, tmp_path):
+def test_a_process_killed_at_a_write_changes_nothing(rank, at, after, killed):
     """Also where one process has written more than the other; 99 is no write, and the run is a whole one."""
-    script = tmp_path / "killed.py"
-    script.write_text(KILLED)
-
-    def run(command, cache, *when):
-        return subprocess.run(
-            [*command, str(script), str(DEMO_MODEL), str(DEMO_DATASET), *map(str, when)],
-            env={**os.environ, "HF_AFFSCORE_CACHE": str(tmp_path / cache), "OMP_NUM_THREADS": "1"},
-            capture_output=True,
-            text=True,
-            timeout=200,
-            check=False,
-        )
-
-    alone = run([sys.executable], "alone", 0, 99, 0)
-    killed = run(torchrun(2), "two", rank, at, after)
-    assert (killed.returncode == 0) == (at == 99), killed.stderr
-    resumed = run(torchrun(2), "two", 0, 99, 0)
-    assert resumed.stdout == alone.stdout != "", resumed.stderr
+    run, alone = killed
+    cache = f"{rank}-{at}-{after}"
+    first = run(cache, 2, rank, at, after)
+    assert (first.returncode == 0) == (at == 99), first.stderr
+    resumed = run(cache, 2, 0, 99, 0)
+    assert resumed.stdout == alone != "", resumed.stderr
 
 
 # images that are removed or repaired meanwhile

@@ -1,10 +1,7 @@
 """Rows that an analysis keeps: read one activation at a time, and scored again to the bits of another analysis."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -14,7 +11,7 @@ import hf_affscore as ha
 from hf_affscore.assets import DEMO_DATASET, DEMO_MODEL
 from hf_affscore.errors import InputError, SignatureError
 from hf_affscore.run.scoring import Scorer
-from tests.processes import torchrun
+from tests.processes import run_script
 from tests.run.test_analyze import Small, images
 from tests.run.test_interruptions import FEW_LAYERS, content
 
@@ -105,15 +102,9 @@ Processes.current().disconnect()
 def test_two_processes_keep_the_bytes_of_one(tmp_path):
     script = tmp_path / "keep.py"
     script.write_text(PROCESSES)
-    for name, command in (("one", [sys.executable]), ("two", torchrun(2))):
-        arguments = [*command, script, DEMO_MODEL, DEMO_DATASET, tmp_path / name]
-        subprocess.run(
-            arguments,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-            check=True,
-            capture_output=True,
-            timeout=200,
-        )
+    for name, processes in (("one", 1), ("two", 2)):
+        done = run_script(script, DEMO_MODEL, DEMO_DATASET, tmp_path / name, processes=processes)
+        assert done.returncode == 0, done.stderr
     names = [path.name for path in sorted((tmp_path / "one").iterdir()) if path.suffix != ".json"]
     assert len(names) == 20
     for name in ("images.json", *names[:-1]):  # the last is the table of the signature

@@ -31,7 +31,7 @@ from hf_affscore.run.cache import cache_entries, cache_folder, remove_from_cache
 from hf_affscore.run.forward import BatchForward
 from hf_affscore.run.many import analyze_many
 from hf_affscore.run.resume import ResumeCache
-from tests.processes import torchrun
+from tests.processes import run_script, start_script, torchrun
 
 ARGUMENTS = ["analyze", str(DEMO_MODEL), "--dataset", str(DEMO_DATASET), "--json"]
 
@@ -82,27 +82,31 @@ if Processes.current().is_main:
 """
 
 
-def launched(command, folder, pictures):
-    """The rows of the signatures that the script above makes, and the number of processes it ran in."""
-    (folder / "both.py").write_text(BOTH)
-    command = [*command, str(folder / "both.py"), str(DEMO_MODEL), str(DEMO_DATASET), str(pictures)]
-    done = subprocess.run(
-        command, env=environment(folder), capture_output=True, text=True, timeout=500, check=True
-    )
-    signatures = json.loads(done.stdout.splitlines()[-1])
-    found = [(sig["rows"], sig["metadata"]["dataset"]["fingerprint"]) for sig in signatures]
-    return found, signatures[0]["metadata"]["environment"]["num_processes"]
-
-
 @pytest.mark.slow
 def test_the_signature_is_the_same_on_any_number_of_processes(tmp_path, pictures):
     """Also when the samples do not divide, one process has no images and some cannot be decoded."""
+    (tmp_path / "both.py").write_text(BOTH)
+    script = [str(tmp_path / "both.py"), str(DEMO_MODEL), str(DEMO_DATASET), str(pictures)]
     accelerate = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes=2"]
     accelerate += ["--num_machines=1", "--mixed_precision=no", "--dynamo_backend=no"]
-    alone, one = launched([sys.executable], tmp_path, pictures)
-    two, three = (launched(command, tmp_path, pictures) for command in (accelerate, torchrun(3)))
-    assert (one, two[1], three[1]) == (1, 2, 3)
-    assert alone == two[0] == three[0]
+    together = {"env": environment(tmp_path), "capture_output": True, "text": True, "timeout": 500}
+    alone, two, three = (
+        parts(done.stdout)
+        for done in (
+            run_script(*script, settings={"HF_AFFSCORE_CACHE": tmp_path}),
+            subprocess.run([*accelerate, *script], **together, check=True),
+            subprocess.run([*torchrun(3), *script], **together, check=True),
+        )
+    )
+    assert (alone[1], two[1], three[1]) == (1, 2, 3)
+    assert alone[0] == two[0] == three[0]
+
+
+def parts(printed):
+    """The rows of the signatures that the script above prints, and the number of processes it ran in."""
+    signatures = json.loads(printed.splitlines()[-1])
+    found = [(sig["rows"], sig["metadata"]["dataset"]["fingerprint"]) for sig in signatures]
+    return found, signatures[0]["metadata"]["environment"]["num_processes"]
 
 
 # interruption
@@ -111,26 +115,22 @@ def test_the_signature_is_the_same_on_any_number_of_processes(tmp_path, pictures
 @pytest.mark.slow
 def test_a_killed_run_goes_on_where_it_was(tmp_path):
     """Killed ten times, at moments spread over the whole run, and the result is that of the undisturbed run."""
-    command = [sys.executable, "-m", "hf_affscore", *ARGUMENTS, "--num-samples", "512", "--batch-size", "8"]
-    undisturbed = subprocess.run(
-        command, env=environment(tmp_path / "one"), capture_output=True, text=True, timeout=300, check=True
-    )
+    script = tmp_path / "command.py"
+    script.write_text("import sys; from hf_affscore.cli import main; main(sys.argv[1:])")
+    command = [script, *ARGUMENTS, "--num-samples", "512", "--batch-size", "8"]
+    undisturbed = run_script(*command, settings={"HF_AFFSCORE_CACHE": tmp_path / "one"})
     cache, kills = tmp_path / "two", 0
     generator = np.random.default_rng(0)
     while kills < 10:
-        process = subprocess.Popen(
-            command, env=environment(cache), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
+        (process,) = start_script(tmp_path, *command, settings={"HF_AFFSCORE_CACHE": cache})
         before = len(list(cache.glob("*/*")))
-        while process.poll() is None and len(list(cache.glob("*/*"))) == before:
+        while process.is_alive() and len(list(cache.glob("*/*"))) == before:
             time.sleep(0.01)  # until it has done something
         time.sleep(float(generator.uniform(0, 0.4)))
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        process.kill()
+        process.join()
         kills += 1
-    done = subprocess.run(
-        command, env=environment(cache), capture_output=True, text=True, timeout=300, check=True
-    )
+    done = run_script(*command, settings={"HF_AFFSCORE_CACHE": cache})
     assert rows(done.stdout) == rows(undisturbed.stdout)
 
 
@@ -724,10 +724,7 @@ def test_what_one_process_fails_at_all_fail_at_and_go_on(failing, tmp_path):
     """Beside the scoring of an earlier group; the next model is analysed by all processes."""
     script = tmp_path / "failing.py"
     script.write_text(FAILING)
-    command = [*torchrun(2), str(script), failing]
-    done = subprocess.run(
-        command, env=environment(tmp_path), capture_output=True, text=True, timeout=200, check=False
-    )
+    done = run_script(script, failing, processes=2)
     assert done.returncode == 0, done.stderr
     (broken, nothing), good = json.loads(done.stdout)
     assert broken == f"the {failing} failed"
@@ -814,14 +811,7 @@ def test_two_machines_have_disks_of_their_own(tmp_path):
     codes, printed, said = both("inf")
     assert codes == [0, 0], said
     rows, processes, passes = json.loads(printed)
-    alone = subprocess.run(
-        [sys.executable, *arguments, "inf"],
-        env=environment(tmp_path / "alone"),
-        capture_output=True,
-        text=True,
-        timeout=200,
-        check=True,
-    )
+    alone = run_script(*arguments, "inf", settings={"HF_AFFSCORE_CACHE": tmp_path / "alone"})
     undisturbed, one, all_passes = json.loads(alone.stdout)
     assert (processes, one) == (2, 1)
     assert rows == undisturbed

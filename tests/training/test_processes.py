@@ -1,14 +1,10 @@
 """Two processes that train together: one measures, both have the scores and errors, neither is disturbed."""
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
-from tests.processes import torchrun
+from tests.processes import run_script
 
 SCRIPT = """
 import json, os, sys
@@ -100,13 +96,8 @@ print(json.dumps(ha.track(network, sample(), num_samples=20, batch_size=4)().sco
 def test_two_processes(tmp_path):
     script = tmp_path / "together.py"
     script.write_text(SCRIPT)
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
-
-    def run(*command):
-        options = {"env": environment, "cwd": tmp_path, "capture_output": True, "timeout": 300, "text": True}
-        return subprocess.run(command, **options, check=True).stdout
-
-    run(*torchrun(2), str(script), str(tmp_path))
+    done = run_script(script, tmp_path, processes=2, timeout=300)
+    assert done.returncode == 0, done.stderr
     first, second = (json.loads((tmp_path / f"rank-{rank}.json").read_text()) for rank in (0, 1))
     assert first == second
     main, other = (json.loads((tmp_path / f"outcomes-{rank}.json").read_text()) for rank in (0, 1))
@@ -122,7 +113,8 @@ def test_two_processes(tmp_path):
     ]
     assert (first["processes"], first["same weights"]) == (2, True)
     assert first["steps"] == first["logged"] == [0, 3, 6, 9]
-    alone = json.loads(run(sys.executable, "-c", ALONE, str(tmp_path / "weights.pt")))
+    script.write_text(ALONE)
+    alone = json.loads(run_script(script, tmp_path / "weights.pt").stdout)
     assert first["last"] == first["tracked"] == alone
     assert first["error"].startswith("At step 0: Network failed on a batch")
     assert "cannot be saved" in first["unsaved"]
