@@ -35,6 +35,7 @@ bench:  ## writes dated results into benchmarks/
 	python -m benchmarks.overhead --weights $(WHEEL)
 	python -m benchmarks.scaling --weights $(WHEEL)
 	python -m benchmarks.choosing
+	python -m benchmarks.simplifying
 	python -m benchmarks.inspection
 
 coverage:  ## every architecture of transformers, timm and torchvision against an independent count

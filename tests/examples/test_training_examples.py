@@ -1,12 +1,10 @@
-"""The examples about training and simplifying, at a size that is quick, and what must come out of them."""
+"""The examples about training, at a size that is quick, and what must come out of them."""
 
 import json
 
-import numpy as np
-import pytest
 import torch
 
-from examples import command, linearise, regularise, track_training
+from examples import command, regularise, track_training
 
 
 def test_tracking_follows_a_network_that_learns(tmp_path):
@@ -28,30 +26,6 @@ def test_regularisation_moves_the_scores_the_way_it_is_asked_to():
     for name in ("first_score", "second_score"):
         assert less[name] + 0.05 < plain[name] < more[name] - 0.05
     assert plain["accuracy"] > 0.85
-
-
-def test_affine_maps_are_fitted_exactly_where_there_is_one():
-    torch.manual_seed(0)
-    pre, slope, mixing = torch.randn(4, 3, 5, 5), torch.tensor([2.0, -1.0, 0.5]), torch.randn(3, 3)
-    by_channel, by_matrix = linearise.Moments(), linearise.Moments()
-    for half in pre.split(2):
-        by_channel.add(half, half * slope[:, None, None] + 1)
-        by_matrix.add(half, torch.einsum("nchw,cd->ndhw", half, mixing) - 1)
-    found = [*by_channel.fit(matrix=False), *by_matrix.fit(matrix=True)]
-    expected = [slope, torch.ones(3), mixing, -torch.ones(3)]
-    for one, other in zip(found, expected, strict=True):
-        np.testing.assert_allclose(one, other, atol=1e-4)
-
-
-@pytest.mark.slow
-def test_linearising_a_real_network(tmp_path):
-    values = linearise.run(tmp_path, count=24, thresholds=(1.0, 0.97, 0.96), repeats=0)
-    none, one, five = values["measured"]
-    assert [record["replaced"] for record in (none, one, five)] == [0, 1, 5]
-    assert {none[kind]["agreement"] for kind in linearise.KINDS} == {1.0}
-    agreements = [record["channel"]["agreement"] for record in (none, one, five)]
-    assert agreements == pytest.approx([1, 20 / 24, 11 / 24], abs=2 / 24)  # float32 differs between machines
-    assert five["channel"]["agreement"] > five["least linear"]["agreement"]
 
 
 def test_a_command_leaves_values_and_a_picture(tmp_path, monkeypatch):
