@@ -33,6 +33,9 @@ def test_every_block_works(page, newcomer, capsys):
     printed = capsys.readouterr().out
     for block in blocks(page, "text"):
         assert_shown(block.code, printed)
+    for block in blocks(page, "python"):
+        for promised in re.findall(r"^print\(.+\)  # (\w+\(.+\))$", block.code, flags=re.MULTILINE):
+            assert promised in printed
 
 
 def test_few_blocks_are_left_out():
