@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,7 +21,7 @@ from hf_affscore.options import Options
 from hf_affscore.publish import update_local_card
 from hf_affscore.run.cache import cache_entries
 from hf_affscore.signature import Signature
-from tests.processes import torchrun
+from tests.processes import run_script
 
 FEW = {"num_samples": 48, "batch_size": 16, "progress": False}
 
@@ -296,10 +293,9 @@ Processes.current().disconnect()
 def test_two_processes_give_the_bits_of_one(tmp_path: Path) -> None:
     script = tmp_path / "blocks.py"
     script.write_text(PROCESSES)
-    for name, command in (("one", [sys.executable]), ("two", torchrun(2))):
-        arguments = [*command, script, DEMO_MODEL, DEMO_DATASET, tmp_path / name]
-        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        subprocess.run(arguments, env=environment, check=True, capture_output=True, timeout=200)
+    for name, processes in (("one", 1), ("two", 2)):
+        done = run_script(script, DEMO_MODEL, DEMO_DATASET, tmp_path / name, processes=processes)
+        assert done.returncode == 0, done.stderr
     one, two = (Signature.from_pretrained(tmp_path / name) for name in ("one", "two"))
     assert one.rows == two.rows
     assert np.isfinite([row.r2_heldout for row in one.rows]).all()
