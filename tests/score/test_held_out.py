@@ -127,6 +127,7 @@ def test_where_it_is_undefined():
     x, y = images(50, 4, 3)
     assert math.isnan(r2_heldout(x[:9], y[:9]))
     assert math.isnan(r2_heldout(x, np.ones((50, 2))))
+    assert math.isnan(r2_heldout(np.ones((50, 2)), np.ones((50, 2))))
     assert math.isnan(r2_heldout(x, np.where(y > y.mean(), np.nan, y)))
     assert r2_heldout(np.ones((50, 2)), y) == 0
     one = np.zeros((50, 4))
