@@ -37,6 +37,7 @@ bench:  ## writes dated results into benchmarks/
 	python -m benchmarks.choosing
 	python -m benchmarks.simplifying
 	python -m benchmarks.inspection
+	python -m benchmarks.pages
 
 coverage:  ## every architecture of transformers, timm and torchvision against an independent count
 	OMP_NUM_THREADS=1 python -m tests.capture.coverage --processes 2

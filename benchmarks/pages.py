@@ -149,7 +149,7 @@ def main() -> None:
         "`import hf_affscore`": f"{importing('hf_affscore'):.2f} s",
         "`import evaluate`": f"{importing('evaluate'):.1f} s",
         **{
-            f"`compute` of the metric beside the score, 2 x 2,048 x 1,024 float32, {how}": f"{seconds:.2f} s"
+            f"`compute` of the metric beside the score, 2 x 2,048 x 1,024 float32, {how}": f"{seconds:.3f} s"
             for how, seconds in evaluation.items()
         },
         "one measurement of a tracker: digits-resnet, 19 activations, 512 digits": f"{tracking():.2f} s",
