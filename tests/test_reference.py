@@ -30,15 +30,14 @@ def test_the_stored_file_is_what_the_script_writes():
         key: type(value) for key, value in written.items()
     }
     assert written["networks"]["MobileNetV2"] == [0.5, 0.6123, None]
-    assert list(stored["networks"]) == [name for name in NETWORKS if name in stored["networks"]]
-    assert len(stored["networks"]) > 1
+    assert list(stored["networks"]) == list(NETWORKS)
     for key in ("format", "numbers_version", "images", *SETTINGS):
         assert stored[key] == written[key]
     assert stored["num_samples"] >= 1024
     assert stored["images"] == IMAGES
     assert FILE.stat().st_size < 10_000
     scores = [score for network in stored["networks"].values() for score in network if score is not None]
-    assert len(scores) > 60
+    assert len(scores) > 120
     assert all(0 < score < 1 and round(score, 4) == score for score in scores)
 
 
