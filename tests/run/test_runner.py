@@ -5,7 +5,6 @@ import itertools
 import json
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -623,29 +622,6 @@ def test_the_cache_is_where_the_environment_says(cache):
 
 
 # being stopped
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_stopped_run_says_how_to_go_on(tmp_path, number, code):
-    command = [sys.executable, "-m", "hf_affscore", *ARGUMENTS, "--num-samples", "512", "--batch-size", "4"]
-    process = subprocess.Popen(
-        command,
-        env=environment(tmp_path),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=lambda: signal.signal(
-            signal.SIGINT, signal.SIG_DFL
-        ),  # a shell's background jobs ignore it
-    )
-    while process.poll() is None and not list(tmp_path.glob("*/batch-*")):
-        time.sleep(0.01)
-    process.send_signal(number)
-    out, err = process.communicate(timeout=60)
-    assert (process.returncode, out) == (code, "")
-    assert "interrupted; the same command again goes on where it stopped" in err
-    assert "Traceback" not in err
 
 
 @pytest.mark.slow
