@@ -31,7 +31,6 @@ import numpy as np
 import numpy.typing as npt
 
 from hf_affscore.score.held_out import r2_heldout
-from hf_affscore.score.threads import one_blas_thread
 
 Array = npt.NDArray[np.float64]
 
@@ -67,18 +66,17 @@ def score_block(
     """
     x, y = (np.asarray(side, dtype=np.float64) for side in (pre, post))
     cosine, norm = _update(np.asarray(products, dtype=np.float64))
-    reasons = [AROUND] if is_part else []
     whole = with_update = math.nan
-    with one_blas_thread():
-        if not is_part:
-            whole = r2_heldout(x, y)
-        if is_part:
-            with_update = r2_heldout(x, y)
-            reasons += [SHAPES_OF_PART] if not len(products) else []
-        elif not len(products):
-            reasons.append(SHAPES)
+    reasons: list[str] = []
+    if is_part:
+        with_update = r2_heldout(x, y)
+        reasons = [AROUND] if len(products) else [AROUND, SHAPES_OF_PART]
+    else:
+        whole = r2_heldout(x, y)
+        if not len(products):
+            reasons = [SHAPES]
         elif norm == 0:
-            reasons.append(NOTHING)
+            reasons = [NOTHING]
         else:
             with_update = r2_heldout(x, y - x)
     return {
