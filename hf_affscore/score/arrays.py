@@ -168,12 +168,17 @@ def symmetric_pencil(first: Array, second: Array) -> tuple[Array, Array] | None:
     return values, lower @ vectors
 
 
-def solve_positive(matrix: Array, rows: Array) -> Array:
-    """``rows @ inverse(matrix)`` for a symmetric positive definite matrix, which may be overwritten."""
-    if is_torch(matrix):
-        linalg = namespace(matrix).linalg
-        return namespace(matrix).cholesky_solve(rows.T, linalg.cholesky(matrix)).T
-    return lapack.solve_positive(matrix, rows)
+def lower_factor(matrix: Array) -> Array:
+    """The lower triangular L of ``matrix = L @ L.T``, positive definite, for :func:`solve_lower`; overwrites it."""
+    return namespace(matrix).linalg.cholesky(matrix) if is_torch(matrix) else lapack.lower_factor(matrix)
+
+
+def solve_lower(factor: Array, rows: Array, *, transposed: bool = False) -> Array:
+    """``rows @ inverse(L.T)`` for a factor L, or ``rows @ inverse(L)``."""
+    if is_torch(factor):
+        linalg, upper = namespace(factor).linalg, factor if transposed else factor.T
+        return linalg.solve_triangular(upper, rows, upper=not transposed, left=False)
+    return lapack.solve_lower(factor, rows, transposed=transposed)
 
 
 def inverse_root(matrix: Array) -> Array | None:

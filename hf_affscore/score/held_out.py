@@ -34,10 +34,9 @@ from hf_affscore.score.arrays import (
     as_row_pair,
     defect,
     diagonal,
-    identity,
+    lower_factor,
     namespace,
-    solve_positive,
-    triangular_factor,
+    solve_lower,
 )
 from hf_affscore.score.sample import Layer, Sample
 from hf_affscore.score.threads import one_blas_thread
@@ -51,9 +50,12 @@ CHOOSING = 64, 256
 #: The fewest images for which there is a value.
 FEWEST = 10
 
-#: How many images are held out: as many as keep ``images * features^2`` below the first number, and at least the
-#: second.
-WORK, LEAST = 40_000_000, 256
+#: How many images are held out: as many as keep their number times ``features^2`` below the first number for each
+#: image that there is, since the rest of a record grows with those too, and at least the second.
+WORK, LEAST = 20_000, 256
+
+#: Held-out images of a narrow layer that are predicted at a time: large arrays would be new memory from the system.
+TOGETHER = 256
 
 
 def r2_heldout(pre: Any, post: Any) -> float:
@@ -93,8 +95,7 @@ def r2_heldout_of(layer: Layer) -> float:
         return 0.0  # the mean of the others is all there is
     choosing = _evenly(np.arange(n), num_choosing(n, d))
     held = _evenly(np.delete(np.arange(n), choosing), num_held_out(n, d))
-    target = _compressed(Sample(layer.post.rows[choosing]))
-    ridge = choose_ridge(Sample(layer.pre.rows[choosing]), target)
+    ridge = choose_ridge(*(Sample(side.rows[choosing]) for side in (layer.pre, layer.post)))
     distances = float(layer.post.lengths[held].sum()) * (n / (n - 1)) ** 2
     if distances == 0:
         return math.nan
@@ -120,59 +121,74 @@ def num_held_out(num_samples: int, width: int) -> int:
         (1984, 256, 25)
     """
     others = num_samples - num_choosing(num_samples, width)
-    return min(others, max(LEAST, WORK // width**2))
+    return min(others, max(LEAST, WORK * num_samples // width**2))
 
 
-def choose_ridge(pre: Sample, target: Array) -> float:
+def choose_ridge(pre: Sample, post: Sample) -> float:
     """The penalty of :data:`GRID` with the least leave-one-out error among these samples.
 
     Args:
         pre: Their inputs.
-        target: Their outputs, centred.
+        post: Their outputs.
 
     Returns:
         The factor of the squared coefficients beside a sum of squared errors over the samples, like ``alpha`` of
         scikit-learn's ``Ridge``. Infinity for a constant input.
     """
-    n, d = pre.shape
     if pre.total == 0:
         return math.inf
+    ridges = [share * pre.total / pre.shape[1] for share in GRID]
+    squares, left = (_of_each_over_samples if pre.wide else _of_each)(pre, post, ridges)
+    return ridges[int((squares / left**2).sum(1).argmin())]
+
+
+def _of_each(pre: Sample, post: Sample, ridges: list[float]) -> tuple[Array, Array]:
+    """Squared residuals, and one less the leverages, for every ridge and sample: ``(ridges, n)`` each."""
     values, vectors = namespace(pre.rows).linalg.eigh(pre.product)
-    values = values.clip(0)
-    coordinates = vectors * values**0.5 if pre.wide else pre.centred @ vectors
-    along, squares = coordinates.T @ target, coordinates**2
-    best, least = math.inf, math.inf
-    for share in GRID:
-        ridge = share * pre.total / d
-        weights = 1 / (values + ridge)
-        residuals = (coordinates * weights) @ along
-        residuals -= target
-        error = float((_lengths(residuals) / (1 - 1 / n - squares @ weights) ** 2).sum())
-        if error < least:
-            best, least = ridge, error
-    return best
+    coordinates = pre.centred @ vectors
+    weights = namespace(values).stack([1 / (values.clip(0) + ridge) for ridge in ridges])
+    residuals = (coordinates * weights[:, None, :]) @ (coordinates.T @ post.centred) - post.centred
+    left = 1 - 1 / len(coordinates) - weights @ (coordinates**2).T
+    return namespace(values).einsum("aij,aij->ai", residuals, residuals), left
 
 
-def _compressed(sample: Sample) -> Array:
-    """Centred rows, with as many features as samples where there are more: lengths and angles stay."""
-    return triangular_factor(sample.centred.T).T if sample.wide else sample.centred
+def _of_each_over_samples(pre: Sample, post: Sample, ridges: list[float]) -> tuple[Array, Array]:
+    """The same from products over samples.
+
+    With their eigenvectors V and eigenvalues w a ridge a leaves the residuals ``V diag(s) V.T Y`` of the outputs Y,
+    ``s = a / (w + a)``. One less the leverages is the diagonal of ``V diag(s) V.T``, less that of the mean.
+    """
+    values, vectors = namespace(pre.rows).linalg.eigh(pre.product)
+    shares = namespace(values).stack([ridge / (values.clip(0) + ridge) for ridge in ridges])
+    outputs = vectors.T @ (post.centred @ post.centred.T) @ vectors
+    parts = vectors * shares[:, None, :]
+    left = shares @ (vectors**2).T - 1 / len(vectors)
+    return namespace(values).einsum("aij,aij->ai", parts @ outputs, parts), left
 
 
 def _squared_errors(layer: Layer, held: Array, ridge: float) -> float:
     """Sum over the held-out samples of the squared distance of the output from what all other samples predict."""
-    pre, post, n = layer.pre, layer.post, len(layer.pre.rows)
+    pre, n = layer.pre, len(layer.pre.rows)
     matrix = pre.product + 0.0
     matrix[diagonal(matrix)] += ridge
     if pre.wide:
-        residuals, left = _over_samples(layer, held, matrix, ridge)
-    else:
-        rows = pre.centred[held]
-        many = len(rows) > len(matrix)
-        weights = solve_positive(matrix, identity(matrix) if many else rows)
-        weights = rows @ weights if many else weights
-        residuals = weights @ layer.cross
-        residuals -= post.centred[held]
-        left = 1 - 1 / n - namespace(rows).einsum("ij,ij->i", weights, rows)
+        return _summed(*_over_samples(layer, held, matrix, ridge))
+    factor = lower_factor(matrix)
+    many = len(held) > len(factor)  # then the coefficients are the smaller part to solve for
+    coefficients = solve_lower(factor, layer.cross.T).T if many else layer.cross
+    total = 0.0
+    for start in range(0, len(held), TOGETHER if many else len(held)):
+        part = held[start : start + TOGETHER] if many else held
+        whitened = solve_lower(factor, pre.centred[part])
+        weights = whitened if many else solve_lower(factor, whitened, transposed=True)
+        residuals = weights @ coefficients
+        residuals -= layer.post.centred[part]
+        total += _summed(residuals, 1 - 1 / n - _lengths(whitened))
+    return total
+
+
+def _summed(residuals: Array, left: Array) -> float:
+    """The squared lengths of residuals, each over the square of one less the leverage, in one sum."""
     return float((_lengths(residuals) / left**2).sum())
 
 
@@ -187,7 +203,8 @@ def _over_samples(layer: Layer, held: Array, matrix: Array, ridge: float) -> tup
     matrix += mean / n
     unit = matrix[held] * 0
     unit[own] = 1
-    inverse = solve_positive(matrix, unit) - 1 / (n * (ridge + mean))
+    factor = lower_factor(matrix)
+    inverse = solve_lower(factor, solve_lower(factor, unit), transposed=True) - 1 / (n * (ridge + mean))
     return inverse @ layer.post.centred, inverse[own]
 
 

@@ -1,6 +1,6 @@
-"""Four routines of LAPACK in float64, called without holding the interpreter's lock.
+"""Five routines of LAPACK in float64, called without holding the interpreter's lock.
 
-scipy.linalg has all four, but its wrappers hold the lock while they work, so threads that score one layer each
+scipy.linalg has them all, but its wrappers hold the lock while they work, so threads that score one layer each
 would wait for one another. numpy releases the lock, but does not have these routines. ctypes releases it too, and
 scipy provides the addresses for such use (:class:`scipy.LowLevelCallable`).
 """
@@ -47,24 +47,43 @@ def symmetric_pencil(first: Matrix, second: Matrix) -> tuple[Matrix, Matrix] | N
     return None if failed else (values, first.T)
 
 
-def solve_positive(matrix: Matrix, rows: Matrix) -> Matrix:
-    """The X with ``X @ matrix = rows``.
+def lower_factor(matrix: Matrix) -> Matrix:
+    """The lower triangular L with ``L @ L.T == matrix``; what is above its diagonal is not zero.
 
     Args:
-        matrix: Symmetric and positive definite, shape ``(d, d)``, contiguous; overwritten.
-        rows: Shape ``(m, d)``.
+        matrix: Symmetric and positive definite, shape ``(d, d)``, contiguous. It becomes L.
 
     Raises:
         numpy.linalg.LinAlgError: ``matrix`` is not positive definite to working precision.
 
     Example:
-        >>> solve_positive(np.diag([1.0, 4.0]), np.array([[2.0, 2.0]]))
-        array([[2. , 0.5]])
+        >>> np.tril(lower_factor(np.array([[4.0, 2.0], [2.0, 2.0]])))
+        array([[2., 0.],
+               [1., 1.]])
     """
-    d = len(matrix)
-    solved = np.array(rows, order="C")  # rows in C are columns in Fortran
-    if _call("dposv", b"L", d, len(solved), matrix, d, solved, d):
+    # Rows in C are columns in Fortran, so a lower triangle here is an upper one there.
+    if _call("dpotrf", b"U", len(matrix), matrix, len(matrix)):
         raise np.linalg.LinAlgError("the matrix is not positive definite")
+    return matrix
+
+
+def solve_lower(factor: Matrix, rows: Matrix, *, transposed: bool = False) -> Matrix:
+    """The X with ``X @ L.T = rows``, or with ``X @ L = rows``.
+
+    Args:
+        factor: L, lower triangular, shape ``(d, d)``, contiguous; what is above its diagonal is not read.
+        rows: Shape ``(m, d)``.
+        transposed: Whether it is L that X is multiplied with.
+
+    Example:
+        >>> factor, rows = np.array([[2.0, 9.0], [1.0, 1.0]]), np.array([[2.0, 2.0]])
+        >>> solve_lower(factor, rows), solve_lower(factor, rows, transposed=True)
+        (array([[1., 1.]]), array([[0., 2.]]))
+    """
+    d = len(factor)
+    solved = np.array(rows, order="C")
+    if _call("dtrtrs", *(b"U", b"N" if transposed else b"T", b"N", d, len(solved), factor, d, solved, d)):
+        raise np.linalg.LinAlgError("the factor has a zero on its diagonal")
     return solved
 
 
@@ -134,4 +153,4 @@ def _routine(name: str) -> Any:
     return ctypes.CFUNCTYPE(None)(address)
 
 
-_ROUTINES = {name: _routine(name) for name in ("dposv", "dpstrf", "dsygvd", "dtrtri")}
+_ROUTINES = {name: _routine(name) for name in ("dpotrf", "dpstrf", "dsygvd", "dtrtri", "dtrtrs")}

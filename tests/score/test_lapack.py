@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.linalg
 
-from hf_affscore.score.lapack import inverse_of_lower, pivots, solve_positive, symmetric_pencil
+from hf_affscore.score.lapack import inverse_of_lower, lower_factor, pivots, solve_lower, symmetric_pencil
 
 
 def positive(d, seed):
@@ -27,8 +27,13 @@ def test_the_pencil_is_scipys(d):
 @pytest.mark.parametrize("d", [1, 2, 7, 150])
 def test_the_solution_is_lapacks(d):
     matrix, rows = positive(d, 3), np.random.default_rng(4).normal(size=(5, d))
-    _, expected, _ = scipy.linalg.lapack.dposv(matrix, rows.T, lower=True)
-    np.testing.assert_array_equal(solve_positive(matrix.copy(), rows), expected.T)
+    factor, _ = scipy.linalg.lapack.dpotrf(matrix.T, lower=False)
+    np.testing.assert_array_equal(np.tril(lower_factor(matrix.copy())), factor.T)
+    half, _ = scipy.linalg.lapack.dtrtrs(factor, rows.T, lower=False, trans=1)
+    np.testing.assert_array_equal(solve_lower(factor.T.copy(), rows), half.T)
+    whole, _ = scipy.linalg.lapack.dtrtrs(factor, half, lower=False)
+    np.testing.assert_array_equal(solve_lower(factor.T.copy(), half.T, transposed=True), whole.T)
+    np.testing.assert_allclose(whole.T @ matrix, rows, atol=1e-8)
 
 
 @pytest.mark.parametrize("d", [1, 2, 7, 150])
@@ -50,7 +55,9 @@ def test_pivots_are_lapacks():
 def test_what_has_no_answer():
     assert symmetric_pencil(np.eye(2), np.diag([1.0, -1.0])) is None
     with pytest.raises(np.linalg.LinAlgError, match="not positive definite"):
-        solve_positive(np.diag([1.0, -1.0]), np.ones((1, 2)))
+        lower_factor(np.diag([1.0, -1.0]))
+    with pytest.raises(np.linalg.LinAlgError, match="zero on its diagonal"):
+        solve_lower(np.diag([1.0, 0.0]), np.ones((1, 2)))
     with pytest.raises(np.linalg.LinAlgError, match="zero on its diagonal"):
         inverse_of_lower(np.diag([1.0, 0.0]))
 
