@@ -31,9 +31,6 @@ T_co = TypeVar("T_co", covariant=True)
 #: Maximum bytes to read for a draw, and to keep in a temporary file.
 READ_LIMIT = 2_500_000_000
 
-#: Maximum bytes of encoded images of a stream to keep in memory.
-STREAM_LIMIT = 10**9
-
 #: Further images that are kept when they are read anyway, to replace damaged ones.
 SPARE = 64
 
@@ -238,63 +235,3 @@ class Mapped:
 
     def __iter__(self) -> Iterator[Any]:
         return map(self.function, self.items)
-
-
-class Beginning:
-    """A random order of a stream that can only be read from its beginning.
-
-    Up to ``limit`` bytes are kept. A shorter stream is drawn from uniformly. In a longer one each further item
-    replaces a random kept item, which is then used.
-
-    Args:
-        items: The stream; it can be iterated over again in the same order.
-        seed: Seed of the order.
-        size: Gives the bytes of an item.
-        metadata: Receives ``draw``, and ``shuffled``: whether the draw covers the whole stream.
-        limit: Bytes to keep.
-        rows: Length of the stream, if known: the share that was read is recorded.
-    """
-
-    def __init__(
-        self,
-        items: Iterable[Any],
-        seed: int,
-        size: Callable[[Any], int],
-        metadata: dict[str, Any],
-        limit: int | None = None,
-        rows: int | None = None,
-    ) -> None:
-        self.items = items
-        self._seed = seed
-        self._size = size
-        self._metadata = metadata
-        self._limit, self._rows = STREAM_LIMIT if limit is None else limit, rows
-
-    def __iter__(self) -> Iterator[Any]:
-        held: list[Any] = []
-        stream, size = iter(self.items), 0
-        for item in stream:
-            held.append(item)
-            size += self._size(item)
-            if size > self._limit:
-                return self._exchanged(held, stream)
-        self._metadata |= {"shuffled": True, "draw": {"method": "uniform", "rows": len(held)}}
-        return iter(Permuted(held, uniform(len(held), self._seed)))
-
-    def _exchanged(self, held: list[Any], stream: Iterator[Any]) -> Iterator[Any]:
-        generator = np.random.default_rng(self._seed)
-        record: dict[str, Any] = {"method": "beginning", "ended": False}
-        self._metadata |= {"shuffled": False, "draw": record}
-        self._record_reach(record, len(held))
-        for item in stream:
-            self._record_reach(record, record["reached"] + 1)
-            place = int(generator.integers(len(held)))
-            yield held[place]
-            held[place] = item
-        record["ended"] = True
-        yield from Permuted(held, generator.permutation(len(held)))
-
-    def _record_reach(self, record: dict[str, Any], reached: int) -> None:
-        record["reached"] = reached
-        if self._rows:
-            record |= {"rows": self._rows, "share": reached / self._rows}

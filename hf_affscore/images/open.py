@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from contextlib import contextmanager
 from dataclasses import replace
@@ -13,19 +14,11 @@ import numpy as np
 
 from hf_affscore.errors import AffscoreError, DatasetError, InputError, shown_cause
 from hf_affscore.hub import failures_named
+from hf_affscore.images.beginning import STREAM_LIMIT, Beginning
 from hf_affscore.images.clips import decode_clip, open_clips
 from hf_affscore.images.columns import ImageColumn, image_column
 from hf_affscore.images.decoding import as_image, decode, file_of
-from hf_affscore.images.draw import (
-    STREAM_LIMIT,
-    Beginning,
-    Mapped,
-    Order,
-    Ordered,
-    Permuted,
-    draw_from_blocks,
-    draw_rows,
-)
+from hf_affscore.images.draw import Mapped, Order, Ordered, Permuted, draw_from_blocks, draw_rows
 from hf_affscore.images.held import HeldRows
 from hf_affscore.images.indexed import (
     Examples,
@@ -160,24 +153,29 @@ def _from_object(data: Any, options: Options, frames: int | None) -> ImageStream
             return _from_data(Indexed(data), metadata, options, frames)
         options.refuse(("image_column",), f"a {type(data).__name__} of images has none")
         order = draw_rows(len(data), options)
-        items = Permuted(Indexed(data), order.numbers, image_of)
-        return ImageStream(items, as_image, metadata | _drawn(order), numbers=order.numbers)
+        drawn = Permuted(Indexed(data), order.numbers, image_of)
+        return ImageStream(drawn, as_image, metadata | _drawn(order), numbers=order.numbers)
     examples, rows = Examples(data), len(data) if isinstance(data, Sized) else None
     if has_parts(examples.first):
         column = image_column(examples.rows(), options, clips=frames is not None)
         metadata["image_column"] = column.path
         images = Mapped(lambda example: column.item_of(row_of(example)), examples)
-        return ImageStream(_from_the_beginning(images, metadata, options, rows), _decoder(frames), metadata)
+        items, numbers = _from_the_beginning(images, metadata, options, rows)
+        return ImageStream(items, _decoder(frames), metadata, numbers=numbers)
     options.refuse(("image_column",), f"a {type(data).__name__} of images has none")
-    return ImageStream(_from_the_beginning(examples, metadata, options, rows), as_image, metadata)
+    items, numbers = _from_the_beginning(examples, metadata, options, rows)
+    return ImageStream(items, as_image, metadata, numbers=numbers)
 
 
 def _from_the_beginning(
     items: Iterable[Any], metadata: dict[str, Any], options: Options, rows: int | None = None
-) -> Iterable[Any]:
-    """A stream in random order, as far as memory allows; the draw is recorded in ``metadata``."""
+) -> tuple[Iterable[Any], array[int] | None]:
+    """A stream in random order, as far as memory allows, and its row numbers; the draw goes into ``metadata``."""
     metadata |= {"shuffled": False, "draw": {"method": "in order"}}
-    return Beginning(items, options.seed, size_of, metadata, rows=rows) if options.shuffle else items
+    if not options.shuffle:
+        return items, None
+    drawn = Beginning(items, options.seed, size_of, metadata, rows=rows)
+    return drawn, drawn.numbers
 
 
 def _drawn(order: Order) -> dict[str, Any]:
@@ -247,10 +245,15 @@ def _from_data(
     metadata = {**where, "split": split, "image_column": column.path}
     fetch_item = functools.partial(file_of, getattr(data, "_token_per_repo_id", {}), options.token)
     if isinstance(data, datasets.IterableDataset | TarStream):
-        if options.shuffle and isinstance(data, TarStream):
-            data = data.shuffled(options.seed, STREAM_LIMIT)
-        items = _from_the_beginning(Mapped(column.item_of, data), metadata, options)
-        return ImageStream(items, decode_item, metadata, fetch_item, reopens=True)
+        read = (
+            data.shuffled(options.seed, STREAM_LIMIT)
+            if isinstance(data, TarStream) and options.shuffle
+            else data
+        )
+        items, numbers = _from_the_beginning(Mapped(column.item_of, read), metadata, options)
+        if read is not data:
+            numbers = None  # archives are in random order, and how many rows come before one is not known
+        return ImageStream(items, decode_item, metadata, fetch_item, reopens=True, numbers=numbers)
     if isinstance(data, ParquetRows | TarRows):
         order = (
             draw_from_blocks(data.blocks, options)
@@ -261,8 +264,8 @@ def _from_data(
         stream = _read_by_position(held, column, decode_item, fetch_item, metadata | _drawn(order))
         return replace(stream, numbers=order.numbers)
     order = draw_rows(len(data), options)
-    items = Permuted(data, order.numbers, column.item_of)
-    return ImageStream(items, decode_item, metadata | _drawn(order), fetch_item, numbers=order.numbers)
+    drawn = Permuted(data, order.numbers, column.item_of)
+    return ImageStream(drawn, decode_item, metadata | _drawn(order), fetch_item, numbers=order.numbers)
 
 
 def _decoder(frames: int | None) -> Callable[..., Decoded]:

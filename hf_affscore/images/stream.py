@@ -11,6 +11,7 @@ import itertools
 import re
 import threading
 import time
+from array import array
 from collections import deque
 from collections.abc import Callable, Collection, Generator, Iterable, Sized
 from contextlib import ExitStack
@@ -68,7 +69,7 @@ class ImageStream:
         metadata: The source in a signature: id, configuration, split, revision, order.
         fetch: The function with which a thread reads the file or row of an item; None if there is nothing to read.
         reopens: Whether the source is read over a connection and can be reopened if it drops.
-        numbers: The row number of each item; None where items have none.
+        numbers: The row number of each item, of a stream of those that it has given; None where items have none.
     """
 
     items: Iterable[Any]
@@ -76,7 +77,7 @@ class ImageStream:
     metadata: dict[str, Any]
     fetch: Callable[[Any], Callable[[], Any] | None] = lambda item: None
     reopens: bool = False
-    numbers: NDArray[np.int64] | None = None
+    numbers: NDArray[np.int64] | array[int] | None = None
 
     @property
     def length(self) -> int | None:
@@ -87,7 +88,7 @@ class ImageStream:
         return rows
 
     def row(self, position: int) -> int | None:
-        """The number of an item in its split or sequence; None in the random order of a stream."""
+        """The number of an item in its split or sequence; None of archives that are read in random order."""
         if self.metadata.get("draw", {}).get("method") == "in order":
             return position
         return None if self.numbers is None else int(self.numbers[position])

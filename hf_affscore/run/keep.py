@@ -36,7 +36,7 @@ class ImageId(NamedTuple):
     Attributes:
         position: Its position in the draw, from 0.
         row: Its number in the split, whose name and commit the signature's metadata have, or in the sequence of
-            images; None in the random order of a stream.
+            images; None in a stream of archives that are read in random order.
         file: Its file; None if it has none.
         fingerprint: A short digest of its pixels.
     """

@@ -21,7 +21,7 @@ class Place(NamedTuple):
 
     Attributes:
         position: Its position in the draw, from 0.
-        row: Its number in the split or sequence; None in the random order of a stream.
+        row: Its number in the split or sequence; None in a stream of archives that are read in random order.
         file: Its file; None if it has none.
     """
 

@@ -17,8 +17,9 @@ from PIL import Image
 from scipy import stats
 
 from hf_affscore.errors import DatasetError
-from hf_affscore.images import draw, held
-from hf_affscore.images.draw import Beginning, Block, draw_from_blocks, draw_rows, reach_of
+from hf_affscore.images import beginning, draw, held
+from hf_affscore.images.beginning import Beginning
+from hf_affscore.images.draw import Block, draw_from_blocks, draw_rows, reach_of
 from hf_affscore.images.open import locate_images, open_images
 from hf_affscore.images.stream import size_of
 from hf_affscore.options import Options
@@ -413,6 +414,15 @@ def test_of_a_longer_stream_it_is_said_how_far_the_draw_reached():
     assert reach_of(metadata["draw"]) is None
 
 
+@pytest.mark.parametrize("limit", [10**6, 100 * 1100])
+def test_the_place_of_every_item_in_the_stream_is_known(limit):
+    items = Beginning(Stream(300), 3, size_of, {}, limit)
+    for _ in range(2):  # reopened, from the first item on
+        for given, item in enumerate(items):
+            assert items.numbers[given] == int(item["path"])
+        assert sorted(items.numbers) == list(range(300))
+
+
 def test_of_a_stream_of_known_length_the_share_is_recorded():
     metadata = {}
     items = iter(Beginning(Stream(1000), 3, size_of, metadata, 100 * 1100, rows=1000))
@@ -431,7 +441,7 @@ def test_an_analysis_warns_where_the_draw_did_not_reach_all(monkeypatch):
     import hf_affscore as ha
     from hf_affscore.assets import DEMO_MODEL
 
-    monkeypatch.setattr(draw, "STREAM_LIMIT", 200_000)
+    monkeypatch.setattr(beginning, "STREAM_LIMIT", 200_000)
     images = [Image.open(io.BytesIO(content)).resize((8, 8)) for content in PICTURES]
     with pytest.warns(
         ha.errors.AffscoreWarning, match=r"drawn from the first \d+ of a stream.*had no chance"

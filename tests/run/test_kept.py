@@ -75,6 +75,18 @@ def test_rows_are_those_of_the_images_that_they_name(tmp_path):
         rows["act #2"]
 
 
+def test_images_of_a_stream_in_random_order_have_their_place_in_it(tmp_path):
+    torch.manual_seed(0)
+    model, pictures = Small(), images(20)
+    ha.analyze(model, iter(pictures), num_samples=12, keep_rows=tmp_path / "rows", batch_size=8)
+    rows = ha.load_rows(tmp_path / "rows")
+    order = [each.row for each in rows.ids]
+    assert order == np.random.default_rng(0).permutation(20)[:12].tolist()
+    with torch.inference_mode():
+        wanted = model.first(torch.stack([pictures[number] for number in order])).mean((2, 3))
+    np.testing.assert_allclose(rows["act"].pre, wanted, rtol=1e-5, atol=1e-6)
+
+
 def test_files_name_the_images(tmp_path):
     from PIL import Image
 
