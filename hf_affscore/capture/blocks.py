@@ -9,12 +9,16 @@ A block is what an architecture repeats: the residual blocks of a ResNet, the la
 3. Of one inside another, the outer is a stage, the inner a block.
 4. A plain ``Sequential`` is a block only in a network without others.
 
-The attention and the MLP of a block are its direct children of these names, as the libraries use them. Where an
-architecture has no module of its own for them, they are not listed.
+The attention and the MLP of a block are its direct children of these names, as the libraries use them. Without such
+an MLP it is two linear layers, one after the other in the tree and outside attention, of which the first widens and
+the second gives as many features as the first takes (``linear1``, ``linear2``; ``intermediate.dense``,
+``output.dense``): from the input of the first to the output of the second, under the name of the first. Other
+attention and MLPs, of convolutions or functions, are not listed.
 """
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -38,9 +42,14 @@ class BlockSelection(Selection):
     """Selects the blocks of a network and their parts, and no activation.
 
     Modules that ``include`` names are blocks, too.
+
+    Attributes:
+        parts: What each selected module is, by path.
+        ends: The last module of a part that begins with another one.
     """
 
     parts: Mapping[str, Part] = field(default_factory=dict)
+    ends: Mapping[str, str] = field(default_factory=dict)
     looks_below = False
 
     def of_module(self, module: nn.Module) -> Activation | None:
@@ -54,6 +63,10 @@ class BlockSelection(Selection):
     def part_of(self, path: str) -> Part:
         """What a module is that is selected."""
         return self.parts.get(path, "block")
+
+    def end_of(self, path: str) -> str:
+        """The module whose output is that of the part that begins with this one."""
+        return self.ends.get(path, path)
 
     def is_asked_for(self, module: nn.Module, path: str) -> bool:
         """Whether it is a block, a part of one, or named by ``include``."""
@@ -72,27 +85,48 @@ def selection_of(
     """What is observed in a model: its activations, or its blocks."""
     if level == "activations":
         return Selection(include, exclude)
-    return BlockSelection(include, exclude, parts_of(model))
+    return BlockSelection(include, exclude, *parts_and_ends(model))
 
 
 def parts_of(model: nn.Module) -> dict[str, Part]:
     """The blocks of a network and their parts, by path, a block before its parts; empty if it repeats nothing.
 
     Example:
-        >>> layers = [nn.TransformerEncoderLayer(8, nhead=2) for _ in range(2)]
+        >>> layers = [nn.TransformerEncoderLayer(8, nhead=2, dim_feedforward=32) for _ in range(2)]
         >>> network = nn.ModuleDict({"stem": nn.Linear(4, 8), "layers": nn.ModuleList(layers)})
-        >>> list(parts_of(network).items())[:2]
-        [('layers.0', 'block'), ('layers.0.self_attn', 'attention')]
+        >>> list(parts_of(network).items())[:3]
+        [('layers.0', 'block'), ('layers.0.self_attn', 'attention'), ('layers.0.linear1', 'mlp')]
     """
+    return parts_and_ends(model)[0]
+
+
+def parts_and_ends(model: nn.Module) -> tuple[dict[str, Part], dict[str, str]]:
+    """The same, and for each MLP of two modules the path of the second by that of the first."""
     modules = dict(model.named_modules())
     found: dict[str, Part] = {}
+    ends: dict[str, str] = {}
     for path in _blocks(modules):
         found[path] = "block"
-        for name, child in modules[path].named_children():
-            part = _part(name, child)
-            if part is not None:
-                found[f"{path}.{name}"] = part
-    return found
+        own = {f"{path}.{name}": _part(name, child) for name, child in modules[path].named_children()}
+        found |= {place: part for place, part in own.items() if part is not None}
+        if "mlp" not in own.values():
+            pairs = dict(_pairs(path, modules[path]))
+            found |= dict.fromkeys(pairs, "mlp")
+            ends |= pairs
+    return found, ends
+
+
+def _pairs(path: str, block: nn.Module) -> Iterator[tuple[str, str]]:
+    """The first and second layer of every MLP of a block that has no module of its own."""
+    linear = [
+        (f"{path}.{name}", layer)
+        for name, layer in block.named_modules()
+        if isinstance(layer, nn.Linear) and not any(map(ATTENTION.fullmatch, name.split(".")))
+    ]
+    for (first, wide), (second, narrow) in itertools.pairwise(linear):
+        back = narrow.in_features == wide.out_features and narrow.out_features == wide.in_features
+        if back and wide.out_features > wide.in_features:
+            yield first, second
 
 
 def _blocks(modules: Mapping[str, nn.Module]) -> list[str]:

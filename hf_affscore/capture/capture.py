@@ -24,9 +24,9 @@ import itertools
 import sys
 import threading
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
@@ -35,10 +35,12 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from hf_affscore.capture.activations import Activation
+from hf_affscore.capture.arguments import first_tensor, joined
 from hf_affscore.capture.batch_axis import Skip
 from hf_affscore.capture.below import UNSEEN, Below
 from hf_affscore.capture.exotic import is_plain, kind_of
 from hf_affscore.capture.layout import Layout
+from hf_affscore.capture.running import Begun, Frame
 from hf_affscore.capture.selection import Selection
 from hf_affscore.capture.sites import ROOT, Call, CallSite, Kind, SkippedCall
 from hf_affscore.capture.watched import Watched, WatchedModule
@@ -101,8 +103,9 @@ class Capture(Generic[T]):
         self._one_image = one_image
         self._layout = Layout()
         self._counts: Counter[tuple[str, str]] = Counter()
-        self._running: list[_Frame[T]] = [_Frame(ROOT)]  # modules, outermost first
-        self._composite: _Frame[T] | None = None  # the activation module that is running
+        self._running: list[Frame[T]] = [Frame(ROOT)]  # modules, outermost first
+        self._composite: Frame[T] | None = None  # the activation module that is running
+        self._open: dict[str, Begun[T]] = {}  # calls that a later module ends, by its path
         self._elsewhere: Counter[tuple[str, str | None]] = Counter()  # modules in other threads
         self._lock = threading.Lock()
         self._unwatched = ExitStack()  # holds the context that hides the function calls inside it
@@ -142,11 +145,16 @@ class Capture(Generic[T]):
     def module_begins(self, module: WatchedModule, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Called by the model's hooks before a module runs."""
         (self._below.comes_in if len(self._running) == 1 else self._below.turns_up)(args, kwargs)
-        self._running.append(frame := _Frame[T](module.path))
+        self._running.append(frame := Frame[T](module.path))
         if self._composite is not None or module.activation is None:
             return
         with self._below.covering():
-            frame.begun = self._begin(module.activation, "module", args, kwargs)
+            begun = self._begin(module.activation, "module", args, kwargs)
+        end = self._selection.end_of(module.path)
+        if end == module.path:
+            frame.begun = begun
+        else:
+            self._open[end] = begun
         if not module.as_a_whole:
             self._composite = frame
             self._below.covers(1)
@@ -161,9 +169,10 @@ class Capture(Generic[T]):
             self._below.covers(-1)
         self._below.turns_up(output)
         self._running.pop()
-        if frame.begun is not None:
+        begun = frame.begun or self._open.pop(frame.path, None)
+        if begun is not None:
             with self._below.covering():
-                self._end(frame.begun, output)
+                self._end(begun, output)
 
     def module_elsewhere(self, module: WatchedModule) -> None:
         """Called by the model's hooks before a module runs in a thread that the model has started."""
@@ -184,17 +193,20 @@ class Capture(Generic[T]):
 
     def _begin(
         self, activation: Activation, kind: Kind, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> _Begun[T]:
+    ) -> Begun[T]:
         """Number the call and summarise its input, or record why it is skipped."""
         path = self._running[-1].path
         number = self._counts[path, activation.name]
         self._counts[path, activation.name] += 1
-        tensor = _first_tensor((*args, *kwargs.values()))
+        tensor, axis = first_tensor((*args, *kwargs.values())), None
         site = CallSite(path, activation.name, number, kind, part=self._selection.part_of(path))
+        if tensor is None and site.part is not None:
+            tensor, axis = joined(args[0] if args else None, self._layout)
         if tensor is not None and is_plain(tensor):
             folded = 1 if self._one_image else self._layout.first_axis.folded_from(tensor)
-            site = replace(site, channel_axis=self._layout.channel_axis(tensor), folded_from=folded)
-        begun = _Begun[T](site, self._selection.why_skipped(activation, path), len(self.calls))
+            axis = self._layout.channel_axis(tensor) if axis is None else axis
+            site = replace(site, channel_axis=axis, folded_from=folded)
+        begun = Begun[T](site, self._selection.why_skipped(activation, path), len(self.calls))
         if begun.reason is not None:
             return begun
         if activation.role == "gate" and tensor is not None and is_plain(tensor):
@@ -207,11 +219,11 @@ class Capture(Generic[T]):
             self._keep(begun, tensor)
         return begun
 
-    def _end(self, begun: _Begun[T], output: Any) -> None:
+    def _end(self, begun: Begun[T], output: Any) -> None:
         """Summarise the output and list the call."""
         if len(begun.kept) == 1:
             outputs = output if isinstance(output, tuple | list) else (output,)
-            self._keep(begun, _first_tensor(outputs))
+            self._keep(begun, first_tensor(outputs))
         if begun.reason is None:
             pre, post = begun.kept
             place = begun.place if begun.site.part else len(self.calls)
@@ -219,7 +231,7 @@ class Capture(Generic[T]):
         else:
             self.skipped.append(SkippedCall(begun.site, begun.reason))
 
-    def _keep(self, begun: _Begun[T], tensor: Tensor | None) -> None:
+    def _keep(self, begun: Begun[T], tensor: Tensor | None) -> None:
         """Summarise one side of the call, hidden from function modes, or record why it is skipped."""
         if begun.reason is not None:
             return
@@ -244,25 +256,6 @@ class Capture(Generic[T]):
                 f"{type(error).__name__}: {error}".splitlines()[0],
             )
             begun.reason = f"its {side}, a {kind_of(tensor)}, has no rows that can be read ({said})"
-
-
-@dataclass
-class _Begun(Generic[T]):
-    """A call whose output is not known yet."""
-
-    site: CallSite
-    reason: str | None
-    place: int  # of a block in the list of calls
-    shape: tuple[int, ...] = ()
-    kept: list[T] = field(default_factory=list)  # of the input, then of the output
-
-
-@dataclass(eq=False)
-class _Frame(Generic[T]):
-    """A module that is running."""
-
-    path: str
-    begun: _Begun[T] | None = None
 
 
 class _Functions(TorchFunctionMode):
@@ -294,7 +287,3 @@ class _Functions(TorchFunctionMode):
             output = func(*args, **kwargs)
             self._capture._end(begun, output)
         return output
-
-
-def _first_tensor(values: Iterable[Any]) -> Tensor | None:
-    return next((value for value in values if isinstance(value, Tensor)), None)

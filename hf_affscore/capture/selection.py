@@ -82,6 +82,10 @@ class Selection:
         """What a module is in its network, where blocks are selected; None for an activation."""
         return None
 
+    def end_of(self, path: str) -> str:
+        """The module at whose end a module that is asked for ends: itself, or a later one."""
+        return path
+
     def note_module(self, module: nn.Module, path: str) -> None:
         """Remember that the model has a module, whether it is called or not."""
         self._modules.add((type(module).__name__, path))

@@ -12,7 +12,7 @@ import torchvision
 import transformers
 from torch import nn
 
-from hf_affscore.capture.blocks import Part, parts_of
+from hf_affscore.capture.blocks import Part, parts_and_ends, parts_of
 
 
 def counted(model: nn.Module) -> dict[tuple[Part, str], int]:
@@ -85,6 +85,11 @@ CASES: dict[str, tuple[Callable[[], nn.Module], dict[tuple[Part, str], int]]] = 
         lambda: hugging_face("ViT"),
         {("block", "ViTLayer"): 12, ("attention", "ViTAttention"): 12},
     ),
+    "transformers YOLOS, an MLP in two modules": (
+        lambda: hugging_face("Yolos"),
+        {("block", "YolosLayer"): 12, ("attention", "YolosAttention"): 12, ("mlp", "Linear"): 12},
+    ),
+    "torchvision DenseNet": (lambda: vision("densenet121"), {("block", "_DenseLayer"): 58}),
     "no blocks": (lambda: vision("vgg11"), {}),
 }
 
@@ -96,6 +101,32 @@ def test_blocks_of_the_usual_libraries(name: str) -> None:
         found = counted(build())
     # transformers had no module for the MLP of ViT and Swin before 5.0.
     assert {key: count for key, count in found.items() if key in expected or key[0] != "mlp"} == expected
+
+
+class Split(nn.Module):
+    """A block whose MLP is two modules, the second of which may add the residual stream."""
+
+    def __init__(self, hidden: int = 32) -> None:
+        super().__init__()
+        self.attention = nn.Sequential(nn.Linear(8, 24), nn.Linear(24, 8))
+        self.start = nn.Sequential(nn.Linear(8, hidden), nn.GELU())
+        self.end = nn.Sequential(nn.Linear(hidden, 8), nn.LayerNorm(8))
+
+
+def test_an_mlp_in_two_modules_goes_from_the_first_layer_to_the_second() -> None:
+    parts, ends = parts_and_ends(nn.Sequential(Split(), Split()))
+    assert [(path, part) for path, part in parts.items() if path[0] == "1"] == [
+        ("1", "block"),
+        ("1.attention", "attention"),
+        ("1.start.0", "mlp"),
+    ]
+    assert ends == {"0.start.0": "0.end.0", "1.start.0": "1.end.0"}
+
+
+@pytest.mark.parametrize("hidden", [8, 2])
+def test_two_layers_that_do_not_widen_are_no_mlp(hidden: int) -> None:
+    """Squeeze and excitation narrows; projections keep the width."""
+    assert "mlp" not in parts_of(nn.Sequential(Split(hidden), Split(hidden))).values()
 
 
 class Residual(nn.Module):

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import timm
 import torch
+import torchvision
 from torch import Tensor, nn
 
 import hf_affscore as ha
@@ -20,6 +21,7 @@ from hf_affscore.errors import InputError, NoActivationError
 from hf_affscore.options import Options
 from hf_affscore.publish import update_local_card
 from hf_affscore.run.cache import cache_entries
+from hf_affscore.score.held_out import r2_heldout
 from hf_affscore.signature import Signature
 from tests.processes import run_script
 
@@ -135,6 +137,66 @@ def test_cosine_and_norm_are_those_of_whole_tensors() -> None:
         assert row.update_cosine == pytest.approx(float(cosine), abs=1e-5)  # float32, other batches
         assert row.update_norm == pytest.approx(float(norm), rel=1e-5)
         assert (row.dim, row.dim_out) == (24, 24)  # channels, although tokens come first
+
+
+class Tokens(nn.Module):
+    """Encoder layers of torch, whose MLP has no module of its own, on the columns of an image."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(nn.TransformerEncoderLayer(12, 2, 48, batch_first=True) for _ in range(2))
+
+    def forward(self, images: Tensor) -> Tensor:
+        x = images.flatten(1, 2).transpose(1, 2)
+        for layer in self.layers:
+            x = layer(x)
+        return x
+
+
+def test_an_mlp_in_two_modules_is_judged_without_the_stream_that_is_added_behind_it() -> None:
+    torch.manual_seed(0)
+    network, pictures = Tokens().eval(), vectors(60)
+    sig = ha.analyze(network, pictures, level="blocks", num_samples=60, shuffle=False, progress=False)
+    assert [(row.module, row.part) for row in sig.rows[3:]] == [
+        ("layers.1", "block"),
+        ("layers.1.self_attn", "attention"),
+        ("layers.1.linear1", "mlp"),
+    ]
+    seen: dict[str, tuple[Tensor, Tensor]] = {}
+    for name in ("", "linear1", "linear2"):
+        network.get_submodule(f"layers.1.{name}".rstrip(".")).register_forward_hook(
+            lambda _, args, output, name=name: seen.update({name: (args[0], output)})
+        )
+    network(torch.stack(pictures))  # with gradients, so that torch runs no fused kernel
+    x, inner, update = (side.detach() for side in (seen[""][0], seen["linear1"][0], seen["linear2"][1]))
+    row = sig.rows[5]
+    norm = (update.square().sum() / x.square().sum()).sqrt()
+    assert row.update_norm == pytest.approx(float(norm), rel=1e-5)
+    assert row.r2_heldout_update == pytest.approx(r2_heldout(inner.mean(1), update.mean(1)), abs=1e-5)
+    assert math.isnan(row.r2_heldout)
+
+
+@pytest.mark.parametrize("library", ["torchvision", "timm"])
+def test_layers_of_a_densenet_receive_all_earlier_maps(library: str) -> None:
+    torch.manual_seed(0)
+    small = {"growth_rate": 8, "block_config": (2, 3)}
+    if library == "timm":
+        network = timm.models.densenet.DenseNet(**small).eval()
+    else:
+        network = torchvision.models.DenseNet(num_init_features=16, **small).eval()
+    pictures = [torch.randn(3, 64, 64, generator=torch.Generator().manual_seed(n)) for n in range(40)]
+    sig = ha.analyze(network, pictures, level="blocks", num_samples=40, shuffle=False, progress=False)
+    assert [(row.dim, row.dim_out) for row in sig.rows] == [(16, 8), (24, 8), (16, 8), (24, 8), (32, 8)]
+    assert sig.skipped == ()
+    last, seen = sig.rows[-1], []
+    network.get_submodule(last.module).register_forward_hook(
+        lambda _, args, output: seen.extend([torch.cat(args[0], 1), output])
+    )
+    with torch.no_grad():
+        network(torch.stack(pictures))
+    before, new = (side.mean((2, 3)) for side in seen)
+    assert last.r2_heldout == pytest.approx(r2_heldout(before, new), abs=1e-5)
+    assert last.reason == "input and output have different shapes"
 
 
 def test_where_the_shape_changes_there_is_no_update() -> None:
