@@ -1,4 +1,4 @@
-"""``linearise``: a classifier with affine maps in place of activations, as far as its predictions allow."""
+"""``linearise``: a classifier with affine maps in place of activations or blocks, as predictions allow."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ def add_linearise(commands: Any) -> None:
     """Add ``linearise`` to the commands."""
     command = commands.add_parser(
         "linearise",
-        help="replace the activations that a classifier can do without by affine maps",
+        help="replace the activations or blocks that a classifier can do without by affine maps",
         usage="%(prog)s MODEL --dataset DATASET [OPTIONS]",  # --sites takes all words after it
-        description="Replace activations by affine maps while images keep the class that they are given, "
-        "and say what that changes.",
+        description="Replace activations, or with --level blocks whole blocks and their parts, by affine maps "
+        "while images keep the class that they are given, and say what that changes.",
     )
     command.add_argument("model", metavar="MODEL", help="Hub id or local folder of an image classifier")
     command.add_argument(
@@ -31,7 +31,7 @@ def add_linearise(commands: Any) -> None:
         "--sites",
         nargs="+",
         metavar="PATTERN",
-        help="activations or modules that may be replaced; default: all",
+        help="activations or modules that may be replaced, or block, attention, mlp; default: all",
     )
     command.add_argument(
         "--min-agreement",

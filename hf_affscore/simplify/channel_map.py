@@ -72,26 +72,24 @@ class ChannelMap(nn.Module):
 
     def __init__(self, fit: Fit, axis: int) -> None:
         super().__init__()
-        self.runs = 0
         self._fit, self._axis = fit, axis
 
     def forward(self, values: Tensor) -> Tensor:
         """The map of every channel."""
-        self.runs += 1
         shape = [-1 if axis == self._axis else 1 for axis in range(values.ndim)]
         slope, offset = (part.to(values).view(shape) for part in (self._fit.slope, self._fit.offset))
         return values * slope + offset
 
 
 def fit_maps(model: nn.Module, sites: Sequence[Site], images: Part) -> dict[str, Fit]:
-    """The maps of these activations on these images, by module.
+    """The maps of these activations on these images, by the path of the module.
 
     Args:
         model: In evaluation mode.
         sites: Activations that are modules.
         images: What is run.
     """
-    moments: Mapping[str, Moments] = {site.module: Moments(site.axis) for site in sites}
+    moments: Mapping[str, Moments] = {site.path: Moments(site.axis) for site in sites}
     inputs: dict[str, Tensor] = {}
     with ExitStack() as stack:
         for path in moments:

@@ -1,41 +1,42 @@
-"""Replace the activations of a classifier that act almost as affine maps, as far as its predictions allow."""
+"""Replace activations or blocks of a classifier that act almost as affine maps, as far as predictions allow."""
 
 from __future__ import annotations
 
 import copy
-import math
-import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, Unpack
 
-from torch import Tensor, nn
+import torch
+from torch import nn
 
 from hf_affscore.errors import InputError, ModelError, shown_cause
 from hf_affscore.images.open import is_name, locate_images, open_images
-from hf_affscore.inspection.operations import Operations
 from hf_affscore.models.evaluation import batch_size, evaluating
 from hf_affscore.models.loading import Checkpoint, load_checkpoint, locate_model
-from hf_affscore.options import AnalysisOptions
+from hf_affscore.options import AnalysisOptions, Options
 from hf_affscore.run.progress import bar, library_bars
 from hf_affscore.signature import Record
-from hf_affscore.simplify.channel_map import ChannelMap, Fit, fit_maps
+from hf_affscore.simplify.block_map import as_module, fit_blocks
+from hf_affscore.simplify.block_sites import BlockSite, find_blocks
+from hf_affscore.simplify.calls import separate
+from hf_affscore.simplify.channel_map import ChannelMap, fit_maps
+from hf_affscore.simplify.costs import costs
 from hf_affscore.simplify.options import checked_options
-from hf_affscore.simplify.replacing import put, settle
-from hf_affscore.simplify.report import Costs, LinearisationReport
-from hf_affscore.simplify.sample import Part, Sample, drawn_sample, logits
+from hf_affscore.simplify.replacing import settle
+from hf_affscore.simplify.report import CONVOLUTION, LINEAR, LinearisationReport
+from hf_affscore.simplify.sample import Sample, drawn_sample, logits
 from hf_affscore.simplify.sites import Site, find_sites
+from hf_affscore.simplify.trial import Replacement, Trial, classes
 from hf_affscore.spelling import checked_keywords
-
-#: Forward passes that are timed; the fastest counts, which other programs have disturbed least.
-TIMED = 7
 
 
 class Linearised(NamedTuple):
     """What :func:`linearise` returns.
 
     Attributes:
-        model: The network with affine maps in place of activations: ordinary modules, in evaluation mode.
+        model: The network with affine maps in place of activations or blocks: modules of torch, for evaluation.
         report: What was replaced, and what that changed.
     """
 
@@ -59,17 +60,24 @@ def linearise(
     images. On a quarter of them the maps are tried: each alone, then together, the one with the highest
     agreement alone first; one is kept if at least ``min_agreement`` of these images keep their class with it
     and all that were kept before. The last quarter measures the result. A map is folded into the layer
-    before it where that is exact, which is tested by running; elsewhere it becomes a 1 x 1 convolution,
-    channel by channel.
+    before or after it where that is exact, which is tested by running; elsewhere it becomes a 1 x 1
+    convolution, channel by channel.
 
-    What stays, each with its reason in the report: activations that are called as functions, or whose module
-    runs more than once in a pass.
+    Every call is one activation, also of a function, or of a module that runs several times in a pass. The
+    module around such a call becomes a ``torch.fx.GraphModule`` if the call is replaced. Calls that torch.fx
+    cannot trace stay, with the reason.
+
+    With ``level="blocks"`` the repeated blocks of :func:`hf_affscore.analyze` give way in the same manner, and
+    their attention and MLP parts: to one matrix and offset for all positions, a linear layer for tokens, a 1 x
+    1 convolution with the stride of the block for feature maps. Its ridge is chosen on images that it is not
+    fitted to; it shrinks what a block adds to its input.
 
     Args:
         model: Hub id, local folder, or a ``torch.nn.Module``, which is left unchanged.
         dataset: As in :func:`hf_affscore.analyze`.
         sites: What may be replaced: paths of modules, such as ``row.module`` of a signature, or names of
-            activations (``"ReLU"``), with wildcards; default: every activation outside attention.
+            activations (``"ReLU"``), with wildcards; default: every activation outside attention. Of blocks:
+            paths, classes, or ``"block"``, ``"attention"``, ``"mlp"``.
         min_agreement: Least share of the choosing images that must keep their class; 0 replaces all that it
             can.
         processor: Image processor, as in :func:`hf_affscore.analyze`.
@@ -84,7 +92,7 @@ def linearise(
     Raises:
         InputError: An option is out of range or does not apply, a site does not exist, or the network gives
             no logits.
-        ModelError: The network cannot be found, loaded, copied or run, or has no activation.
+        ModelError: The network cannot be found, loaded, copied or run, or has no activation, or no block.
         DatasetError: The images cannot be found or read, or there are fewer than eight.
         TypeError: An option is misspelt.
 
@@ -107,7 +115,7 @@ def linearise(
         size = batch_size(chosen, checkpoint.module)
         with evaluating(checkpoint.module):
             sample = drawn_sample(checkpoint, stream, chosen, size)
-            return _linearised(checkpoint, sample, sites, min_agreement, progress=chosen.progress)
+            return _linearised(checkpoint, sample, sites, min_agreement, chosen)
 
 
 def _linearised(
@@ -115,27 +123,30 @@ def _linearised(
     sample: Sample,
     sites: Sequence[str] | None,
     min_agreement: float,
-    *,
-    progress: bool,
+    options: Options,
 ) -> Linearised:
     original = checkpoint.module
     network = _copied(original)
-    found = find_sites(network, sample.fitting.first(2), sites)
-    candidates = [site for site in found if site.reason is None]
-    trial = Trial(network, sample, fit_maps(network, candidates, sample.fitting))
-    with bar(2 * len(candidates), "Replacements", "trial", enabled=progress) as shown:
-        for site in candidates:
-            trial.alone(site)
+    by_level = _blocks if options.level == "blocks" else _activations
+    network, found, replacements, finish = by_level(network, sample, sites)
+    trial = Trial(network, sample.choosing, replacements, min_agreement)
+    with bar(2 * len(replacements), "Replacements", "trial", enabled=options.progress) as shown:
+        for each in replacements:
+            trial.alone(each)
             shown.update()
-        for site in trial.order(candidates):
-            trial.together(site, min_agreement)
+        for each in trial.order():
+            trial.together(each)
             shown.update()
-    before, after = _costs(original, network, found, trial.maps, sample.measuring)
-    kept = _classes(logits(network, sample.measuring)) == _classes(logits(original, sample.measuring))
+    network = finish()
+    before, after = costs(original, network, sample.measuring)
+    kept = classes(logits(network, sample.measuring)) == classes(logits(original, sample.measuring))
     low, high = _interval(int(kept.sum()), len(kept))
     report = LinearisationReport(
         name=checkpoint.metadata["id"],
-        rows=tuple(trial.record(index, site) for index, site in enumerate(found)),
+        level=options.level,
+        rows=tuple(
+            Record(index=index, **site.row(), **trial.found(site)) for index, site in enumerate(found)
+        ),
         agreement=float(kept.double().mean()),
         agreement_low=low,
         agreement_high=high,
@@ -151,89 +162,48 @@ def _linearised(
     return Linearised(network, report)
 
 
-class Trial:
-    """Tries maps in one network, on the images that choose.
+class _Sites(NamedTuple):
+    """What a level brings: the network to try in, its sites, their maps, and what gives the network at the end."""
 
-    Args:
-        network: Changed in place.
-        sample: The images.
-        fits: The map of every activation that can be replaced.
+    network: nn.Module
+    found: Sequence[Site | BlockSite]
+    replacements: list[Replacement]
+    finish: Callable[[], nn.Module]
 
-    Attributes:
-        maps: Where the maps that are kept went, by module: the path of a layer, or ``"convolution"``.
-    """
 
-    def __init__(self, network: nn.Module, sample: Sample, fits: Mapping[str, Fit]) -> None:
-        self.maps: dict[str, str] = {}
-        self._network, self._images, self._fits = network, sample.choosing, fits
-        self._few = sample.fitting.first(sample.fitting.size)
-        self._wanted = logits(network, self._images)
-        self._alone: dict[str, tuple[float, float]] = {}  # agreement, and how much the logits change
-        self._together: dict[str, float] = {}
-        self._reasons: dict[str, str] = {}
+def _activations(network: nn.Module, sample: Sample, sites: Sequence[str] | None) -> _Sites:
+    """One map per channel for every activation."""
+    separated = separate(network, sample.fitting.first(2))
+    network = separated.network
+    found = find_sites(network, sample.fitting.first(2), sites, separated)
+    candidates = [site for site in found if site.reason is None]
+    fits = fit_maps(network, candidates, sample.fitting)
+    few = sample.fitting.first(sample.fitting.size)
+    replacements = []
+    for site in candidates:
+        fit = fits[site.path]
+        to_settle = partial(settle, site=site, fit=fit, images=few)
+        replacements.append(Replacement(site, ChannelMap(fit, site.axis), fit.r2, to_settle))
+    return _Sites(network, found, replacements, separated.restore)
 
-    def alone(self, site: Site) -> None:
-        """Measure one map in the unchanged network."""
-        tried = ChannelMap(self._fits[site.module], site.axis)
-        activation = put(self._network, site.module, tried)
-        given = logits(self._network, self._images)
-        put(self._network, site.module, activation)
-        if not tried.runs:
-            self._reasons[site.module] = (
-                "a module in its place does not run: the network reaches it another way"
-            )
-            return
-        change = float((given - self._wanted).double().square().mean())
-        self._alone[site.module] = self._agreement(given), change
 
-    def order(self, sites: Sequence[Site]) -> list[Site]:
-        """The order in which maps are tried together: by agreement alone, then by how little the logits change."""
-        measured = [site for site in sites if site.module in self._alone]
-        return sorted(measured, key=lambda site: (-self._alone[site.module][0], self._alone[site.module][1]))
+def _blocks(network: nn.Module, sample: Sample, sites: Sequence[str] | None) -> _Sites:
+    """One matrix for every block, and every part of one."""
+    found = find_blocks(network, sample.fitting.first(2), sites)
+    candidates = [site for site in found if site.reason is None]
+    fits = fit_blocks(network, candidates, sample.fitting)
+    like = next((value for value in network.parameters() if value.is_floating_point()), torch.empty(0))
+    replacements = []
+    for site in candidates:
+        fit = fits[site.path]
+        stays = partial(_stays, name=LINEAR if site.is_linear else CONVOLUTION)
+        replacements.append(Replacement(site, as_module(site, fit, like), fit.r2, stays))
+    return _Sites(network, found, replacements, lambda: network)
 
-    def together(self, site: Site, min_agreement: float) -> None:
-        """Replace an activation for good if enough images keep their class."""
-        if self._alone[site.module][0] < min_agreement:
-            self._reasons[site.module] = "too few images keep their class with it alone replaced"
-            return
-        fit = self._fits[site.module]
-        activation = put(self._network, site.module, ChannelMap(fit, site.axis))
-        agreement = self.agreement()
-        self._together[site.module] = agreement
-        if agreement < min_agreement:
-            self._reasons[site.module] = "too few keep it with this one and those before it replaced"
-        elif (where := settle(self._network, site, fit, self._few)) is None:
-            self._reasons[site.module] = (
-                "the layer before it has other uses, and no convolution takes its place"
-            )
-        else:
-            self.maps[site.module] = where
-            return
-        put(self._network, site.module, activation)
 
-    def agreement(self) -> float:
-        """The share of images that keep their class in the network as it is now."""
-        return self._agreement(logits(self._network, self._images))
-
-    def record(self, index: int, site: Site) -> Record:
-        """What was found about an activation."""
-        fit = self._fits.get(site.module) if site.reason is None else None
-        return Record(
-            index=index,
-            module=site.module,
-            activation=site.activation,
-            call=site.call,
-            elements=site.elements,
-            r2=math.nan if fit is None else fit.r2,
-            agreement_alone=self._alone.get(site.module, (math.nan, 0))[0] if fit else math.nan,
-            agreement_together=self._together.get(site.module, math.nan) if fit else math.nan,
-            replaced=fit is not None and site.module in self.maps,
-            map=self.maps.get(site.module) if fit else None,
-            reason=site.reason or self._reasons.get(site.module),
-        )
-
-    def _agreement(self, given: Tensor) -> float:
-        return float((_classes(given) == _classes(self._wanted)).double().mean())
+def _stays(network: nn.Module, name: str) -> str:
+    """What is tried in the place of a block is an ordinary module already."""
+    return name
 
 
 def _copied(module: nn.Module) -> nn.Module:
@@ -250,44 +220,9 @@ def _copied(module: nn.Module) -> nn.Module:
     return network
 
 
-def _classes(given: Tensor) -> Tensor:
-    return given.argmax(1)
-
-
 def _interval(hits: int, count: int) -> tuple[float, float]:
     """The 95 % interval of a share (Wilson, 1927)."""
     from scipy.stats import binomtest
 
     found = binomtest(hits, count).proportion_ci(0.95, method="wilson")
     return float(found.low), float(found.high)
-
-
-def _costs(
-    original: nn.Module, network: nn.Module, sites: Sequence[Site], maps: Mapping[str, str], images: Part
-) -> tuple[Costs, Costs]:
-    """What the two networks take; timed in turn, so that what else the machine does meets both."""
-    batch = images.first(images.size)
-    times: tuple[list[float], list[float]] = [], []
-    for _ in range(TIMED):
-        for each, its in zip((original, network), times, strict=True):
-            begin = time.perf_counter()
-            logits(each, batch)
-            its.append(time.perf_counter() - begin)
-    elements = sum(site.elements for site in sites)
-    left = sum(site.elements for site in sites if site.module not in maps)
-    before, after = (
-        Costs(
-            elements=count,
-            parameters=sum(parameter.numel() for parameter in each.parameters()),
-            operations=_operations(each, batch),
-            seconds=min(its),
-        )
-        for each, its, count in zip((original, network), times, (elements, left), strict=True)
-    )
-    return before, after
-
-
-def _operations(module: nn.Module, batch: Part) -> int | None:
-    with Operations() as operations:
-        logits(module, batch)
-    return None if operations.problem is not None else sum(operations.flops.values()) // len(batch)

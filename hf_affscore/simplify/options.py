@@ -20,7 +20,7 @@ APPLYING = (
         "seed",
     ),
     *("dtype", "repeat_frames", "device", "attn_implementation", "revision", "dataset_revision", "loader"),
-    *("trust_remote_code", "token", "progress"),
+    *("trust_remote_code", "token", "progress", "level"),
 )
 
 #: Images to draw, where nothing else is said: fewer than for an analysis, since all are held in memory.
@@ -37,6 +37,7 @@ def checked_options(chosen: AnalysisOptions) -> Options:
     options = replace(Options(num_samples=NUM_SAMPLES), **chosen)
     if options.num_samples == "all":
         raise InputError("num_samples is 'all'; expected a number: the images are held in memory.")
-    others = [option.name for option in fields(Options) if option.name not in APPLYING]
+    by_level = {"pooling"} - chosen.keys()  # blocks have another default
+    others = [option.name for option in fields(Options) if option.name not in {*APPLYING, *by_level}]
     options.refuse(others, "linearise loads a classifier and draws images, and scores nothing")
     return options

@@ -1,29 +1,30 @@
-"""Puts a map in the place of an activation: into the layer before it where that is exact, else as a convolution.
+"""Puts a map in the place of an activation: into a layer beside it where that is exact, else as a convolution.
 
-A map can be folded into the weight and bias of a layer whose output goes to this activation alone. Whether
-it does is found by running: the network with the map folded in has to give what the network with the map in
-place gives.
+A map can be folded into the weight and bias of the layer before, if its output goes to this activation alone, and
+of the layer after, if the output of the activation goes to this layer alone. Whether it does is found by running:
+the network with the map folded in has to give what the network with the map in place gives.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
 
 from hf_affscore.simplify.channel_map import Fit
+from hf_affscore.simplify.neighbours import Layer
 from hf_affscore.simplify.report import CONVOLUTION
-from hf_affscore.simplify.sample import Part, logits
-from hf_affscore.simplify.sites import Layer, Site, takes_convolution
+from hf_affscore.simplify.sample import Part, equal, logits
+from hf_affscore.simplify.sites import Site, takes_convolution
+from hf_affscore.simplify.trial import put
+
+#: A weight and a bias.
+Folded: TypeAlias = tuple[Tensor, Tensor]
+_Fold: TypeAlias = Callable[[Tensor, "Tensor | None", Layer, Fit], "Folded | None"]
 
 _CONVOLUTIONS = {3: nn.Conv1d, 4: nn.Conv2d, 5: nn.Conv3d}
-
-
-def put(model: nn.Module, path: str, module: nn.Module) -> nn.Module:
-    """Put a module in the place of another, which is returned."""
-    parent, _, name = path.rpartition(".")
-    replaced = model.get_submodule(path)
-    setattr(model.get_submodule(parent), name, module)
-    return replaced
 
 
 def settle(model: nn.Module, site: Site, fit: Fit, images: Part) -> str | None:
@@ -40,34 +41,60 @@ def settle(model: nn.Module, site: Site, fit: Fit, images: Part) -> str | None:
         still in place.
     """
     wanted = logits(model, images)
-    if site.before is not None:
-        tried = put(model, site.module, nn.Identity())
-        layer = model.get_submodule(site.before.path)
-        weight, bias = getattr(layer, site.before.weight), getattr(layer, site.before.bias, None)
-        if _fold(layer, site.before, fit) and _equal(logits(model, images), wanted, weight.dtype):
-            return site.before.path
-        setattr(layer, site.before.weight, weight)
-        if hasattr(layer, site.before.bias):
-            setattr(layer, site.before.bias, bias)
-        put(model, site.module, tried)
+    for layer, fold in ((site.before, _fold_before), (site.after, _fold_after)):
+        if layer is not None and _folded(model, site.path, layer, fold, fit, images, wanted):
+            return layer.path
     if takes_convolution(site):
-        put(model, site.module, _convolution(model, site, fit))
+        put(model, site.path, _convolution(model, site, fit))
         return CONVOLUTION
     return None
 
 
-def _fold(layer: nn.Module, names: Layer, fit: Fit) -> bool:
-    """Let a layer give what the map makes of its output; False if it cannot have a bias."""
-    weight = getattr(layer, names.weight)
-    bias = getattr(layer, names.bias, None)
-    if bias is None and not hasattr(layer, names.bias):
+def _folded(
+    model: nn.Module, path: str, names: Layer, fold: _Fold, fit: Fit, images: Part, wanted: Tensor
+) -> bool:
+    """Let a layer take a map in, unless the network then gives something else."""
+    layer = model.get_submodule(names.path)
+    weight, bias = getattr(layer, names.weight), getattr(layer, names.bias, None)
+    folded = fold(weight, bias, names, fit) if hasattr(layer, names.bias) else None
+    if folded is None:
         return False
+    tried = put(model, path, nn.Identity())
+    for name, values in zip((names.weight, names.bias), folded, strict=True):
+        setattr(layer, name, _parameter(values, weight))
+    if equal(logits(model, images), wanted, weight.dtype):
+        return True
+    setattr(layer, names.weight, weight)
+    setattr(layer, names.bias, bias)
+    put(model, path, tried)
+    return False
+
+
+def _fold_before(weight: Tensor, bias: Tensor | None, names: Layer, fit: Fit) -> Folded | None:
+    """The weight and bias with which a layer gives what the map makes of its output."""
     slope, offset = fit.slope.to(weight.device), fit.offset.to(weight.device)
-    old = torch.zeros_like(offset) if bias is None else bias.detach().double()
     rows = slope.view(-1, *[1] * (weight.ndim - 1))
-    setattr(layer, names.weight, _parameter(weight.detach().double() * rows, weight))
-    setattr(layer, names.bias, _parameter(old * slope + offset, weight))
-    return True
+    return weight.detach().double() * rows, _bias(bias, offset) * slope + offset
+
+
+def _fold_after(weight: Tensor, bias: Tensor | None, names: Layer, fit: Fit) -> Folded | None:
+    """The weight and bias with which a layer gives of the map's input what it gives of its output.
+
+    Zeros around the input of a convolution stay zeros, where the map would give its offset: such a layer takes in
+    maps without offset only.
+    """
+    slope, offset = fit.slope.to(weight.device), fit.offset.to(weight.device)
+    inputs = weight.shape[1]  # of one group
+    if len(slope) != inputs * names.groups or (names.padded and bool(offset.any())):
+        return None
+    old = weight.detach().double().view(names.groups, -1, inputs, *weight.shape[2:])
+    shape = names.groups, 1, inputs, *[1] * (weight.ndim - 2)
+    added = (old * offset.view(shape)).flatten(2).sum(2).flatten()
+    return (old * slope.view(shape)).view(weight.shape), _bias(bias, added) + added
+
+
+def _bias(bias: Tensor | None, like: Tensor) -> Tensor:
+    return torch.zeros_like(like) if bias is None else bias.detach().double()
 
 
 def _convolution(model: nn.Module, site: Site, fit: Fit) -> nn.Module:
@@ -82,10 +109,3 @@ def _convolution(model: nn.Module, site: Site, fit: Fit) -> nn.Module:
 
 def _parameter(values: Tensor, like: Tensor) -> nn.Parameter:
     return nn.Parameter(values.to(like.device, like.dtype), requires_grad=like.requires_grad)
-
-
-def _equal(outputs: Tensor, wanted: Tensor, dtype: torch.dtype) -> bool:
-    """Whether outputs differ by rounding only: within the tolerance of :mod:`hf_affscore.run.probe`."""
-    difference = float(torch.linalg.vector_norm((outputs - wanted).double()))
-    scale = float(torch.linalg.vector_norm(wanted.double()))
-    return bool(difference <= torch.finfo(dtype).eps ** 0.5 * scale)

@@ -18,14 +18,18 @@ if TYPE_CHECKING:
 #: Where a map is that no layer could take in.
 CONVOLUTION = "convolution"
 
+#: What the map of a block of tokens is.
+LINEAR = "linear layer"
 
-def _heads(*, tight: bool) -> list[Column]:
+
+def _heads(*, tight: bool, blocks: bool) -> list[Column]:
     """The columns of the table; without the kind of activation where there is little room."""
-    figures = ("elements", "R2", "alone", "together")
+    kind = "part" if blocks else "activation"
+    figures = ("parameters" if blocks else "elements", "R2", "alone", "together")
     return [
         Column("#", right=True),
         Column("module", paths=True),
-        *([] if tight else [Column("activation", flexible=True)]),
+        *([] if tight else [Column(kind, flexible=True)]),
         *(Column(heading, right=True) for heading in figures),
         Column("map"),
     ]
@@ -51,16 +55,20 @@ class Costs:
 
 @dataclass(frozen=True)
 class LinearisationReport:
-    """The activations of a network, which of them were replaced by affine maps, and what that changed.
+    """The activations or blocks of a network, which were replaced by affine maps, and what that changed.
 
     Attributes:
         name: Hub id, folder or class of the network.
+        level: ``"activations"`` or ``"blocks"``.
         rows: The activations in execution order: ``index``, ``module``, ``activation``, ``call``,
             ``elements`` (entries of its output for one image), ``r2`` (share of the variance of its outputs
             that the map explains, on the images it was fitted to), ``agreement_alone`` and
             ``agreement_together`` (share of the choosing images that keep their class with this one
             replaced, and with it and all that were replaced before it), ``replaced``, ``map`` (the layer
-            that took the map in, or ``"convolution"``) and ``reason`` (why it was not replaced).
+            that took the map in, or ``"convolution"``) and ``reason`` (why it was not replaced). Rows of blocks
+            also have their ``part``, and the ``parameters`` and ``operations`` that are saved without them;
+            their ``elements`` are those of all activations inside, their ``r2`` is of images that chose the
+            ridge and were not fitted to, and their ``map`` is a ``"linear layer"`` or a ``"convolution"``.
         agreement: Share of the measuring images that are given the class that the original network gives.
         agreement_low: Lower end of its 95 % interval (Wilson).
         agreement_high: Upper end.
@@ -75,6 +83,7 @@ class LinearisationReport:
     """
 
     name: str
+    level: str
     rows: tuple[Record, ...]
     agreement: float
     agreement_low: float
@@ -90,7 +99,7 @@ class LinearisationReport:
 
     @property
     def replaced(self) -> tuple[Record, ...]:
-        """The rows of the activations that were replaced."""
+        """The rows of what was replaced."""
         return tuple(row for row in self.rows if row.replaced)
 
     def to_dict(self) -> dict[str, Any]:
@@ -110,25 +119,26 @@ class LinearisationReport:
 
     def __repr__(self) -> str:
         return (
-            f"LinearisationReport({self.name!r}: {len(self.replaced)} of {len(self.rows)} activations replaced, "
+            f"LinearisationReport({self.name!r}: {len(self.replaced)} of {len(self.rows)} {self.level} replaced, "
             f"agreement {self.agreement:.3f})"
         )
 
     def text(self, width: int) -> str:
         """The report in lines of at most ``width`` columns."""
-        (prefix, names), tight = named(self.rows), width < TIGHT
+        (prefix, names), tight, blocks = named(self.rows), width < TIGHT, self.level == "blocks"
         lines = [
             [
                 str(row.index),
                 name,
-                *([] if tight else [row.activation]),
-                str(row.elements),
+                *([] if tight else [row.part if blocks else row.activation]),
+                f"{row.parameters:,}" if blocks else str(row.elements),
                 *(_number(row[each]) for each in ("r2", "agreement_alone", "agreement_together")),
-                "" if row.map is None else row.map if row.map == CONVOLUTION else "folded",
+                "" if row.map is None else row.map if row.map in (CONVOLUTION, LINEAR) else "folded",
             ]
             for row, name in zip(self.rows, names, strict=True)
         ]
-        counts = f"{len(self.replaced)} of {len(self.rows)} activations are affine maps now"
+        kinds = "blocks and parts" if blocks else "activations"
+        counts = f"{len(self.replaced)} of {len(self.rows)} {kinds} are affine maps now"
         title = f"{shortened(self.name, width)}: {counts}"
         reasons = Counter(row.reason for row in self.rows if row.reason is not None)
         kept = [wrapped(f"  {count} not replaced: {why}", width, indent=4) for why, count in reasons.items()]
@@ -137,7 +147,7 @@ class LinearisationReport:
                 wrapped(title, width),
                 *said_once(prefix, width),
                 "",
-                text_table(_heads(tight=tight), lines, width),
+                text_table(_heads(tight=tight, blocks=blocks), lines, width),
                 "",
                 *kept,
                 *([""] if kept else []),

@@ -163,3 +163,10 @@ def _logits_in(output: Any, network: str) -> Tensor:
             "by the class that an image is given. Pass a classifier."
         )
     return found.detach().cpu().to(torch.promote_types(found.dtype, torch.float32))
+
+
+def equal(outputs: Tensor, wanted: Tensor, dtype: torch.dtype = torch.float32) -> bool:
+    """Whether outputs differ by rounding only: within the tolerance of :mod:`hf_affscore.run.probe`."""
+    difference = float(torch.linalg.vector_norm((outputs - wanted).double()))
+    scale = float(torch.linalg.vector_norm(wanted.double()))
+    return bool(difference <= torch.finfo(dtype).eps ** 0.5 * scale)
