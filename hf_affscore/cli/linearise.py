@@ -40,6 +40,11 @@ def add_linearise(commands: Any) -> None:
         metavar="SHARE",
         help="least share of images that must keep their class (default: %(default)s)",
     )
+    command.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="only list what could be replaced, how well the map fits, and what that would save",
+    )
     add_processor(command)
     command.add_argument(
         "--output",
@@ -62,6 +67,7 @@ def _run_linearise(arguments: argparse.Namespace) -> None:
         arguments.dataset,
         sites=arguments.sites,
         min_agreement=arguments.min_agreement,
+        dry_run=arguments.dry_run,
         processor=arguments.processor,
         **{name: getattr(arguments, name) for name in APPLYING},
     )

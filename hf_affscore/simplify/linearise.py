@@ -51,6 +51,7 @@ def linearise(
     *,
     sites: Sequence[str] | None = None,
     min_agreement: float = 0.99,
+    dry_run: bool = False,
     processor: Any = None,
     **options: Unpack[AnalysisOptions],
 ) -> Linearised:
@@ -80,6 +81,7 @@ def linearise(
             paths, classes, or ``"block"``, ``"attention"``, ``"mlp"``.
         min_agreement: Least share of the choosing images that must keep their class; 0 replaces all that it
             can.
+        dry_run: Only list what could be replaced, how well the map fits, and what that would save.
         processor: Image processor, as in :func:`hf_affscore.analyze`.
         **options: Keywords of :func:`hf_affscore.analyze` that say what is loaded and drawn. By default 512
             images are drawn; all are kept in memory.
@@ -115,7 +117,7 @@ def linearise(
         size = batch_size(chosen, checkpoint.module)
         with evaluating(checkpoint.module):
             sample = drawn_sample(checkpoint, stream, chosen, size)
-            return _linearised(checkpoint, sample, sites, min_agreement, chosen)
+            return _linearised(checkpoint, sample, sites, min_agreement, chosen, dry_run=dry_run)
 
 
 def _linearised(
@@ -124,19 +126,18 @@ def _linearised(
     sites: Sequence[str] | None,
     min_agreement: float,
     options: Options,
+    *,
+    dry_run: bool,
 ) -> Linearised:
     original = checkpoint.module
     network = _copied(original)
     by_level = _blocks if options.level == "blocks" else _activations
     network, found, replacements, finish = by_level(network, sample, sites)
     trial = Trial(network, sample.choosing, replacements, min_agreement)
-    with bar(2 * len(replacements), "Replacements", "trial", enabled=options.progress) as shown:
-        for each in replacements:
-            trial.alone(each)
-            shown.update()
-        for each in trial.order():
-            trial.together(each)
-            shown.update()
+    if dry_run:
+        trial.leave("a dry run tries nothing")
+    else:
+        _try_all(trial, replacements, options)
     network = finish()
     before, after = costs(original, network, sample.measuring)
     kept = classes(logits(network, sample.measuring)) == classes(logits(original, sample.measuring))
@@ -160,6 +161,16 @@ def _linearised(
         batch_size=min(sample.measuring.size, len(sample.measuring)),
     )
     return Linearised(network, report)
+
+
+def _try_all(trial: Trial, replacements: Sequence[Replacement], options: Options) -> None:
+    with bar(2 * len(replacements), "Replacements", "trial", enabled=options.progress) as shown:
+        for each in replacements:
+            trial.alone(each)
+            shown.update()
+        for each in trial.order():
+            trial.together(each)
+            shown.update()
 
 
 class _Sites(NamedTuple):

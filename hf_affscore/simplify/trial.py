@@ -97,6 +97,10 @@ class Trial:
         change = float((given - self._wanted).double().square().mean())
         self._alone[path] = self._agreement(given), change
 
+    def leave(self, reason: str) -> None:
+        """Try nothing."""
+        self._reasons = dict.fromkeys(self._replacements, reason)
+
     def order(self) -> list[Replacement]:
         """The order in which maps are tried together: by agreement alone, then by how little the logits change."""
         measured = [each for each in self._replacements.values() if each.site.path in self._alone]

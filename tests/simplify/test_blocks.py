@@ -18,9 +18,8 @@ def _seeded():
 
 
 def linearise(model, images, **options):
-    return ha.linearise(
-        model, images, level="blocks", num_samples=len(images), shuffle=False, progress=False, **options
-    )
+    options = {"level": "blocks", "num_samples": len(images), "shuffle": False, "progress": False, **options}
+    return ha.linearise(model, images, **options)
 
 
 class Residual(nn.Module):
@@ -71,6 +70,19 @@ def test_savings_are_counted_by_hand():
     assert report.before.operations - report.after.operations == row.operations
     assert report.before.elements - report.after.elements == row.elements
     assert report.rows[0].reason == "not among the sites that were asked for"
+
+
+@pytest.mark.parametrize("level", ["blocks", "activations"])
+def test_a_dry_run_lists_and_leaves_everything(level):
+    model, images = convolutional(nn.ReLU), pictures(32, 7)
+    linear, report = linearise(model, images, level=level, min_agreement=0.0, dry_run=True)
+    _, wanted = linearise(model, images, level=level, min_agreement=0.0)
+    assert torch.equal(given(linear, images), given(model, images))
+    assert {row.reason for row in report.rows} == {"a dry run tries nothing"}
+    for dry, row in zip(report.rows, wanted.rows, strict=True):
+        same = [name for name in dry if name not in ("agreement_alone", "agreement_together")]
+        assert [dry[name] for name in same[:-3]] == [row[name] for name in same[:-3]]
+    assert len(wanted.replaced) == len(report.rows)
 
 
 class Tokens(nn.Module):
