@@ -169,11 +169,6 @@ class Options:
         expect(
             "num_groups", one_spread, "1 beside num_samples='all', whose mean and deviation are over groups."
         )
-        expect(
-            "keep_rows",
-            self.keep_rows is None or self.num_samples != "all",
-            "None beside num_samples='all': rows are kept of one group. Pass a number of images.",
-        )
         scored, one_group = self.level == "activations", self.num_samples != "all" and self.num_groups == 1
         sentence = (
             "'activations' beside num_samples='all' or num_groups: blocks are judged on one group of images."

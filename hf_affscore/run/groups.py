@@ -132,13 +132,13 @@ class GroupScoring:
             for place, (site, columns) in enumerate(from_json(document["scores"]))
             if "skipped" not in columns
         ]
-        lacking = any(self._keeper.lacks(place, site, document["images"]) for place, site in scored)
+        lacking = any(self._keeper.lacks(number, place, site, document["images"]) for place, site in scored)
         return None if lacking else document
 
     def _start(self, number: int, group: Group) -> _UnderWay:
         """Begin to score a group."""
         if self._processes.is_main:
-            self._keeper.keep_images(group)
+            self._keeper.keep_images(number, group)
         skipped: dict[CallSite, str] = {}
         for each in self._processes.gather(group.skipped):
             skipped |= each

@@ -2,9 +2,10 @@
 
 The folder has, beside the two files of the signature:
 
-- ``rows-00003.safetensors``: ``pre`` and ``post`` of one activation, shape ``(n, d)``, with its call site in the
-  header;
-- ``images.json``: which image each row is of: position in the draw, row number, file, fingerprint of its pixels.
+- ``rows-00000-00003.safetensors``: ``pre`` and ``post`` of one activation in one group of images, shape ``(n, d)``,
+  with its call site in the header; the first number is the group's, and 0 where there is one;
+- ``images-00000.json``: which image each row of the group is of: position in the draw, row number, file,
+  fingerprint of its pixels.
 
 Each file is written under a temporary name and renamed, and the signature comes last: a folder with a signature is
 complete. An interrupted analysis goes on with the files that it has. :mod:`hf_affscore.run.kept` reads them.
@@ -26,8 +27,7 @@ from hf_affscore.run.collect import Group
 from hf_affscore.signature import Signature
 from hf_affscore.storage import write_atomically
 
-IMAGES_FILE = "images.json"
-PATTERN = "rows-*.safetensors"
+PATTERN, IMAGES_PATTERN = "rows-*.safetensors", "images-*.json"
 
 
 class ImageId(NamedTuple):
@@ -63,7 +63,8 @@ class RowKeeper:
         """Whether the folder has the rows of a finished signature; true if none are to be kept."""
         if self.folder is None:
             return True
-        if len(list(self.folder.glob(PATTERN))) < len(signature.rows):
+        groups = signature.metadata["dataset"]["num_groups"]
+        if len(list(self.folder.glob(PATTERN))) < len(signature.rows) * groups:
             return False
         try:
             return Signature.from_pretrained(self.folder) == signature
@@ -88,7 +89,8 @@ class RowKeeper:
                     f"keep_rows is {str(self.folder)!r}, which has a finished signature; expected a new or empty "
                     "folder. Choose another, or remove this one."
                 )
-            own = {IMAGES_FILE, TABLE_FILE, JSON_FILE, *(path.name for path in rows)}
+            images = list(self.folder.glob(IMAGES_PATTERN))
+            own = {TABLE_FILE, JSON_FILE, *(path.name for path in (*rows, *images))}
             foreign = [name for name in names if name not in own and not name.startswith(".")]
             if foreign:
                 raise InputError(
@@ -104,42 +106,43 @@ class RowKeeper:
                 "folder that you can write to."
             ) from error
 
-    def lacks(self, place: int, site: CallSite, images: str) -> bool:
+    def lacks(self, group: int, place: int, site: CallSite, images: str) -> bool:
         """Whether rows that are to be kept are not there yet.
 
         Args:
+            group: Number of the group of images.
             place: Place of the call in the execution order.
             site: The call.
             images: The common identity of the images.
         """
         if self.folder is None:
             return False
-        return about(self._path(place)) != self._described(site, images)
+        return about(self._path(group, place)) != self._described(site, images)
 
-    def keep(self, place: int, site: CallSite, images: str, rows: SiteFeatures) -> None:
+    def keep(self, group: int, place: int, site: CallSite, images: str, rows: SiteFeatures) -> None:
         """Write the rows of one call; arguments as of :meth:`lacks`."""
         if self.folder is None:
             return
         from safetensors.numpy import save
 
         header = {"about": json.dumps(self._described(site, images))}
-        self._write(self._path(place).name, save({"pre": rows.pre, "post": rows.post}, header))
+        self._write(self._path(group, place).name, save({"pre": rows.pre, "post": rows.post}, header))
 
-    def keep_images(self, group: Group) -> None:
-        """Write which image each row is of."""
+    def keep_images(self, number: int, group: Group) -> None:
+        """Write which image each row of a group is of."""
         if self.folder is not None:
             seen = zip(group.places, group.fingerprints, strict=True)
             ids = [ImageId(*place, fingerprint)._asdict() for place, fingerprint in seen]
-            self._write(IMAGES_FILE, json.dumps(ids).encode())
+            self._write(f"images-{number:05}.json", json.dumps(ids).encode())
 
     def finish(self, signature: Signature) -> None:
         """Write the signature, which makes the folder complete."""
         if self.folder is not None:
             signature.save_pretrained(self.folder)
 
-    def _path(self, place: int) -> Path:
+    def _path(self, group: int, place: int) -> Path:
         assert self.folder is not None
-        return self.folder / f"rows-{place:05}.safetensors"
+        return self.folder / f"rows-{group:05}-{place:05}.safetensors"
 
     def _described(self, site: CallSite, images: str) -> dict[str, Any]:
         return {"key": self._key, "images": images, "site": dataclasses.asdict(site)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,7 +15,7 @@ import numpy.typing as npt
 
 from hf_affscore.errors import SignatureError
 from hf_affscore.record import Record, call_name
-from hf_affscore.run.keep import IMAGES_FILE, PATTERN, ImageId, about
+from hf_affscore.run.keep import PATTERN, ImageId, about
 from hf_affscore.run.progress import bar
 from hf_affscore.run.rescore import Samples, rescored
 from hf_affscore.signature import Signature
@@ -47,18 +48,19 @@ class Rows(Mapping[str, ActivationRows]):
     Attributes:
         folder: Where they lie.
         signature: The signature of the analysis that kept them.
-        ids: Which image each row is of.
+        ids: Which image each row is of; of several groups, one after the other.
     """
 
     folder: Path
     signature: Signature
     ids: tuple[ImageId, ...]
-    _files: Mapping[str, Path]
+    _files: Mapping[str, Sequence[Path]]  # one for each group
 
     def __getitem__(self, name: str) -> ActivationRows:
         if name not in self._files:
             raise KeyError(f"there are no rows of {name!r}.{did_you_mean(name, self._files)}")
-        return ActivationRows(*_read(self._files[name]), self.ids)
+        pre, post = zip(*map(_read, self._files[name]), strict=True)
+        return ActivationRows(np.concatenate(pre), np.concatenate(post), self.ids)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._files)
@@ -119,8 +121,9 @@ class Rows(Mapping[str, ActivationRows]):
             regularization: As in :func:`hf_affscore.analyze`; default, here and below: as it was analysed.
             shrinkage: As in :func:`hf_affscore.analyze`.
             num_groups: As in :func:`hf_affscore.analyze`.
-            samples: The rows to use, as a slice or a list of their numbers; default: all. Sparsity, which was
-                measured on images of the whole analysis, is then undefined.
+            samples: The rows to use, as a slice or a list of their numbers, as one group; default: all, in the
+                groups of the analysis. Sparsity, which was measured on images of the whole analysis, is then
+                undefined.
             progress: Show progress on stderr if it is a terminal.
 
         Returns:
@@ -133,7 +136,12 @@ class Rows(Mapping[str, ActivationRows]):
         files = list(self._files.values())
         given = {"regularization": regularization, "shrinkage": shrinkage, "num_groups": num_groups}
         return rescored(
-            self.signature, self.ids, lambda index: _read(files[index]), given, samples, progress=progress
+            self.signature,
+            self.ids,
+            lambda index: list(map(_read, files[index])),
+            given,
+            samples,
+            progress=progress,
         )
 
 
@@ -161,26 +169,30 @@ def load_rows(folder: str | os.PathLike[str]) -> Rows:
     """
     folder = Path(folder)
     signature = Signature.from_pretrained(folder)
+    groups = range(signature.metadata["dataset"].get("num_groups", 1))
     try:
-        ids = tuple(ImageId(**each) for each in json.loads((folder / IMAGES_FILE).read_bytes()))
+        images = [json.loads((folder / f"images-{group:05}.json").read_bytes()) for group in groups]
+        ids = tuple(ImageId(**each) for each in itertools.chain.from_iterable(images))
     except (OSError, ValueError, TypeError) as error:
         raise SignatureError(
-            f"{folder} has a signature but not which images its rows are of ({IMAGES_FILE}: {error}). Expected a "
-            "folder that analyze(..., keep_rows=FOLDER), --keep-rows FOLDER, has written."
+            f"{folder} has a signature but not which images its rows are of ({error}). Expected a folder that "
+            "analyze(..., keep_rows=FOLDER), --keep-rows FOLDER, has written."
         ) from error
-    sites = {_call(about(path).get("site", {})): path for path in sorted(folder.glob(PATTERN))}
-    missing = [row for row in signature.rows if _call(row) not in sites]
+    files: dict[tuple[Any, ...], list[Path]] = {}
+    for path in sorted(folder.glob(PATTERN)):
+        files.setdefault(_call(about(path).get("site", {})), []).append(path)
+    missing = [row for row in signature.rows if len(files.get(_call(row), [])) != len(groups)]
     if missing:
         raise SignatureError(
             f"{folder} has no rows of {call_name(missing[0])}"
             f"{f' and {len(missing) - 1} more' if len(missing) > 1 else ''}: their files are missing or damaged. "
             "Analyse again, with another folder."
         )
-    return Rows(folder, signature, ids, _by_name(signature.rows, sites))
+    return Rows(folder, signature, ids, _by_name(signature.rows, files))
 
 
-def _by_name(rows: Sequence[Record], files: Mapping[tuple[Any, ...], Path]) -> dict[str, Path]:
-    """The file of every activation by its name, with its function where one module calls several."""
+def _by_name(rows: Sequence[Record], files: Mapping[tuple[Any, ...], list[Path]]) -> dict[str, list[Path]]:
+    """The files of every activation by its name, with its function where one module calls several."""
     names = [call_name(row) for row in rows]
     several = {name for name in names if names.count(name) > 1}
     return {

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -41,14 +43,15 @@ def analyze_many(
         models: Any number of models, each as in :func:`analyze`.
         dataset: The images for all models; it must allow more than one iteration.
         processor: The image processor for every model, as in :func:`analyze`; default: each checkpoint's own.
-        **options: The other keywords of :func:`analyze`, the same for every model.
+        **options: The other keywords of :func:`analyze`, the same for every model; the rows of each go into a
+            folder of its own below ``keep_rows``, which has the last part of its name (``resnet-18``).
 
     Returns:
         One outcome per model, in order.
 
     Raises:
-        InputError: An option is out of range, or ``keep_rows``, which is for one model; ``models`` is a single
-            model, or ``dataset`` can be iterated over only once.
+        InputError: An option is out of range, ``models`` is a single model, or ``dataset`` can be iterated over
+            only once.
         TypeError: An option is misspelt.
 
     Example:
@@ -65,17 +68,19 @@ def analyze_many(
             "iterated over for each model. Pass a list of them."
         )
     asked = Options(**options)
-    asked.refuse(["keep_rows"], "a folder holds the rows of one model; analyse the models one by one")
     published = PublishedSignatures(asked.reuse, asked.token) if asked.reuse is not None else None
     try:
         images = located_images(dataset, asked)  # once for all models
     except AffscoreError as error:
         return [Outcome(_name_of(model), None, str(error)) for model in models]
-    outcomes = []
+    outcomes, folders = [], set[str]()
     for model in models:
         name = _name_of(model)
+        options_of = asked
+        if asked.keep_rows is not None:
+            options_of = replace(asked, keep_rows=Path(asked.keep_rows) / _folder_of(name, folders))
         try:
-            outcomes.append(Outcome(name, run(model, images, processor, asked, published)))
+            outcomes.append(Outcome(name, run(model, images, processor, options_of, published)))
         except AffscoreError as error:
             outcomes.append(Outcome(name, None, str(error)))
         except Exception as error:  # a checkpoint may bring its own code
@@ -83,6 +88,21 @@ def analyze_many(
             reason = f"{said}. Not an error of this package; analyse it alone to see more."
             outcomes.append(Outcome(name, None, reason))
     return outcomes
+
+
+def _folder_of(name: str, taken: set[str]) -> str:
+    """The folder of a model's rows, another one for every model; added to those that are ``taken``.
+
+    Example:
+        >>> taken = set()
+        >>> [_folder_of(name, taken) for name in ("microsoft/resnet-18@main", "ResNet", "mine/ResNet", "../")]
+        ['resnet-18-main', 'ResNet', 'ResNet-2', 'model']
+    """
+    plain = re.sub(r"[^\w.-]+", "-", re.split(r"[/\\]", name.rstrip("/\\"))[-1]).strip(".-") or "model"
+    names = itertools.chain([plain], (f"{plain}-{number}" for number in itertools.count(2)))
+    name = next(name for name in names if name.casefold() not in taken)  # some disks tell no case apart
+    taken.add(name.casefold())
+    return name
 
 
 def _name_of(model: str | Path | nn.Module) -> str:

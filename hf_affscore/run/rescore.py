@@ -31,11 +31,13 @@ from hf_affscore.version import __version__
 Array = npt.NDArray[np.floating[Any]]
 Samples = slice | Sequence[int] | None
 
+SPARSITY = tuple(f"sparsity_{side}{error}" for side in ("pre", "post") for error in ("", "_error"))
+
 
 def rescored(
     signature: Signature,
     ids: Sequence[ImageId],
-    read: Callable[[int], tuple[Array, Array]],
+    read: Callable[[int], Sequence[tuple[Array, Array]]],
     given: Mapping[str, Any],
     samples: Samples,
     *,
@@ -46,7 +48,7 @@ def rescored(
     Args:
         signature: That of the analysis.
         ids: Which image each row is of.
-        read: Gives the rows before and after an activation, by its index in the signature.
+        read: Gives the rows before and after an activation in every group, by its index in the signature.
         given: Options by name; those that are None stay as they were.
         samples: The rows to use; None: all.
         progress: Whether to show progress.
@@ -57,15 +59,18 @@ def rescored(
         name: signature.metadata["options"][name] if value is None else value for name, value in given.items()
     }
     changed |= {} if samples is None else {"num_samples": len(chosen)}
-    options = Options(**{"num_samples": len(chosen), **changed})
+    options = Options(**{"num_samples": signature.metadata["options"]["num_samples"], **changed})
     memory = MemoryBudget()
 
-    def scored(index: int) -> tuple[CallSite, Columns]:
+    def scored(index: int) -> list[tuple[CallSite, Columns]]:
         row = signature.rows[index]
         with memory.reserved(scoring_bytes(len(chosen), row["dim"])):
-            pre, post = (side if samples is None else side[chosen] for side in read(index))
-            layer = SiteFeatures(pre, post, *_sparsity(row, whole=samples is None))
-            return _site(row), columns_of(layer, options)
+            groups = read(index)
+            if samples is not None:
+                pre, post = (np.concatenate(side)[chosen] for side in zip(*groups, strict=True))
+                groups = [(pre, post)]
+            sparsity = _sparsity(row, whole=samples is None)
+            return [(_site(row), columns_of(SiteFeatures(*rows, *sparsity), options)) for rows in groups]
 
     count, scores = len(signature.rows), []
     with (
@@ -77,7 +82,12 @@ def rescored(
             shown.update()
     metadata = _metadata(signature.metadata, changed, [ids[number] for number in chosen], samples)
     skipped = {_site(row): row["reason"] for row in signature.skipped}
-    return Signature(*records([scores], skipped, metadata["dataset"].get("draw", {})), metadata)
+    groups = list(map(list, zip(*scores, strict=True)))
+    rows, left_out = records(groups, skipped, metadata["dataset"].get("draw", {}))
+    if len(groups) > 1:  # of a mean over groups the parts are not stored
+        before = (dict(zip(SPARSITY, map(row.get, SPARSITY), strict=True)) for row in signature.rows)
+        rows = tuple(Record(**{**row, **kept}) for row, kept in zip(rows, before, strict=True))
+    return Signature(rows, left_out, metadata)
 
 
 def _site(row: Record) -> CallSite:
@@ -118,7 +128,7 @@ def _metadata(
     """The metadata of the analysis, with what is different now."""
     dataset = dict(analysed["dataset"])
     if samples is not None:
-        dataset |= {"num_samples": len(used), "samples": [image.position for image in used]}
+        dataset |= {"num_samples": len(used), "num_groups": 1, "samples": [image.position for image in used]}
         dataset["fingerprint"] = digest([digest([image.fingerprint for image in used])])
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     return {

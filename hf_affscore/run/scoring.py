@@ -162,9 +162,13 @@ class Scorer:
     ) -> _Scored:
         """Score one site in this thread, or take it from the cache of an interrupted run."""
         columns = self._resume.load_layer(number, place, group.known_by)
-        kept = columns is None or "skipped" in columns or not self._keeper.lacks(place, site, group.known_by)
+        kept = (
+            columns is None
+            or "skipped" in columns
+            or not self._keeper.lacks(number, place, site, group.known_by)
+        )
         if columns is None or not kept:
-            keep = partial(self._keeper.keep, place, site, group.known_by)
+            keep = partial(self._keeper.keep, number, place, site, group.known_by)
             columns = self._columns(site, batches, group.num_batches, keep)
             give_memory_back()
             self._resume.save_layer(number, place, group.known_by, columns)

@@ -100,26 +100,93 @@ def test_files_name_the_images(tmp_path):
     assert [each.file.split("/")[-1] for each in ids] == [f"{n}.png" for n in (0, 1, 3, 4, 5)]
 
 
+@pytest.fixture(scope="module")
+def of_all(tmp_path_factory):
+    """The folder of the rows of all groups of a data set, and the signature."""
+    folder = tmp_path_factory.mktemp("all") / "rows"
+    options = {"num_samples": "all", "group_size": 12, "max_images": 80, "batch_size": 4, "progress": False}
+    options |= {"cache": False, **FEW_LAYERS}
+    return folder, ha.analyze(DEMO_MODEL, DEMO_DATASET, keep_rows=folder, **options), options
+
+
+def test_rows_of_all_groups_are_kept(of_all):
+    folder, sig, options = of_all
+    rows = ha.load_rows(folder)
+    name = next(iter(rows))
+    assert rows[name].pre.shape == (72, sig.rows[0].dim)  # six groups; eight images are left over
+    assert len({each.row for each in rows.ids}) == 72
+    parts = [ha.affinity_score(*(side[n : n + 12] for side in rows[name][:2])) for n in range(0, 72, 12)]
+    assert sig.rows[0].affinity_score == np.mean(parts)
+    for other in ({}, OTHERWISE["ridge"], OTHERWISE["no shrinkage"]):
+        again = ha.analyze(DEMO_MODEL, DEMO_DATASET, **options, **other)
+        assert rows.rescore(**other, progress=False).rows == again.rows
+    part = rows.rescore(samples=slice(0, 12), progress=False)
+    assert part.rows[0].affinity_score == parts[0]
+    assert part.metadata["dataset"]["num_groups"] == 1
+
+
+def test_an_interrupted_analysis_of_all_groups_goes_on(of_all, tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_AFFSCORE_CACHE", str(tmp_path / "cache"))
+    options = {**of_all[2], "cache": True, "keep_rows": tmp_path / "rows"}
+    start, seen = Scorer.start, []
+
+    def fails_once(self, group, number):
+        seen.append(number)
+        if seen == [0, 1, 2]:
+            raise KeyboardInterrupt
+        return start(self, group, number)
+
+    monkeypatch.setattr(Scorer, "start", fails_once)
+    with pytest.raises(KeyboardInterrupt):
+        ha.analyze(DEMO_MODEL, DEMO_DATASET, **options)
+    next((tmp_path / "rows").glob("rows-00001-*")).unlink()  # of a group that has been scored
+    sig = ha.analyze(DEMO_MODEL, DEMO_DATASET, **options)
+    assert seen == [0, 1, 2, 1, 2, 3, 4, 5]  # the second for its rows, the first not again
+    assert sig.rows == of_all[1].rows
+    for path in of_all[0].iterdir():
+        if path.name.startswith("images"):
+            assert path.read_bytes() == (tmp_path / "rows" / path.name).read_bytes()
+    mine, others = (ha.load_rows(folder) for folder in (tmp_path / "rows", of_all[0]))
+    for name in others:
+        np.testing.assert_array_equal(mine[name].post, others[name].post)
+
+
+def test_every_one_of_many_models_has_a_folder_of_its_own(kept, tmp_path):
+    _, sig, options = kept
+    models = [DEMO_MODEL, "no/such", DEMO_MODEL]
+    outcomes = ha.analyze_many(models, DEMO_DATASET, keep_rows=tmp_path, **options, **FEW_LAYERS)
+    assert [outcome.error is None for outcome in outcomes] == [True, False, True]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["digits-resnet", "digits-resnet-2"]
+    for name in ("digits-resnet", "digits-resnet-2"):
+        assert ha.load_rows(tmp_path / name).rescore(progress=False).rows == sig.rows
+
+
 PROCESSES = """
 import sys
 import hf_affscore as ha
 from hf_affscore.run.processes import Processes
 
-ha.analyze(sys.argv[1], sys.argv[2], keep_rows=sys.argv[3], num_samples=40, batch_size=8, cache=False)
+count = "all" if sys.argv[4] == "all" else 40
+about = {"num_samples": count, "group_size": 24, "max_images": 60, "batch_size": 8}
+ha.analyze(sys.argv[1], sys.argv[2], keep_rows=sys.argv[3], cache=False, **about)
 Processes.current().disconnect()
 """
 
 
 @pytest.mark.slow
-def test_two_processes_keep_the_bytes_of_one(tmp_path):
+@pytest.mark.parametrize(("count", "groups"), [("40", 1), ("all", 2)])
+def test_two_processes_keep_the_bytes_of_one(tmp_path, count, groups):
     script = tmp_path / "keep.py"
     script.write_text(PROCESSES)
     for name, processes in (("one", 1), ("two", 2)):
-        done = run_script(script, DEMO_MODEL, DEMO_DATASET, tmp_path / name, processes=processes)
+        done = run_script(script, DEMO_MODEL, DEMO_DATASET, tmp_path / name, count, processes=processes)
         assert done.returncode == 0, done.stderr
     names = [path.name for path in sorted((tmp_path / "one").iterdir()) if path.suffix != ".json"]
-    assert len(names) == 20
-    for name in ("images.json", *names[:-1]):  # the last is the table of the signature
+    assert len(names) == 19 * groups + 1
+    for name in (
+        *(f"images-{group:05}.json" for group in range(groups)),
+        *names[:-1],
+    ):  # the last is the table of the signature
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes(), name
 
 
@@ -143,10 +210,6 @@ def test_folders_that_hold_something_are_refused(kept, tmp_path):
         ha.analyze(DEMO_MODEL, DEMO_DATASET, keep_rows=tmp_path, **options)
     with pytest.raises(InputError, match="cannot be used"):
         ha.analyze(DEMO_MODEL, DEMO_DATASET, keep_rows=tmp_path / "notes.txt", **options)
-    with pytest.raises(InputError, match="rows are kept of one group"):
-        ha.analyze(DEMO_MODEL, DEMO_DATASET, num_samples="all", keep_rows=tmp_path / "new")
-    with pytest.raises(InputError, match="analyse the models one by one"):
-        ha.analyze_many([DEMO_MODEL], DEMO_DATASET, keep_rows=tmp_path / "new")
     assert (tmp_path / "notes.txt").read_text() == "mine"
 
 
@@ -160,7 +223,7 @@ def test_damage_is_a_sentence(kept, tmp_path, damage):
     elif damage == "cut":
         path.write_bytes(path.read_bytes()[:-100])
     else:
-        (folder / {"no images": "images.json", "no signature": "signature.json"}[damage]).unlink()
+        (folder / {"no images": "images-00000.json", "no signature": "signature.json"}[damage]).unlink()
     with pytest.raises(SignatureError, match=r"no rows of|which images its rows are of|No signature in"):
         ha.load_rows(folder)
 
