@@ -45,9 +45,9 @@ from hf_affscore.models.evaluation import evaluating
 from hf_affscore.plots.style import COLOURS, MARKERS, new_figure, save, style
 from hf_affscore.score.held_out import r2_heldout
 from hf_affscore.simplify.channel_map import ChannelMap, fit_maps
-from hf_affscore.simplify.replacing import put
 from hf_affscore.simplify.sample import Part, logits
 from hf_affscore.simplify.sites import Site, find_sites
+from hf_affscore.simplify.trial import put
 
 HERE = Path(__file__).parent
 RECORDS, TABLE = HERE / "simplifying.json", HERE / "simplifying.md"

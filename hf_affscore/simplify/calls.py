@@ -88,18 +88,22 @@ class Separated:
             changes, reasons = _own_modules(traced, path, calls)
             self._put(path, traced)
             same = equal(logits(self.network, images), wanted)
+            all_seen = len(_calls(self.network, images)) == len(self.calls)
         except Exception as error:  # the forward method may do anything
             self._put(path, module)
             said = f"{type(error).__name__}: {error}".splitlines()[0]
             return dict.fromkeys(
                 calls, f"torch.fx cannot trace the {type(module).__name__} around it ({said})"
             )
-        if not same or not changes:
-            self._put(path, module)
+        if same and all_seen and changes:
+            self._traced[path] = module, changes
+            return reasons
+        self._put(path, module)
+        if not same:
             why = f"the {type(module).__name__} around it answers differently when torch.fx has traced it"
-            return reasons if same else dict.fromkeys(calls, why)
-        self._traced[path] = module, changes
-        return reasons
+        else:  # a function of one's own, which the traced module no longer calls
+            why = f"torch.fx does not see every activation of the {type(module).__name__} around it"
+        return reasons if same and all_seen else dict.fromkeys(calls, why)
 
     def restore(self) -> nn.Module:
         """Put back calls that still have their activations, and the module around them if none was replaced."""

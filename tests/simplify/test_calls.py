@@ -8,6 +8,7 @@ import torch
 from torch import fx, nn
 from torch.nn import functional
 
+import hf_affscore as ha
 from hf_affscore.simplify.calls import Called
 from tests.simplify.test_linearise import given, linearise, pictures
 
@@ -147,6 +148,49 @@ def test_what_cannot_be_a_module_says_why():
         "called as a function of more than one tensor",
     ]
     assert type(linear) is InPlace
+
+
+class Unlike(nn.Module):
+    """What is traced is no tensor."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.head = nn.Conv2d(3, 3, 1), nn.Linear(3, 4)
+
+    def forward(self, pixels):
+        hidden = functional.relu(self.conv(pixels)).mean((2, 3))
+        return self.head(hidden if isinstance(hidden, torch.Tensor) else 2 * hidden)
+
+
+def test_what_answers_differently_stays():
+    linear, report = linearise(Unlike().eval(), pictures(), min_agreement=0.0)
+    assert type(linear) is Unlike
+    assert report.rows[0].reason == "the Unlike around it answers differently when torch.fx has traced it"
+
+
+@ha.register_activation
+def snake(values):
+    return values + torch.sin(values) ** 2
+
+
+class Own(nn.Module):
+    """A function of one's own, which torch.fx looks into."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.head = nn.Conv2d(3, 3, 1), nn.Linear(3, 4)
+
+    def forward(self, pixels):
+        return self.head(functional.relu(snake(self.conv(pixels))).mean((2, 3)))
+
+
+def test_a_function_that_torch_does_not_see_stays_with_the_calls_beside_it():
+    linear, report = linearise(Own().eval(), pictures(), min_agreement=0.0)
+    assert type(linear) is Own
+    assert [row.activation for row in report.rows] == ["snake", "relu"]
+    assert {row.reason for row in report.rows} == {
+        "torch.fx does not see every activation of the Own around it"
+    }
 
 
 def test_torchvisions_resnet():
