@@ -1,6 +1,6 @@
-"""What capture costs, as a share of the bare forward pass; writes ``capture.md``.
+"""What capture costs, as a share of the bare forward pass; writes ``capture.md``, of blocks ``capture_blocks.md``.
 
-    python benchmarks/capture.py [--seconds N] [--threads N]
+    python benchmarks/capture.py [--seconds N] [--threads N] [--level blocks]
 
 ResNet-50 and ViT-B/16 with random weights, batches of 16 in channels-last layout. The variants take turns,
 so that what else the machine does falls on all alike, and the fastest pass of each counts. Beside the wall
@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import torch
@@ -25,7 +26,10 @@ import torchvision
 from torch import Tensor, nn
 
 from hf_affscore.capture import CallSite, Capture, Watched, pool
+from hf_affscore.capture.blocks import BlockSelection, selection_of
 from hf_affscore.capture.summary import Summarize
+from hf_affscore.capture.update import SummarizeBlocks
+from hf_affscore.options import Level
 from hf_affscore.run.memory import freed_memory_kept
 
 HERE = Path(__file__).parent
@@ -56,7 +60,20 @@ def summary(sparsity_samples: int) -> Summarize:
     return summarize
 
 
+def of_blocks() -> SummarizeBlocks:
+    """Pooling, and the products behind cosine and norm."""
+    summarize = SummarizeBlocks("channels", seed=0)
+    summarize.start(range(BATCH))
+    return summarize
+
+
 def variants(model: Watched) -> dict[str, Callable[[], AbstractContextManager[object]]]:
+    if isinstance(model.selection, BlockSelection):
+        return {
+            "bare": nullcontext,
+            "capture": lambda: Capture(model, lambda tensor, site: None),
+            "capture, pooling, cosine and norm (level='blocks')": lambda: Capture(model, of_blocks()),
+        }
     return {
         "bare": nullcontext,
         "capture": lambda: Capture(model, lambda tensor, site: None),
@@ -66,10 +83,10 @@ def variants(model: Watched) -> dict[str, Callable[[], AbstractContextManager[ob
     }
 
 
-def measure(model: nn.Module, seconds: float) -> tuple[int, dict[str, tuple[float, float]]]:
+def measure(model: nn.Module, seconds: float, level: Level) -> tuple[int, dict[str, tuple[float, float]]]:
     """Passes of each variant in the time given, one at least, and the fastest wall clock and processor seconds."""
     x = torch.randn(BATCH, 3, 224, 224).to(memory_format=torch.channels_last)
-    watched = Watched(model)
+    watched = Watched(model, selection_of(model, level))
     best = {name: (float("inf"), float("inf")) for name in variants(watched)}
     with torch.inference_mode():
         model(x)
@@ -112,14 +129,15 @@ def main() -> None:
     )
     parser.add_argument("--seconds", type=float, default=60, help="per model and condition")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--level", choices=get_args(Level), default="activations")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     lines = [
-        "# Cost of capture over the bare forward pass",
+        f"# Cost of capture over the bare forward pass: {arguments.level}",
         "",
         f"{datetime.date.today()}, random weights, batches of {BATCH} images of 224 x 224, channels last; "
         f"{os.cpu_count()} cores, torch {torch.__version__} with {arguments.threads} threads, torchvision "
-        f"{torchvision.__version__}, numpy {np.__version__}.",
+        f"{torchvision.__version__}, numpy {np.__version__}. Beside other work only processor time says something.",
     ]
     for name, build in MODELS.items():
         torch.manual_seed(0)
@@ -127,11 +145,11 @@ def main() -> None:
         found = []
         for condition in CONDITIONS.values():
             with condition():
-                found.append(measure(model, arguments.seconds))
+                found.append(measure(model, arguments.seconds, arguments.level))
         lines += table(name, found)
     text = "\n".join(lines) + "\n"
     print(text)
-    (HERE / "capture.md").write_text(text)
+    (HERE / ("capture.md" if arguments.level == "activations" else "capture_blocks.md")).write_text(text)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import timm
 import torch
@@ -13,6 +14,7 @@ import transformers
 from torch import nn
 
 from hf_affscore.capture.blocks import Part, parts_and_ends, parts_of
+from hf_affscore.capture.update import _products
 
 
 def counted(model: nn.Module) -> dict[tuple[Part, str], int]:
@@ -101,6 +103,20 @@ def test_blocks_of_the_usual_libraries(name: str) -> None:
         found = counted(build())
     # transformers had no module for the MLP of ViT and Swin before 5.0.
     assert {key: count for key, count in found.items() if key in expected or key[0] != "mlp"} == expected
+
+
+@pytest.mark.parametrize("last", [(False, False), (True, True), (True, False)])
+@pytest.mark.parametrize("added", [False, True])
+def test_products_of_an_image_are_sums_over_all_its_entries_in_any_layout(
+    last: tuple[bool, bool], added: bool
+) -> None:
+    sides = torch.randn(2, 3, 5, 30, 30, generator=torch.Generator().manual_seed(0))
+    layouts = (torch.channels_last if each else torch.contiguous_format for each in last)
+    x, y = (side.contiguous(memory_format=layout) for side, layout in zip(sides, layouts, strict=True))
+    whole, other = sides.double().flatten(2)
+    u = other if added else other - whole
+    expected = torch.stack([(a * b).sum(dim=1) for a, b in ((whole, whole), (whole, u), (u, u))], dim=1)
+    np.testing.assert_allclose(_products(x, y, added=added), expected, rtol=1e-12)
 
 
 class Split(nn.Module):
