@@ -4,7 +4,7 @@
     python benchmarks/accuracy.py activations.npz
 
 The reference is the map from roots of the covariances, which squares nothing; its own error, seen against
-40-digit arithmetic, is 1e-11 at most (``tests/score/test_conformance.py``). The identity coupling is taken
+40-digit arithmetic, is 1e-11 at most (``tests/score/test_real_layers.py``). The identity coupling is taken
 throughout, so that nothing but the map differs.
 """
 
@@ -90,7 +90,7 @@ def study(pre: np.ndarray, post: np.ndarray) -> tuple[float, float, float, str] 
     road = "refined" if taken.transport.inner is not None else "covariances"
     if np.array_equal(taken.mapped, reference.mapped):
         road = "rows"
-    return rounding(first), errors[0], errors[1], road
+    return rounding(first, before), errors[0], errors[1], road
 
 
 def table(layers: Layers) -> list[str]:

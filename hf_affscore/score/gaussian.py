@@ -29,6 +29,9 @@ RELATIVE_RIDGE = 1e-6
 #: of that); from an error above ``DIVERGED`` the iteration does not converge; and it takes at most ``STEPS``.
 CONVERGED, DIVERGED, STEPS = 1e-4, 0.1, 8
 
+#: About as many columns of a basis show how large the rounding error of a map is.
+COLUMNS = 64
+
 #: Up to this many features the rows are always used: it costs a few milliseconds.
 NARROW = 128
 
@@ -189,24 +192,34 @@ class LinearMap:
         half = self.basis / self.spectrum**0.5
         return half @ half.T
 
-    def rounding(self, residual: Array) -> tuple[float, float]:
-        """The rounding error of an eigendecomposition in float64, as it enters a mean squared distance.
+    def rounding(self, source: Gaussian, residual: Array) -> tuple[float, float]:
+        """What rounding in the map means for a mean squared distance, measured along some columns of the basis.
 
-        Every ``s_i^2`` has an error of about the largest one's last digit. Along column i of the basis the map
-        then has a relative error ``e_i = 2^-52 (s_max / s_i)^2``, of random sign.
+        ``basis.T @ covariance @ basis`` should be ``diag(s)^2``. Where it misses that by m_ij, the map is wrong by
+        ``basis @ Z @ basis.T`` with ``Z_ij = m_ij / (s_i s_j (s_i + s_j))`` to first order. Columns are taken to
+        err independently of one another.
 
         Args:
-            residual: ``T(X) - Y`` for some or all samples, shape ``(m, d)``.
+            source: What the map starts from.
+            residual: ``T(x)`` less the row that it is coupled with, for all samples, shape ``(n, d)``.
 
         Returns:
-            Estimates of the largest inner product of residual and error, and of the mean square of the error.
+            Estimates of the mean inner product of residual and error, and of the mean square of the error.
         """
         if len(self.spectrum) == 0:
             return 0.0, 0.0
-        error = 2.0**-52 * (self.spectrum[-1] / self.spectrum) ** 2
-        along = ((residual @ self.basis) ** 2).mean(axis=0)
-        inner_product = float((along * error**2).sum() ** 0.5)
-        return inner_product, float(((self.basis * error) ** 2).sum())
+        rows, spectrum = source.sample.centred, self.spectrum[:, None]
+        some = slice(None, None, max(1, len(spectrum) // COLUMNS))  # the smallest, which errs most, among them
+        columns = self.basis[:, some]
+        missed = self.basis.T @ (source.weight * (rows.T @ (rows @ columns)) + source.ridge * columns)
+        own = missed[some]
+        own[diagonal(own)] -= self.spectrum[some] ** 2
+        error = missed / (spectrum * self.spectrum[some] * (spectrum + self.spectrum[some]))
+        along = self.basis.T @ (rows.T @ (residual @ columns)) / len(rows)
+        share = len(spectrum) / len(own)
+        first = share * float(((error * along) ** 2).sum() + ((error * along).sum(axis=0) ** 2).sum())
+        second = share * float(((columns**2).sum(axis=0) * (spectrum * error) ** 2).sum())
+        return first**0.5, second
 
 
 def compress(pre: Gaussian, post: Gaussian) -> tuple[Gaussian, Gaussian]:

@@ -16,7 +16,7 @@ import numpy as np
 from hf_affscore.score.arrays import Array, doubled, inverse_root, is_torch, namespace, to_host
 from hf_affscore.score.held_out import r2_heldout_of
 from hf_affscore.score.lapack import pivots
-from hf_affscore.score.sample import Layer
+from hf_affscore.score.sample import Layer, Sample
 
 #: Entries that one block of histograms may have: wide layers need no more memory than narrow ones, and a block
 #: that stays in a core's cache is read at its speed.
@@ -96,15 +96,32 @@ def _explained_at_full_rank(layer: Layer) -> Array | None:
     and their Frobenius norm an upper bound of the largest. A quarter of the time of an eigendecomposition.
     Constant features explain nothing and are left out.
     """
-    if layer.pre.wide or layer.pre.frobenius == 0:
+    if layer.pre.frobenius == 0:
         return None
+    if layer.pre.wide:
+        return layer.post.squares if _full_rank(_products_of_samples(layer.pre), layer.pre) is not None else None
     product, cross, varies = layer.pre.product, layer.cross, layer.pre.squares > 0
     if not varies.all():
         product, cross = product[varies][:, varies], cross[varies]
+    root = _full_rank(product, layer.pre)
+    return None if root is None else ((root @ cross) ** 2).sum(axis=0)
+
+
+def _products_of_samples(sample: Sample) -> Array:
+    """Products of all pairs of centred rows, but that rows of equal entries have the mean eigenvalue and not 0.
+
+    With more features than samples, rows of full rank explain all of ``post``, which is centred too.
+    """
+    n = len(sample.rows)
+    return sample.product + sample.total / n**2
+
+
+def _full_rank(product: Array, sample: Sample) -> Array | None:
+    """The M with ``M.T @ M`` the inverse of ``product``, if no singular value is below the tolerance; else None."""
     root = inverse_root(product)
-    if root is None or not 1 / float((root**2).sum()) > TOLERANCE**2 * layer.pre.frobenius:
+    if root is None or not 1 / float((root**2).sum()) > TOLERANCE**2 * sample.frobenius:
         return None
-    return ((root @ cross) ** 2).sum(axis=0)
+    return root
 
 
 def _explained(layer: Layer) -> Array | None:

@@ -1,5 +1,7 @@
 """The affine map against closed forms, 50-digit arithmetic, POT and the sample-space form."""
 
+from dataclasses import replace
+
 import mpmath
 import numpy as np
 import ot
@@ -7,9 +9,10 @@ import pytest
 import torch
 
 from hf_affscore.score import affinity, affinity_score
-from hf_affscore.score.affinity import solve
+from hf_affscore.score.affinity import rounding, solve
 from hf_affscore.score.gaussian import Gaussian, compress
 from hf_affscore.score.sample import Layer, Sample
+from hf_affscore.score.transport import optimal_coupling
 
 
 def fit(rows, **options):
@@ -105,6 +108,23 @@ def test_refinement_gives_a_map_from_covariances_its_digits_back(decades):
     assert identity_score(pre, post, refined.matrix) == pytest.approx(from_rows, abs=1e-12)
     assert np.abs(coarse.matrix - refined.matrix).max() > 1e-12
     np.testing.assert_array_equal(pre.affine_map_to(post).matrix, refined.matrix)
+
+
+@pytest.mark.parametrize("n", [600, 250])
+@pytest.mark.parametrize(("scale", "decades"), [(1.0, 2), (1.0, 6), (10.0, 0), (10.0, 2)])
+def test_the_estimate_of_rounding_is_near_the_error_that_it_causes(n, scale, decades):
+    """Neither much too low, so that scores keep their digits, nor so high that each map is refined."""
+    pre, post = ill_conditioned(scale, decades, n=n)
+    solution = solve(Layer(pre.sample, post.sample), shrinkage=False, regularization=1e-6)
+    first = next(pre.affine_maps_to(post))
+    mapped = pre.sample.centred @ first.matrix
+    coupling = optimal_coupling(mapped, post.sample.centred)
+    error = abs(
+        identity_score(pre, post, first.matrix)
+        - identity_score(pre, post, pre._map_from_roots(post).matrix)
+    )
+    estimate = rounding(replace(solution, transport=first, mapped=mapped, coupling=coupling), pre)
+    assert error / 4 < estimate < 100 * max(error, 1e-13)
 
 
 def test_covariances_are_not_used_where_they_keep_too_few_digits():

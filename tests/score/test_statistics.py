@@ -31,6 +31,16 @@ def test_r2_is_scikit_learns(shape):
     assert statistic("r2", x, y) == pytest.approx(expected, abs=1e-10)
 
 
+@pytest.mark.parametrize("rank", [15, 80])
+def test_r2_with_more_features_than_samples(rank):
+    rng = np.random.default_rng(2)
+    basis = rng.normal(size=(40, rank))
+    x, y = basis @ rng.normal(size=(rank, 90)), rng.normal(size=(40, 90))
+    expected = LinearRegression().fit(basis, y).score(basis, y)
+    assert statistic("r2", x, y) == pytest.approx(expected, abs=1e-9)
+    assert (expected == pytest.approx(1)) == (rank > 40)
+
+
 def test_r2_with_dependent_and_nearly_dependent_features():
     rng = np.random.default_rng(1)
     basis = rng.normal(size=(200, 4))
