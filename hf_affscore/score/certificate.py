@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from hf_affscore.score.distances import BLOCK, Rows, exact_distances
+from hf_affscore.score.distances import BLOCK, Distances, Rows, exact_distances
 
 #: When to stop looking for duals that prove the identity coupling optimal: pairs per row, rounds, sweeps a round.
 PAIRS, ROUNDS, SWEEPS = 16, 12, 100
 
+#: Rows of distances that are made at a time, at least: products of fewer are slow.
+SMALLEST = 64
+
 
 def violating_pairs(
-    rough: Rows, error_bound: float, own: Rows, source: Rows, target: Rows
+    rough: Distances | Rows, error_bound: float, own: Rows, source: Rows, target: Rows
 ) -> tuple[int, Rows]:
     """Number of pairs that violate the identity coupling, 0 where it is proved optimal; and duals.
 
@@ -65,7 +68,7 @@ def violating_pairs(
     return len(known), better
 
 
-def _candidate_pairs(rough: Rows, duals: Rows, limits: Rows, among: Rows) -> Rows:
+def _candidate_pairs(rough: Distances | Rows, duals: Rows, limits: Rows, among: Rows) -> Rows:
     """Flat indices of the pairs (i, j), i not j, with ``rough - duals`` below the limit of row i.
 
     Args:
@@ -75,7 +78,7 @@ def _candidate_pairs(rough: Rows, duals: Rows, limits: Rows, among: Rows) -> Row
         among: The rows to look at, ascending.
     """
     n = len(rough)
-    step = max(1, BLOCK // n)
+    step = max(SMALLEST, BLOCK // n)
     found = [np.empty(0, dtype=np.intp)]
     for start in range(0, len(among), step):
         rows = among[start : start + step]

@@ -2,7 +2,7 @@
 
 Memory is stated at its most. The terms are those of the arrays that :mod:`hf_affscore.score` makes. Which of them
 a layer needs depends on its values: where the pairing that the rows came in is soon shown to be optimal, as in
-most wide layers, only the distances in float32 are made, a quarter to a third of what is stated here.
+most wide layers, no distances of all pairs are kept, and memory grows with the number of samples alone.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,33 @@ def squared_lengths(rows: Rows) -> Rows:
     return lengths
 
 
-def rough_distances(source: Rows, target: Rows, lengths: tuple[Rows, Rows], dtype: type = np.float64) -> Rows:
+@dataclass(frozen=True, eq=False)
+class Distances:
+    """Squared distances between all rows of two samples, as a product of two matrices: ``left @ right.T``.
+
+    Rows of them are made when they are asked for, so that n samples take memory in proportion to n and not to n^2.
+
+    Attributes:
+        left: Shape ``(n, k)``.
+        right: Shape ``(n, k)``.
+    """
+
+    left: Rows
+    right: Rows
+
+    def __len__(self) -> int:
+        """Rows of the source, n."""
+        return len(self.left)
+
+    def __getitem__(self, rows: Any) -> Rows:
+        """The distances of these rows of the source from all rows of the target."""
+        distances: Rows = self.left[rows] @ self.right.T
+        return distances
+
+
+def rough_distances(
+    source: Rows, target: Rows, lengths: tuple[Rows, Rows], dtype: type = np.float64
+) -> Distances:
     """Squared distances between all rows, given their squared lengths.
 
     Expanded into one product of matrices, ``(x, |x|^2, 1) . (-2 y, 1, |y|^2)``: precise enough to choose an
@@ -29,11 +56,10 @@ def rough_distances(source: Rows, target: Rows, lengths: tuple[Rows, Rows], dtyp
     left[:, :d], left[:, d], left[:, d + 1] = source, lengths[0], 1
     np.multiply(target, -2, out=right[:, :d], casting="same_kind")
     right[:, d], right[:, d + 1] = 1, lengths[1]
-    distances: Rows = left @ right.T
-    return distances
+    return Distances(left, right)
 
 
-def lower_bounds(source: Rows, target: Rows, lengths: tuple[Rows, Rows], leading: int) -> Rows:
+def lower_bounds(source: Rows, target: Rows, lengths: tuple[Rows, Rows], leading: int) -> Distances:
     """Bounds of the squared distances, in float32, in a fraction of the time.
 
     The ``leading`` features that vary most count in full; of the others only the norms count: no

@@ -209,7 +209,9 @@ class LinearMap:
         if len(self.spectrum) == 0:
             return 0.0, 0.0
         rows, spectrum = source.sample.centred, self.spectrum[:, None]
-        some = slice(None, None, max(1, len(spectrum) // COLUMNS))  # the smallest, which errs most, among them
+        some = slice(
+            None, None, max(1, len(spectrum) // COLUMNS)
+        )  # the smallest, which errs most, among them
         columns = self.basis[:, some]
         missed = self.basis.T @ (source.weight * (rows.T @ (rows @ columns)) + source.ridge * columns)
         own = missed[some]

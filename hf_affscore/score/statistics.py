@@ -99,7 +99,9 @@ def _explained_at_full_rank(layer: Layer) -> Array | None:
     if layer.pre.frobenius == 0:
         return None
     if layer.pre.wide:
-        return layer.post.squares if _full_rank(_products_of_samples(layer.pre), layer.pre) is not None else None
+        return (
+            layer.post.squares if _full_rank(_products_of_samples(layer.pre), layer.pre) is not None else None
+        )
     product, cross, varies = layer.pre.product, layer.cross, layer.pre.squares > 0
     if not varies.all():
         product, cross = product[varies][:, varies], cross[varies]

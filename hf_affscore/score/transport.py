@@ -110,14 +110,16 @@ def _coupling(source: Rows, target: Rows, duals: Rows | None) -> Coupling:
         del bounds
     if violating > FEW * n:
         # Where bounds did not do, the solver is likely to be needed, and with it distances in float64.
-        distances = rough_distances(source, target, lengths, np.float64 if d >= WIDE else np.float32)
-        violating, found = violating_pairs(distances, error_bound(d, lengths), own, source, target)
+        rough = rough_distances(source, target, lengths, np.float64 if d >= WIDE else np.float32)
+        violating, found = violating_pairs(rough, error_bound(d, lengths), own, source, target)
         if violating > FEW * n:
+            distances = rough[:]
             found = _duals(distances.astype(np.float32, copy=False), duals)
+        del rough
     if violating == 0:
         return identity
     if distances is None or distances.dtype != np.float64:
-        distances = rough_distances(source, target, (lengths[0], lengths[1] - found))
+        distances = rough_distances(source, target, (lengths[0], lengths[1] - found))[:]
     else:
         distances -= found
     assignment = linear_sum_assignment(distances)[1]

@@ -120,8 +120,7 @@ def test_the_estimate_of_rounding_is_near_the_error_that_it_causes(n, scale, dec
     mapped = pre.sample.centred @ first.matrix
     coupling = optimal_coupling(mapped, post.sample.centred)
     error = abs(
-        identity_score(pre, post, first.matrix)
-        - identity_score(pre, post, pre._map_from_roots(post).matrix)
+        identity_score(pre, post, first.matrix) - identity_score(pre, post, pre._map_from_roots(post).matrix)
     )
     estimate = rounding(replace(solution, transport=first, mapped=mapped, coupling=coupling), pre)
     assert error / 4 < estimate < 100 * max(error, 1e-13)

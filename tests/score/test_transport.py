@@ -1,6 +1,7 @@
 """The exact assignment against scipy on the plain distances, POT, and brute force."""
 
 import itertools
+import tracemalloc
 
 import numpy as np
 import ot
@@ -64,6 +65,20 @@ def test_identity_is_certified_only_where_it_is_optimal(kind):
     certified = violating == 0
     assert optimal or not certified
     assert certified == (kind == "near")
+
+
+@pytest.mark.parametrize("d", [16, 300])
+def test_a_proof_of_the_identity_keeps_no_distances_of_all_pairs(d):
+    n = 4000
+    source, target = clouds("near", n, d)
+    tracemalloc.start()
+    try:
+        coupling = optimal_coupling(source, target)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert coupling.duals is None  # the solver was not needed
+    assert peak < n * n + 32 * n * d
 
 
 @pytest.mark.parametrize("seed", range(10))
