@@ -216,11 +216,17 @@ class LinearMap:
         missed = self.basis.T @ (source.weight * (rows.T @ (rows @ columns)) + source.ridge * columns)
         own = missed[some]
         own[diagonal(own)] -= self.spectrum[some] ** 2
-        error = missed / (spectrum * self.spectrum[some] * (spectrum + self.spectrum[some]))
+        error = (
+            missed / spectrum / self.spectrum[some] / (spectrum + self.spectrum[some])
+        )  # in steps: no overflow
         along = self.basis.T @ (rows.T @ (residual @ columns)) / len(rows)
         share = len(spectrum) / len(own)
         first = share * float(((error * along) ** 2).sum() + ((error * along).sum(axis=0) ** 2).sum())
-        second = share * float(((columns**2).sum(axis=0) * (spectrum * error) ** 2).sum())
+        lengths = (self.basis**2).sum(axis=0)
+        spread = (self.spectrum**2 - source.ridge * lengths).clip(
+            0
+        )  # of the rows themselves, without the ridge
+        second = share * float((lengths[some] * (spread[:, None] * error**2)).sum())
         return first**0.5, second
 
 
