@@ -68,7 +68,7 @@ def line(name: str, report: LinearisationReport, minutes: float) -> str:
     """One line of the table: shares of what is left, and the agreement."""
     before, after = report.before, report.after
     cells = [
-        *(name, report.level, f"{report.min_agreement:.2f}"),
+        *(name, report.level, f"{1 - report.budget:.2f}"),
         f"{len(report.replaced)} of {len(report.rows)}",
         *(f"{share:.1%}" for share in (report.agreement_chosen, report.agreement)),
         f"{report.agreement_low:.0%} to {report.agreement_high:.0%}",
@@ -94,7 +94,7 @@ def main() -> None:
                 for least in LEAST:
                     begin = time.perf_counter()
                     _, report = ha.linearise(
-                        **given, level=level, min_agreement=least, shuffle=False, progress=False
+                        **given, level=level, budget=1 - least, shuffle=False, progress=False
                     )
                     lines.append(line(name, report, (time.perf_counter() - begin) / 60))
                     print(report, lines[-1], sep="\n\n", end="\n\n", flush=True)

@@ -34,11 +34,11 @@ def add_linearise(commands: Any) -> None:
         help="activations or modules that may be replaced, or block, attention, mlp; default: all",
     )
     command.add_argument(
-        "--min-agreement",
+        "--budget",
         type=float,
-        default=0.99,
+        default=0.01,
         metavar="SHARE",
-        help="least share of images that must keep their class (default: %(default)s)",
+        help="largest share of images that may get another class (default: %(default)s)",
     )
     command.add_argument(
         "--dry-run",
@@ -66,7 +66,7 @@ def _run_linearise(arguments: argparse.Namespace) -> None:
         arguments.model,
         arguments.dataset,
         sites=arguments.sites,
-        min_agreement=arguments.min_agreement,
+        budget=arguments.budget,
         dry_run=arguments.dry_run,
         processor=arguments.processor,
         **{name: getattr(arguments, name) for name in APPLYING},

@@ -50,7 +50,7 @@ def linearise(
     dataset: str | Path | Iterable[Any],
     *,
     sites: Sequence[str] | None = None,
-    min_agreement: float = 0.99,
+    budget: float = 0.01,
     dry_run: bool = False,
     processor: Any = None,
     **options: Unpack[AnalysisOptions],
@@ -59,8 +59,8 @@ def linearise(
 
     Every activation gets the map of least squared error, one slope and offset per channel, on half of the
     images. On a quarter of them the maps are tried: each alone, then together, the one with the highest
-    agreement alone first; one is kept if at least ``min_agreement`` of these images keep their class with it
-    and all that were kept before. The last quarter measures the result. A map is folded into the layer
+    agreement alone first; one is kept if at most a share of ``budget`` of these images gets another class
+    with it and all that were kept before. The last quarter measures the result. A map is folded into the layer
     before or after it where that is exact, which is tested by running; elsewhere it becomes a 1 x 1
     convolution, channel by channel.
 
@@ -79,8 +79,7 @@ def linearise(
         sites: What may be replaced: paths of modules, such as ``row.module`` of a signature, or names of
             activations (``"ReLU"``), with wildcards; default: every activation outside attention. Of blocks:
             paths, classes, or ``"block"``, ``"attention"``, ``"mlp"``.
-        min_agreement: Least share of the choosing images that must keep their class; 0 replaces all that it
-            can.
+        budget: Largest share of the choosing images that may get another class; 1 replaces all that it can.
         dry_run: Only list what could be replaced, how well the map fits, and what that would save.
         processor: Image processor, as in :func:`hf_affscore.analyze`.
         **options: Keywords of :func:`hf_affscore.analyze` that say what is loaded and drawn. By default 512
@@ -100,14 +99,14 @@ def linearise(
 
     Example:
         >>> from hf_affscore.assets import DEMO_DATASET, DEMO_MODEL
-        >>> model, report = linearise(DEMO_MODEL, DEMO_DATASET, num_samples=64, min_agreement=0.9)
+        >>> model, report = linearise(DEMO_MODEL, DEMO_DATASET, num_samples=64, budget=0.1)
         >>> report.agreement_chosen >= 0.9, report.after.elements < report.before.elements
         (True, True)
         >>> len(report.rows), report.rows[0].module
         (19, 'resnet.embedder.embedder.activation')
     """
-    if not isinstance(min_agreement, int | float) or not 0 <= min_agreement <= 1:
-        raise InputError(f"min_agreement is {min_agreement!r}; expected a share of images from 0 to 1.")
+    if not isinstance(budget, int | float) or not 0 <= budget <= 1:
+        raise InputError(f"budget is {budget!r}; expected a share of images from 0 to 1.")
     chosen = checked_options(options)
     with library_bars(enabled=chosen.progress):
         found = locate_model(model, chosen) if isinstance(model, str | Path) else model
@@ -117,14 +116,14 @@ def linearise(
         size = batch_size(chosen, checkpoint.module)
         with evaluating(checkpoint.module):
             sample = drawn_sample(checkpoint, stream, chosen, size)
-            return _linearised(checkpoint, sample, sites, min_agreement, chosen, dry_run=dry_run)
+            return _linearised(checkpoint, sample, sites, budget, chosen, dry_run=dry_run)
 
 
 def _linearised(
     checkpoint: Checkpoint,
     sample: Sample,
     sites: Sequence[str] | None,
-    min_agreement: float,
+    budget: float,
     options: Options,
     *,
     dry_run: bool,
@@ -133,7 +132,7 @@ def _linearised(
     network = _copied(original)
     by_level = _blocks if options.level == "blocks" else _activations
     network, found, replacements, finish = by_level(network, sample, sites)
-    trial = Trial(network, sample.choosing, replacements, min_agreement)
+    trial = Trial(network, sample.choosing, replacements, budget)
     if dry_run:
         trial.leave("a dry run tries nothing")
     else:
@@ -152,7 +151,7 @@ def _linearised(
         agreement_low=low,
         agreement_high=high,
         agreement_chosen=trial.agreement(),
-        min_agreement=float(min_agreement),
+        budget=float(budget),
         num_fitting=len(sample.fitting),
         num_choosing=len(sample.choosing),
         num_measuring=len(sample.measuring),

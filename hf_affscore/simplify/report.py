@@ -72,8 +72,8 @@ class LinearisationReport:
         agreement: Share of the measuring images that are given the class that the original network gives.
         agreement_low: Lower end of its 95 % interval (Wilson).
         agreement_high: Upper end.
-        agreement_chosen: The same share of the choosing images: at least ``min_agreement``.
-        min_agreement: What was asked for.
+        agreement_chosen: The same share of the choosing images: at least ``1 - budget``.
+        budget: The share that might get another class.
         num_fitting: Images that the maps were fitted to.
         num_choosing: Images that decided which activations were replaced.
         num_measuring: Images that had no part in either.
@@ -89,7 +89,7 @@ class LinearisationReport:
     agreement_low: float
     agreement_high: float
     agreement_chosen: float
-    min_agreement: float
+    budget: float
     num_fitting: int
     num_choosing: int
     num_measuring: int
@@ -162,7 +162,7 @@ class LinearisationReport:
             f"Class as before: {self.agreement:.1%} of {self.num_measuring} images that had no part in fitting or "
             f"choosing (95 % interval {self.agreement_low:.1%} to {self.agreement_high:.1%}).",
             f"Maps were fitted to {self.num_fitting} images, and chosen by {self.num_choosing} others, of which "
-            f"{self.agreement_chosen:.1%} keep their class; asked for were {self.min_agreement:.1%}.",
+            f"{self.agreement_chosen:.1%} keep their class; asked for were {1 - self.budget:.1%}.",
         ]
 
     def _costs(self, width: int) -> str:

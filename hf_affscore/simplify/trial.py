@@ -11,6 +11,9 @@ from torch import Tensor, nn
 
 from hf_affscore.simplify.sample import Part, logits
 
+#: Shares are quotients of floating point: 7 of 10 images are as many as 1 - 0.3.
+ROUNDING = 1e-9
+
 
 class Place(Protocol):
     """What can be replaced: an activation or a block."""
@@ -57,13 +60,14 @@ class Trial:
         network: Changed in place.
         images: Those that choose.
         replacements: What can be put in.
-        min_agreement: Least share of images that must keep their class.
+        budget: Largest share of images that may get another class.
     """
 
     def __init__(
-        self, network: nn.Module, images: Part, replacements: Sequence[Replacement], min_agreement: float
+        self, network: nn.Module, images: Part, replacements: Sequence[Replacement], budget: float
     ) -> None:
-        self._network, self._images, self._least = network, images, min_agreement
+        self._network, self._images = network, images
+        self.least = 1 - budget - ROUNDING  # agreement below this is too little
         self._replacements = {each.site.path: each for each in replacements}
         self._wanted = logits(network, images)
         self._maps: dict[str, str] = {}  # where each map went, by the path of what it replaced
@@ -114,12 +118,12 @@ class Trial:
         if outer is not None:
             self._reasons[path] = f"it is part of {outer}, which is replaced as a whole"
             return
-        if self._alone[path][0] < self._least:
+        if self._alone[path][0] < self.least:
             self._reasons[path] = "too few images keep their class with it alone replaced"
             return
         replaced = put(self._network, path, each.tried)
         self._together[path] = agreement = self.agreement()
-        if agreement < self._least:
+        if agreement < self.least:
             self._reasons[path] = "too few keep it with this one and those before it replaced"
         elif (where := each.settle(self._network)) is None:
             self._reasons[path] = "no layer beside it can take the map in, and no convolution takes its place"

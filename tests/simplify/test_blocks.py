@@ -45,7 +45,7 @@ def convolutional(act=nn.Identity, size=7):
 def test_affine_blocks_go_without_a_trace(tmp_path):
     """Odd sizes and a stride: the map has the stride of the block, and gives what the block gave."""
     model, images = convolutional(), pictures(32, 7)
-    linear, report = linearise(model, images, min_agreement=1.0)
+    linear, report = linearise(model, images, budget=0.0)
     np.testing.assert_allclose(given(linear, images), given(model, images), rtol=1e-4, atol=1e-6)
     assert [(row.module, row.part, row.map) for row in report.rows] == [
         (f"0.{number}", "block", "convolution") for number in range(3)
@@ -54,13 +54,13 @@ def test_affine_blocks_go_without_a_trace(tmp_path):
     assert [type(part) for part in linear[0]] == [nn.Conv2d] * 3
     assert linear[0][1].stride == (2, 2)
     torch.save(linear.state_dict(), tmp_path / "state.pt")
-    other, _ = linearise(convolutional(), images, min_agreement=0.0)
+    other, _ = linearise(convolutional(), images, budget=1.0)
     other.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
     assert torch.equal(given(other, images), given(linear, images))
 
 
 def test_savings_are_counted_by_hand():
-    _, report = linearise(convolutional(nn.ReLU), pictures(32, 7), sites=["0.1"], min_agreement=0.0)
+    _, report = linearise(convolutional(nn.ReLU), pictures(32, 7), sites=["0.1"], budget=1.0)
     row = report.rows[1]
     block, its_map = (3 * 6 + 6) + (6 * 6 + 6) + (3 * 6 + 6), 3 * 6 + 6
     assert row.parameters == block - its_map
@@ -75,8 +75,8 @@ def test_savings_are_counted_by_hand():
 @pytest.mark.parametrize("level", ["blocks", "activations"])
 def test_a_dry_run_lists_and_leaves_everything(level):
     model, images = convolutional(nn.ReLU), pictures(32, 7)
-    linear, report = linearise(model, images, level=level, min_agreement=0.0, dry_run=True)
-    _, wanted = linearise(model, images, level=level, min_agreement=0.0)
+    linear, report = linearise(model, images, level=level, budget=1.0, dry_run=True)
+    _, wanted = linearise(model, images, level=level, budget=1.0)
     assert torch.equal(given(linear, images), given(model, images))
     assert {row.reason for row in report.rows} == {"a dry run tries nothing"}
     for dry, row in zip(report.rows, wanted.rows, strict=True):
@@ -123,7 +123,7 @@ class Layer(nn.Module):
 
 def test_layers_and_their_parts(tmp_path):
     model, images = Tokens(Layer).eval(), pictures(32)
-    linear, report = linearise(model, images, min_agreement=0.0, sites=["attention", "mlp"])
+    linear, report = linearise(model, images, budget=1.0, sites=["attention", "mlp"])
     assert [(row.module, row.part, row.replaced) for row in report.rows] == [
         *(("layers.0", "block", False), ("layers.0.attn", "attention", True), ("layers.0.mlp", "mlp", True)),
         *(("layers.1", "block", False), ("layers.1.attn", "attention", True), ("layers.1.mlp", "mlp", True)),
@@ -139,7 +139,7 @@ def test_layers_and_their_parts(tmp_path):
 
 def test_a_block_takes_its_parts_with_it():
     model, images = Tokens(Layer).eval(), pictures(32)
-    linear, report = linearise(model, images, min_agreement=0.0)
+    linear, report = linearise(model, images, budget=1.0)
     assert [row.module for row in report.replaced] == ["layers.0", "layers.1"]
     for row in report.rows:
         assert row.replaced or row.reason == f"it is part of {row.module[:8]}, which is replaced as a whole"
@@ -152,7 +152,7 @@ def test_the_least_agreement_is_kept():
     with torch.no_grad():
         model[3].bias -= model(torch.stack(images)).mean(0)
     for least in (0.8, 1.0):
-        linear, report = linearise(model, images, min_agreement=least)
+        linear, report = linearise(model, images, budget=1 - least)
         same = (given(linear, images).argmax(1) == given(model, images).argmax(1)).double()
         assert report.agreement_chosen == float(same[1::4].mean()) >= least
         assert report.agreement == float(same[3::4].mean())
@@ -181,7 +181,7 @@ def test_what_stays_has_its_reason():
             hidden = self.twice[0](self.twice[0](hidden)) + self.twice[1].conv1(self.twice[1](hidden))
             return self.head(self.blocks[2](hidden).mean(2))
 
-    _, report = linearise(Network().eval(), pictures(16, 7), min_agreement=0.0)
+    _, report = linearise(Network().eval(), pictures(16, 7), budget=1.0)
     reasons = {row.module: row.reason for row in report.rows}
     assert "another number of tensors than one" in reasons["blocks.0"]
     assert "other positions, of shape (1, 3, 5, 7)" in reasons["blocks.1"]
@@ -234,7 +234,7 @@ def test_the_ridge_is_the_one_that_predicts_the_others_best():
 @pytest.mark.parametrize(("part", "wanted"), [("block", torch.eye(8)), ("mlp", torch.zeros(8, 8))])
 def test_only_a_block_that_keeps_the_shape_has_a_stream(part, wanted, monkeypatch):
     monkeypatch.setattr(block_map, "RIDGES", (1e6,))
-    linear, _ = linearise(Tokens(Layer).eval(), pictures(32), min_agreement=0.0, sites=[part])
+    linear, _ = linearise(Tokens(Layer).eval(), pictures(32), budget=1.0, sites=[part])
     layer = linear.layers[0].map if part == "block" else linear.layers[0].mlp
     np.testing.assert_allclose(layer.weight.detach(), wanted, atol=1e-4)
 

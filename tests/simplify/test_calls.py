@@ -47,7 +47,7 @@ class Network(nn.Module):
 
 def test_every_call_has_a_row_of_its_own_and_can_go():
     model, images = Network().eval(), pictures()
-    linear, report = linearise(model, images, min_agreement=0.0)
+    linear, report = linearise(model, images, budget=1.0)
     assert [(row.module, row.activation, row.call, row.map) for row in report.rows[:5]] == [
         ("blocks.0.relu", "ReLU", 0, "blocks.0.conv1"),
         ("blocks.0", "relu", 0, "blocks.0.conv2"),
@@ -66,7 +66,7 @@ def test_one_call_goes_and_the_others_of_its_module_stay():
     """What is left is the same network with a map at one call, which is computed here by hand."""
     model, images = Network().eval(), pictures()
     before = copy.deepcopy(model)
-    linear, report = linearise(model, images, min_agreement=0.0, sites=["blocks.1.relu"])
+    linear, report = linearise(model, images, budget=1.0, sites=["blocks.1.relu"])
     assert [row.replaced for row in report.rows].count(True) == 2
     assert type(linear) is Network
     assert type(linear.blocks[0]) is Block
@@ -86,7 +86,7 @@ def test_one_call_goes_and_the_others_of_its_module_stay():
 
 def test_a_module_around_calls_that_stay_is_the_one_that_was_there():
     images = pictures()
-    kept, _ = linearise(Separable().eval(), images, min_agreement=0.0, sites=["second"])
+    kept, _ = linearise(Separable().eval(), images, budget=1.0, sites=["second"])
     assert not any(isinstance(part, fx.GraphModule) for part in kept.modules())
     assert [type(part) for part in kept.modules()] == [
         type(part) if name != "second" else nn.Identity for name, part in Separable().named_modules()
@@ -106,14 +106,14 @@ class Separable(nn.Module):
 
 def test_what_was_traced_saves_and_loads(tmp_path):
     model, images = Network().eval(), pictures()
-    linear, _ = linearise(model, images, min_agreement=0.0, sites=["blocks.0*"])
+    linear, _ = linearise(model, images, budget=1.0, sites=["blocks.0*"])
     torch.save(linear, tmp_path / "whole.pt")
     assert (
         b"hf_affscore" not in (tmp_path / "whole.pt").read_bytes()
     )  # who loads it need not have this package
     again = torch.load(tmp_path / "whole.pt", weights_only=False)
     assert torch.equal(given(again, images), given(linear, images))
-    other, _ = linearise(Network().eval(), images, min_agreement=0.0, sites=["blocks.0*"])
+    other, _ = linearise(Network().eval(), images, budget=1.0, sites=["blocks.0*"])
     torch.save(linear.state_dict(), tmp_path / "state.pt")
     other.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
     assert torch.equal(given(other, images), given(linear, images))
@@ -122,7 +122,7 @@ def test_what_was_traced_saves_and_loads(tmp_path):
 def test_one_module_under_two_names_is_two():
     act = nn.ReLU()
     model = nn.Sequential(nn.Conv2d(3, 3, 1), act, nn.Conv2d(3, 3, 1), act, nn.Flatten(), nn.Linear(192, 4))
-    linear, report = linearise(model.eval(), pictures(), min_agreement=0.0)
+    linear, report = linearise(model.eval(), pictures(), budget=1.0)
     assert [(row.module, row.call, row.map) for row in report.rows] == [("1", 0, "0"), ("1", 1, "2")]
     assert type(linear) is nn.Sequential
 
@@ -142,7 +142,7 @@ class InPlace(nn.Module):
 
 
 def test_what_cannot_be_a_module_says_why():
-    linear, report = linearise(InPlace().eval(), pictures(), min_agreement=0.0)
+    linear, report = linearise(InPlace().eval(), pictures(), budget=1.0)
     assert [row.reason for row in report.rows] == [
         "it works in place, and its result is not used",
         "called as a function of more than one tensor",
@@ -163,7 +163,7 @@ class Unlike(nn.Module):
 
 
 def test_what_answers_differently_stays():
-    linear, report = linearise(Unlike().eval(), pictures(), min_agreement=0.0)
+    linear, report = linearise(Unlike().eval(), pictures(), budget=1.0)
     assert type(linear) is Unlike
     assert report.rows[0].reason == "the Unlike around it answers differently when torch.fx has traced it"
 
@@ -185,7 +185,7 @@ class Own(nn.Module):
 
 
 def test_a_function_that_torch_does_not_see_stays_with_the_calls_beside_it():
-    linear, report = linearise(Own().eval(), pictures(), min_agreement=0.0)
+    linear, report = linearise(Own().eval(), pictures(), budget=1.0)
     assert type(linear) is Own
     assert [row.activation for row in report.rows] == ["snake", "relu"]
     assert {row.reason for row in report.rows} == {
@@ -196,7 +196,7 @@ def test_a_function_that_torch_does_not_see_stays_with_the_calls_beside_it():
 def test_torchvisions_resnet():
     torchvision = pytest.importorskip("torchvision")
     model = torchvision.models.resnet18(num_classes=5).eval()
-    linear, report = linearise(model, pictures(8, 64), min_agreement=0.0, sites=["layer4*"])
+    linear, report = linearise(model, pictures(8, 64), budget=1.0, sites=["layer4*"])
     asked = [row for row in report.rows if row.module.startswith("layer4")]
     assert [(row.module, row.call, row.replaced) for row in asked] == [
         ("layer4.0.relu", 0, True),

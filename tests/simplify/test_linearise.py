@@ -12,7 +12,8 @@ import hf_affscore as ha
 from hf_affscore.cli import main
 from hf_affscore.errors import DatasetError, InputError, ModelError, NoActivationError
 from hf_affscore.simplify.channel_map import Moments
-from hf_affscore.simplify.sample import LEAST_IMAGES
+from hf_affscore.simplify.sample import LEAST_IMAGES, Part
+from hf_affscore.simplify.trial import Trial
 
 
 class Classifier(nn.Module):
@@ -66,7 +67,7 @@ def given(model, images):
 def test_identities_are_folded_exactly():
     model, images = positive(Classifier()), pictures()
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    linear, report = linearise(model, images, min_agreement=1.0)
+    linear, report = linearise(model, images, budget=0.0)
     np.testing.assert_allclose(given(linear, images), given(model, images), rtol=1e-6)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     assert [(row.module, row.map, row.reason) for row in report.rows] == [
@@ -88,7 +89,7 @@ def test_a_folded_map_gives_what_the_map_gives():
     """ReLUs that do something, and layers with and without a bias."""
     model, images = Classifier().eval(), pictures()
     model.norm.running_mean.normal_()
-    linear, report = linearise(model, images, min_agreement=0.0)
+    linear, report = linearise(model, images, budget=1.0)
     assert [row.map for row in report.rows] == ["conv", "norm", "linear", "head"]
     fit = Moments(axis=1)
     with torch.no_grad():
@@ -131,7 +132,7 @@ class Residual(nn.Module):
 
 def test_a_layer_with_other_uses_is_left_alone():
     model, images = Residual().eval(), pictures()
-    linear, report = linearise(model, images, min_agreement=0.0)
+    linear, report = linearise(model, images, budget=1.0)
     assert report.rows[0].map == "convolution"
     assert torch.equal(linear.conv.weight, model.conv.weight)
     assert linear.act.weight.shape == (4, 1, 1, 1)
@@ -164,7 +165,7 @@ class Stubborn(nn.Module):
 
 
 def test_what_stays_has_its_reason():
-    _, report = linearise(Stubborn().eval(), pictures(), min_agreement=0.0)
+    _, report = linearise(Stubborn().eval(), pictures(), budget=1.0)
     found = {(row.module, row.call): row.reason for row in report.rows}
     assert "cannot trace the Stubborn around it (TraceError: symbolically traced" in found["(model)", 0]
     assert "cannot trace the Stubborn" in found["shared", 0]
@@ -180,7 +181,7 @@ def test_a_module_that_the_network_passes_by_is_left_alone():
     """torch's fused path of a transformer layer reads its weights, and does not call its activation."""
     layer = nn.TransformerEncoderLayer(8, 2, 16, activation=nn.ReLU(), batch_first=True)
     model = nn.Sequential(nn.Flatten(2), nn.Linear(64, 8), layer, nn.Flatten(1), nn.Linear(24, 4)).eval()
-    linear, report = linearise(model, pictures(), min_agreement=0.0)
+    linear, report = linearise(model, pictures(), budget=1.0)
     assert "does not run" in report.rows[0].reason
     assert isinstance(linear[2].activation, nn.ReLU)
 
@@ -223,7 +224,7 @@ def wavy():
 @pytest.mark.parametrize("least", [0.5, 0.9, 1.0])
 def test_the_least_agreement_is_kept(least):
     model, images = wavy(), coloured()
-    linear, report = linearise(model, images, min_agreement=least)
+    linear, report = linearise(model, images, budget=1 - least)
     assert (report.num_fitting, report.num_choosing, report.num_measuring) == (32, 16, 16)
     same = (given(linear, images).argmax(1) == given(model, images).argmax(1)).double()
     assert report.agreement_chosen == float(same[1::4].mean()) >= least
@@ -234,17 +235,23 @@ def test_the_least_agreement_is_kept(least):
         assert not row.replaced or min(row.agreement_alone, row.agreement_together) >= least
 
 
+def test_a_budget_is_not_lost_to_rounding():
+    """Of 1 - 0.7 floating point makes more than 0.3."""
+    images = Part({"input": torch.zeros(10, 3)}, 10, torch.device("cpu"))
+    assert 1 - 0.7 > 3 / 10 >= Trial(nn.Flatten(), images, [], budget=0.7).least
+
+
 def test_less_agreement_replaces_more():
-    counts = [len(linearise(wavy(), coloured(), min_agreement=least)[1].replaced) for least in (0, 0.9, 1)]
+    counts = [len(linearise(wavy(), coloured(), budget=1 - least)[1].replaced) for least in (0, 0.9, 1)]
     assert counts[0] == 3 > counts[1] >= counts[2]
 
 
 def test_maps_are_fitted_to_every_second_image_and_to_no_other():
     model, images = Residual().eval(), pictures(16)
-    weight = linearise(model, images, min_agreement=0.0).model.act.weight
+    weight = linearise(model, images, budget=1.0).model.act.weight
     for changed, same in ((1, True), (3, True), (0, False), (2, False)):
         others = [image * 3 if number == changed else image for number, image in enumerate(images)]
-        assert torch.equal(linearise(model, others, min_agreement=0.0).model.act.weight, weight) is same
+        assert torch.equal(linearise(model, others, budget=1.0).model.act.weight, weight) is same
 
 
 def test_moments_are_those_of_numpy():
@@ -266,8 +273,8 @@ def test_moments_are_those_of_numpy():
 
 def test_refusals_say_what_to_do():
     model, images = positive(Classifier()), pictures()
-    with pytest.raises(InputError, match="min_agreement is 99; expected a share"):
-        linearise(model, images, min_agreement=99)
+    with pytest.raises(InputError, match="budget is 99; expected a share"):
+        linearise(model, images, budget=99)
     with pytest.raises(InputError, match=r"sites has 'act9'.*Did you mean"):
         linearise(model, images, sites=["act9"])
     with pytest.raises(InputError, match="expected a list of patterns"):
@@ -276,8 +283,8 @@ def test_refusals_say_what_to_do():
         linearise(model, images, pooling="channels")
     with pytest.raises(InputError, match="'all'; expected a number"):
         ha.linearise(model, images, num_samples="all")
-    with pytest.raises(TypeError, match="Did you mean 'min_agreement'"):
-        linearise(model, images, min_agrement=1)
+    with pytest.raises(TypeError, match="Did you mean 'budget'"):
+        linearise(model, images, buget=1)
     with pytest.raises(DatasetError, match=f"7 usable.*at least {LEAST_IMAGES}"):
         linearise(model, images[:7])
     with pytest.raises(InputError, match="logits of shape"):
@@ -291,7 +298,7 @@ def test_refusals_say_what_to_do():
 
 
 def test_the_report_fits_its_width_and_is_json():
-    _, report = linearise(wavy(), coloured(), min_agreement=0.9)
+    _, report = linearise(wavy(), coloured(), budget=0.1)
     for width in (60, 80, 120):
         assert max(map(len, report.text(width).splitlines())) <= width
     document = json.loads(json.dumps(report.to_dict(), allow_nan=False))
@@ -315,7 +322,7 @@ def test_the_command_saves_the_network(tmp_path, capsys):
     arguments += [
         "--sites",
         "*stages.2.layers.2*",
-        "--min-agreement",
+        "--budget",
         "0.5",
         "--output",
         str(tmp_path / "net.pt"),
@@ -324,7 +331,7 @@ def test_the_command_saves_the_network(tmp_path, capsys):
         main(arguments)
     assert not stop.value.code
     document = json.loads(capsys.readouterr().out)
-    assert (len(document["rows"]), document["min_agreement"]) == (19, 0.5)
+    assert (len(document["rows"]), document["budget"]) == (19, 0.5)
     network = torch.load(tmp_path / "net.pt", weights_only=False)
     with torch.no_grad():
         assert network(torch.rand(2, 3, 32, 32)).logits.shape == (2, 10)
