@@ -41,7 +41,7 @@ def violating_pairs(
     lowered = np.arange(n)
     for _ in range(ROUNDS):
         limits = (own - duals + error_bound).astype(np.float32)
-        candidates = _candidate_pairs(rough, duals.astype(np.float32), limits, lowered)
+        candidates = _candidate_pairs(rough, duals.astype(np.float32), limits, lowered, PAIRS * n)
         new = np.setdiff1d(candidates, known, assume_unique=True)
         known = np.concatenate([known, new])
         if len(known) > PAIRS * n:
@@ -68,23 +68,28 @@ def violating_pairs(
     return len(known), better
 
 
-def _candidate_pairs(rough: Distances | Rows, duals: Rows, limits: Rows, among: Rows) -> Rows:
+def _candidate_pairs(rough: Distances | Rows, duals: Rows, limits: Rows, among: Rows, most: int) -> Rows:
     """Flat indices of the pairs (i, j), i not j, with ``rough - duals`` below the limit of row i.
+
+    The search ends where there are more than enough: all pairs of many samples would not fit into memory.
 
     Args:
         rough: Shape ``(n, n)``.
         duals: Shape ``(n,)``.
         limits: Shape ``(n,)``.
         among: The rows to look at, ascending.
+        most: How many pairs are enough.
     """
     n = len(rough)
     step = max(SMALLEST, BLOCK // n)
-    found = [np.empty(0, dtype=np.intp)]
+    found, count = [np.empty(0, dtype=np.intp)], 0
     for start in range(0, len(among), step):
         rows = among[start : start + step]
         block = rough[start : start + step] if len(among) == n else rough[rows]
         places = np.flatnonzero(block - duals < limits[rows, None])
-        found.append(rows[places // n] * n + places % n)
-    pairs = np.concatenate(found)
-    others: Rows = pairs[pairs % (n + 1) != 0]
-    return others
+        pairs = rows[places // n] * n + places % n
+        found.append(pairs[pairs % (n + 1) != 0])
+        count += len(found[-1])
+        if count > most:
+            break
+    return np.concatenate(found)

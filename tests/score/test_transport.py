@@ -9,7 +9,7 @@ import pytest
 from scipy.optimize import linear_sum_assignment
 
 from hf_affscore.score import certificate, transport
-from hf_affscore.score.distances import error_bound
+from hf_affscore.score.distances import error_bound, rough_distances
 from hf_affscore.score.transport import coupling_cost, optimal_coupling
 
 
@@ -79,6 +79,22 @@ def test_a_proof_of_the_identity_keeps_no_distances_of_all_pairs(d):
         tracemalloc.stop()
     assert coupling.duals is None  # the solver was not needed
     assert peak < n * n + 32 * n * d
+
+
+def test_a_search_that_finds_too_many_pairs_ends_early():
+    n = 3000
+    source, target = clouds("unrelated", n, 4)
+    own = ((source - target) ** 2).sum(axis=1)
+    lengths = (source**2).sum(axis=1), (target**2).sum(axis=1)
+    rough = rough_distances(source, target, lengths, np.float32)
+    tracemalloc.start()
+    try:
+        violating, _ = certificate.violating_pairs(rough, error_bound(4, lengths), own, source, target)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert violating > certificate.PAIRS * n
+    assert peak < n * n
 
 
 @pytest.mark.parametrize("seed", range(10))
