@@ -87,3 +87,14 @@ def _check_output(path: Path | None) -> None:
     """Fail before the network is loaded, not after it, if the result cannot be saved."""
     if path is not None and (path.is_dir() or not path.absolute().parent.is_dir()):
         raise InputError(f"--output is {path}; expected a file in a folder that exists.")
+    if path is None:
+        return
+    there = path.exists()
+    try:
+        path.open("ab").close()  # asking for permissions says yes to root, also where nothing can be written
+    except OSError as error:
+        raise InputError(
+            f"--output is {path}, which cannot be written: {error.strerror}. Choose another place."
+        ) from error
+    if not there:
+        path.unlink()

@@ -157,12 +157,14 @@ def _products(model: nn.Module, sites: Sequence[BlockSite], images: Part) -> dic
     return found
 
 
-def as_module(site: BlockSite, fit: BlockFit, like: Tensor) -> nn.Module:
-    """The map as an ordinary module, with the numbers of ``like``."""
+def as_module(site: BlockSite, fit: BlockFit, *, trainable: bool) -> nn.Module:
+    """The map as an ordinary module, with numbers of the format of its input."""
     inputs, outputs = fit.matrix.shape
     made = site.layer(inputs, outputs)
+    assert site.seen is not None
+    like = first_tensor((*site.seen.args, *site.seen.kwargs.values()))
     with torch.no_grad():
         weight = fit.matrix.T.reshape(made.weight.shape)
-        made.weight = nn.Parameter(weight.to(like.device, like.dtype), requires_grad=like.requires_grad)
-        made.bias = nn.Parameter(fit.offset.to(like.device, like.dtype), requires_grad=like.requires_grad)
+        made.weight = nn.Parameter(weight.to(like.device, like.dtype), requires_grad=trainable)
+        made.bias = nn.Parameter(fit.offset.to(like.device, like.dtype), requires_grad=trainable)
     return site.stand_in(made.eval())

@@ -32,11 +32,13 @@ class Fit:
         offset: The same.
         r2: Share of the variance of the output that the map explains, over all channels; 1 for a constant
             output.
+        dtype: Number format of the input, which is not that of the first weights in every network.
     """
 
     slope: Tensor
     offset: Tensor
     r2: float
+    dtype: torch.dtype
 
 
 @dataclass
@@ -45,12 +47,13 @@ class Moments:
 
     axis: int
     count: int = 0
+    dtype: torch.dtype = torch.float32
     sums: dict[str, Tensor] = field(default_factory=dict)
 
     def add(self, pre: Tensor, post: Tensor) -> None:
         """Add inputs and outputs of equal shape."""
         x, y = (side.detach().movedim(self.axis, 0).flatten(1).double() for side in (pre, post))
-        self.count += x.shape[1]
+        self.count, self.dtype = self.count + x.shape[1], pre.dtype
         products = {"x": x, "y": y, "xx": x * x, "xy": x * y, "yy": y * y}
         for name, values in products.items():
             self.sums[name] = self.sums.get(name, 0) + values.sum(1)
@@ -64,7 +67,8 @@ class Moments:
         slope = torch.where(constant, 0.0, covariance / torch.where(constant, 1.0, variance))
         total = float((mean["yy"] - mean["y"] ** 2).sum())
         explained = float((slope * covariance).sum())
-        return Fit(slope, mean["y"] - slope * mean["x"], explained / total if total > 0 else 1.0)
+        r2 = explained / total if total > 0 else 1.0
+        return Fit(slope, mean["y"] - slope * mean["x"], r2, self.dtype)
 
 
 class ChannelMap(nn.Module):

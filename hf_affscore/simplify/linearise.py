@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, Unpack
 
-import torch
 from torch import nn
 
 from hf_affscore.errors import InputError, ModelError, shown_cause
@@ -24,7 +23,7 @@ from hf_affscore.simplify.calls import separate
 from hf_affscore.simplify.channel_map import ChannelMap, fit_maps
 from hf_affscore.simplify.costs import costs
 from hf_affscore.simplify.options import checked_options
-from hf_affscore.simplify.replacing import settle
+from hf_affscore.simplify.replacing import is_trainable, settle
 from hf_affscore.simplify.report import CONVOLUTION, LINEAR, LinearisationReport
 from hf_affscore.simplify.sample import Sample, drawn_sample, logits
 from hf_affscore.simplify.sites import Site, find_sites
@@ -202,12 +201,12 @@ def _blocks(network: nn.Module, sample: Sample, sites: Sequence[str] | None) -> 
     found = find_blocks(network, sample.fitting.first(2), sites)
     candidates = [site for site in found if site.reason is None]
     fits = fit_blocks(network, candidates, sample.fitting)
-    like = next((value for value in network.parameters() if value.is_floating_point()), torch.empty(0))
+    trainable = is_trainable(network)
     replacements = []
     for site in candidates:
         fit = fits[site.path]
         stays = partial(_stays, name=LINEAR if site.is_linear else CONVOLUTION)
-        replacements.append(Replacement(site, as_module(site, fit, like), fit.r2, stays))
+        replacements.append(Replacement(site, as_module(site, fit, trainable=trainable), fit.r2, stays))
     return _Sites(network, found, replacements, lambda: network)
 
 

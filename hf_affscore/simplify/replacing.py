@@ -101,10 +101,15 @@ def _convolution(model: nn.Module, site: Site, fit: Fit) -> nn.Module:
     """One weight and one bias per channel, as a convolution of 1 x 1 with as many groups."""
     count = len(fit.slope)
     made: nn.Module = _CONVOLUTIONS[site.ndim](count, count, 1, groups=count)
-    like = next((value for value in model.parameters() if value.is_floating_point()), torch.empty(0))
+    like = torch.empty(0, device=fit.slope.device, dtype=fit.dtype, requires_grad=is_trainable(model))
     made.weight = _parameter(fit.slope.view(count, *[1] * (site.ndim - 1)), like)
     made.bias = _parameter(fit.offset, like)
     return made.eval()
+
+
+def is_trainable(model: nn.Module) -> bool:
+    """Whether maps in it are to have gradients, as its first weights do."""
+    return next((value.requires_grad for value in model.parameters() if value.is_floating_point()), False)
 
 
 def _parameter(values: Tensor, like: Tensor) -> nn.Parameter:

@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from hf_affscore.errors import DatasetError, InputError
+from hf_affscore.errors import AffscoreError, DatasetError, InputError, ModelError, shown_cause
 from hf_affscore.images.stream import ImageStream
 from hf_affscore.models.loading import Checkpoint
 from hf_affscore.models.vision_forward import images_per_pass, vision_forward
@@ -80,7 +80,8 @@ def drawn_sample(checkpoint: Checkpoint, stream: ImageStream, options: Options, 
 
     Raises:
         DatasetError: There are fewer than eight usable images.
-        InputError: The images result in inputs of different sizes.
+        InputError: The images result in inputs of different sizes, or the network gives no logits.
+        ModelError: The network does not run.
     """
     assert isinstance(options.num_samples, int)
     pieces: list[Inputs] = []
@@ -104,6 +105,7 @@ def drawn_sample(checkpoint: Checkpoint, stream: ImageStream, options: Options, 
     inputs = _joined(pieces)
     device = next((value.device for value in checkpoint.module.parameters()), torch.device("cpu"))
     size = images_per_pass(checkpoint.module, inputs) or size
+    _check_runs(checkpoint.module, Part(inputs, size, device).first(2))
     inputs = _laid_out(inputs, checkpoint.module, device)
     return Sample(
         *(
@@ -122,6 +124,19 @@ def _joined(pieces: list[Inputs]) -> Inputs:
             f"The images result in inputs of different shapes, {shapes[:4]}; expected one shape. Pass a processor "
             "that resizes to one size."
         ) from error
+
+
+def _check_runs(module: nn.Module, images: Part) -> None:
+    try:
+        logits(module, images)
+    except AffscoreError:
+        raise
+    except Exception as error:  # the forward method may do anything
+        shapes = ", ".join(f"{name} {tuple(value.shape)}" for name, value in images.inputs.items())
+        raise ModelError(
+            f"{type(module).__name__} failed on a batch with {shapes}: {error}. Expected a model that takes images "
+            "alone; check the size of the images and the processor."
+        ) from shown_cause(error)
 
 
 def _laid_out(inputs: Inputs, module: nn.Module, device: torch.device) -> Inputs:

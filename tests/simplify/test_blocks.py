@@ -231,6 +231,24 @@ def test_the_ridge_is_the_one_that_predicts_the_others_best():
     np.testing.assert_allclose(found.offset, y.mean(0) - x.mean(0) @ wanted, rtol=1e-9)
 
 
+def test_a_map_has_the_number_format_of_the_input_of_its_block():
+    class TwoFormats(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.stem = nn.Conv2d(3, 3, 1)
+            self.blocks = nn.ModuleList(Residual(3, 3) for _ in range(2)).to(torch.bfloat16)
+
+        def forward(self, pixels):
+            hidden = self.stem(pixels).to(torch.bfloat16)
+            for block in self.blocks:
+                hidden = block(hidden)
+            return hidden.float().mean((2, 3))
+
+    linear, report = linearise(TwoFormats().eval(), pictures(32), budget=1.0)
+    assert [row.map for row in report.rows] == ["convolution", "convolution"]
+    assert {block.weight.dtype for block in linear.blocks} == {torch.bfloat16}
+
+
 @pytest.mark.parametrize(("part", "wanted"), [("block", torch.eye(8)), ("mlp", torch.zeros(8, 8))])
 def test_only_a_block_that_keeps_the_shape_has_a_stream(part, wanted, monkeypatch):
     monkeypatch.setattr(block_map, "RIDGES", (1e6,))

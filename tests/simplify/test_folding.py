@@ -30,10 +30,10 @@ def of(*layers, size=6):
 def settled(model, part, offset=1.0):
     """What the map in place gives, what the settled network gives, and where the map went."""
     torch.manual_seed(1)
-    fit = Fit(torch.rand(4).double() + 0.5, offset * torch.randn(4).double(), 1.0)
+    pixels = part.inputs["pixel_values"]
+    fit = Fit(torch.rand(4).double() + 0.5, offset * torch.randn(4).double(), 1.0, pixels.dtype)
     (site,) = find_sites(model, part, None)
     put(model, site.path, ChannelMap(fit, site.axis))
-    pixels = part.inputs["pixel_values"]
     with torch.no_grad():
         wanted = model(pixels)
         where = settle(model, site, fit, part)

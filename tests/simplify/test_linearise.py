@@ -341,3 +341,53 @@ def test_the_command_saves_the_network(tmp_path, capsys):
     arguments[-1] = str(tmp_path / "missing" / "net.pt")
     with pytest.raises(SystemExit, match="expected a file in a folder that exists"):
         main(arguments)
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_a_file_that_cannot_be_written_is_refused_at_once(there, tmp_path, monkeypatch):
+    file = tmp_path / "net.pt"
+    arguments = ["linearise", "no-such-network", "--dataset", "no-such-images", "--output", str(file)]
+    if there:
+        file.write_text("a network")
+    with pytest.raises(SystemExit, match="no-such-network"):  # it can be written
+        main(arguments)
+    assert file.exists() == there
+    assert not there or file.read_text() == "a network"
+
+    def refused(*args):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("pathlib.Path.open", refused)
+    with pytest.raises(SystemExit, match="cannot be written: Permission denied"):
+        main(arguments)
+
+
+class TwoFormats(nn.Module):
+    """The first layer in float32, the others in bfloat16; the ReLU stands before an addition."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Conv2d(3, 4, 3)
+        self.second = nn.Conv2d(4, 4, 3, dtype=torch.bfloat16)
+        self.act = nn.ReLU()
+        self.head = nn.Linear(4, 5)
+
+    def forward(self, pixels):
+        hidden = self.second(self.first(pixels).to(torch.bfloat16))
+        return self.head((self.act(hidden) + hidden.sin()).float().mean((2, 3)))
+
+
+def test_a_convolution_has_the_number_format_of_its_input():
+    linear, report = linearise(TwoFormats().eval(), pictures(), budget=1.0)
+    assert [row.map for row in report.rows] == ["convolution"]
+    assert linear.act.weight.dtype == torch.bfloat16
+    assert given(linear, pictures()).isfinite().all()
+
+
+def test_a_network_that_needs_more_than_images_is_refused():
+    class Two(Classifier):
+        def forward(self, pixels, more):
+            return super().forward(pixels) + more
+
+    with pytest.raises(ModelError, match=r"Two failed on a batch with pixel_values .*'more'.*images alone"):
+        linearise(Two().eval(), pictures())
