@@ -102,6 +102,8 @@ def _chosen(samples: Samples, count: int) -> list[int]:
         chosen = list(range(count)[samples or slice(None)])
     else:
         try:
+            if any(isinstance(number, bool) for number in samples):  # True would be the number 1
+                raise TypeError
             chosen = [operator.index(number) for number in samples]
         except TypeError:
             raise InputError(f"samples is {samples!r}; expected a slice or a list of row numbers.") from None

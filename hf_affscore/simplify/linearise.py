@@ -91,7 +91,7 @@ def linearise(
 
     Raises:
         InputError: An option is out of range or does not apply, a site does not exist, or the network gives
-            no logits.
+            no logits, or NaN.
         ModelError: The network cannot be found, loaded, copied or run, or has no activation, or no block.
         DatasetError: The images cannot be found or read, or there are fewer than eight.
         TypeError: An option is misspelt.

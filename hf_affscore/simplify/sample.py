@@ -80,7 +80,7 @@ def drawn_sample(checkpoint: Checkpoint, stream: ImageStream, options: Options, 
 
     Raises:
         DatasetError: There are fewer than eight usable images.
-        InputError: The images result in inputs of different sizes, or the network gives no logits.
+        InputError: The images result in inputs of different sizes, or the network gives no logits, or NaN.
         ModelError: The network does not run.
     """
     assert isinstance(options.num_samples, int)
@@ -107,6 +107,7 @@ def drawn_sample(checkpoint: Checkpoint, stream: ImageStream, options: Options, 
     size = images_per_pass(checkpoint.module, inputs) or size
     _check_runs(checkpoint.module, Part(inputs, size, device).first(2))
     inputs = _laid_out(inputs, checkpoint.module, device)
+    _check_numbers(checkpoint.module, Part(inputs, size, device))
     return Sample(
         *(
             Part({name: value[which] for name, value in inputs.items()}, size, device)
@@ -137,6 +138,16 @@ def _check_runs(module: nn.Module, images: Part) -> None:
             f"{type(module).__name__} failed on a batch with {shapes}: {error}. Expected a model that takes images "
             "alone; check the size of the images and the processor."
         ) from shown_cause(error)
+
+
+def _check_numbers(module: nn.Module, images: Part) -> None:
+    """One image that gives NaN would make every map NaN."""
+    unknown = int(logits(module, images).isnan().any(1).sum())
+    if unknown:
+        raise InputError(
+            f"{type(module).__name__} gives NaN for {unknown} of {len(images)} images, which then have no class. "
+            "Choose another dtype if it is float16; leave out images with NaN; look at the weights."
+        )
 
 
 def _laid_out(inputs: Inputs, module: nn.Module, device: torch.device) -> Inputs:

@@ -157,5 +157,5 @@ class Trial:
 
 
 def classes(given: Tensor) -> Tensor:
-    """The class of every image."""
-    return given.argmax(1)
+    """The class of every image; -1 for logits with NaN, of which the largest would be the first NaN."""
+    return given.argmax(1).masked_fill(given.isnan().any(1), -1)

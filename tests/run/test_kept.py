@@ -42,6 +42,11 @@ def test_scored_again_they_give_the_bits_of_another_analysis(kept, other):
     assert rescored.metadata["environment"]["rescored"]["hf_affscore"] == ha.__version__
 
 
+def test_a_mask_is_no_list_of_numbers(kept):
+    with pytest.raises(InputError, match="expected a slice or a list of row numbers"):
+        ha.load_rows(kept[0]).rescore(samples=[True, False, True], progress=False)
+
+
 def test_some_samples_are_scored_as_they_are_alone(kept):
     folder, _, _ = kept
     rows = ha.load_rows(folder)

@@ -362,6 +362,27 @@ def test_a_file_that_cannot_be_written_is_refused_at_once(there, tmp_path, monke
         main(arguments)
 
 
+class Root(Classifier):
+    """The first class for all images; NaN where an activation no longer keeps negative numbers out."""
+
+    def forward(self, pixels):
+        hidden = self.act1(self.conv(pixels) - 0.5).sqrt().mean((2, 3))
+        return self.head(hidden[:, [0, 1, 2, 3, 4, 5, 0, 0]]) + torch.tensor([100.0, 0, 0, 0, 0])
+
+
+def test_nan_is_no_class():
+    linear, report = linearise(Root().eval(), pictures(), budget=0.0)
+    assert (report.rows[0].agreement_alone, report.agreement, len(report.replaced)) == (0, 1, 0)
+    assert given(linear, pictures()).isfinite().all()
+
+
+def test_a_network_that_gives_nan_is_refused():
+    images = pictures()
+    images[4][0, 0, 0] = torch.nan
+    with pytest.raises(InputError, match="Classifier gives NaN for 1 of 16 images"):
+        linearise(Classifier().eval(), images)
+
+
 class TwoFormats(nn.Module):
     """The first layer in float32, the others in bfloat16; the ReLU stands before an addition."""
 
