@@ -210,7 +210,7 @@ def _blocks(network: nn.Module, sample: Sample, sites: Sequence[str] | None) -> 
     return _Sites(network, found, replacements, lambda: network)
 
 
-def _stays(network: nn.Module, name: str) -> str:
+def _stays(network: nn.Module, allowed: Callable[[], bool], name: str) -> str:
     """What is tried in the place of a block is an ordinary module already."""
     return name
 

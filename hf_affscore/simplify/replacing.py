@@ -27,11 +27,12 @@ _Fold: TypeAlias = Callable[[Tensor, "Tensor | None", Layer, Fit], "Folded | Non
 _CONVOLUTIONS = {3: nn.Conv1d, 4: nn.Conv2d, 5: nn.Conv3d}
 
 
-def settle(model: nn.Module, site: Site, fit: Fit, images: Part) -> str | None:
+def settle(model: nn.Module, allowed: Callable[[], bool], site: Site, fit: Fit, images: Part) -> str | None:
     """Replace a map that is being tried by ordinary modules that do the same.
 
     Args:
         model: With the map in place, changed in place.
+        allowed: Whether the network may stay as it is then. What is exact but for rounding can change classes.
         site: The activation.
         fit: Its map.
         images: A few, to compare outputs on.
@@ -42,16 +43,25 @@ def settle(model: nn.Module, site: Site, fit: Fit, images: Part) -> str | None:
     """
     wanted = logits(model, images)
     for layer, fold in ((site.before, _fold_before), (site.after, _fold_after)):
-        if layer is not None and _folded(model, site.path, layer, fold, fit, images, wanted):
+        if layer and _folded(model, allowed, site.path, layer, fold, fit, images, wanted):
             return layer.path
     if takes_convolution(site):
-        put(model, site.path, _convolution(model, site, fit))
-        return CONVOLUTION
+        tried = put(model, site.path, _convolution(model, site, fit))
+        if allowed():
+            return CONVOLUTION
+        put(model, site.path, tried)
     return None
 
 
 def _folded(
-    model: nn.Module, path: str, names: Layer, fold: _Fold, fit: Fit, images: Part, wanted: Tensor
+    model: nn.Module,
+    allowed: Callable[[], bool],
+    path: str,
+    names: Layer,
+    fold: _Fold,
+    fit: Fit,
+    images: Part,
+    wanted: Tensor,
 ) -> bool:
     """Let a layer take a map in, unless the network then gives something else."""
     layer = model.get_submodule(names.path)
@@ -62,7 +72,7 @@ def _folded(
     tried = put(model, path, nn.Identity())
     for name, values in zip((names.weight, names.bias), folded, strict=True):
         setattr(layer, name, _parameter(values, weight))
-    if equal(logits(model, images), wanted, weight.dtype):
+    if equal(logits(model, images), wanted, weight.dtype) and allowed():
         return True
     setattr(layer, names.weight, weight)
     setattr(layer, names.bias, bias)

@@ -36,13 +36,14 @@ class Replacement:
         tried: Computes the map while it is tried.
         r2: Share of the variance of the output that the map explains.
         settle: Given the network with ``tried`` in it, puts ordinary modules that do the same in its place, and
-            returns where the map went; None if there is no exact way, and ``tried`` is then still in place.
+            returns where the map went; None if there is no exact way, and ``tried`` is then still in place. A way
+            is taken only if the function that it is given says yes: half precision rounds differently.
     """
 
     site: Place
     tried: nn.Module
     r2: float
-    settle: Callable[[nn.Module], str | None]
+    settle: Callable[[nn.Module, Callable[[], bool]], str | None]
 
 
 def put(model: nn.Module, path: str, module: nn.Module) -> nn.Module:
@@ -125,7 +126,7 @@ class Trial:
         self._together[path] = agreement = self.agreement()
         if agreement < self.least:
             self._reasons[path] = "too few keep it with this one and those before it replaced"
-        elif (where := each.settle(self._network)) is None:
+        elif (where := each.settle(self._network, self._is_allowed)) is None:
             self._reasons[path] = "no layer beside it can take the map in, and no convolution takes its place"
         else:
             for inner in [other for other in self._maps if other.startswith(f"{path}.")]:
@@ -134,6 +135,9 @@ class Trial:
             self._maps[path] = where
             return
         put(self._network, path, replaced)
+
+    def _is_allowed(self) -> bool:
+        return self.agreement() >= self.least
 
     def agreement(self) -> float:
         """The share of images that keep their class in the network as it is now."""

@@ -36,7 +36,7 @@ def settled(model, part, offset=1.0):
     put(model, site.path, ChannelMap(fit, site.axis))
     with torch.no_grad():
         wanted = model(pixels)
-        where = settle(model, site, fit, part)
+        where = settle(model, lambda: True, site, fit, part)
         return wanted, model(pixels), where
 
 

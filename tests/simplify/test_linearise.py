@@ -383,6 +383,21 @@ def test_a_network_that_gives_nan_is_refused():
         linearise(Classifier().eval(), images)
 
 
+def test_a_map_that_changes_classes_where_it_goes_stays_out(monkeypatch):
+    """Half precision lets a fold pass that changes more classes than the map in place did."""
+
+    def scrambled(weight, *args):
+        return -weight.detach().double(), torch.zeros(len(weight)).double()
+
+    model, images = positive(Classifier()), pictures()
+    with torch.no_grad():
+        model.head.bias -= given(model, images).mean(0)
+    monkeypatch.setattr("hf_affscore.simplify.replacing.equal", lambda *args: True)
+    monkeypatch.setattr("hf_affscore.simplify.replacing._fold_before", scrambled)
+    _, report = linearise(model, images, budget=0.0)
+    assert report.agreement_chosen == 1
+
+
 class TwoFormats(nn.Module):
     """The first layer in float32, the others in bfloat16; the ReLU stands before an addition."""
 
