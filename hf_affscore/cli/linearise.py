@@ -61,6 +61,10 @@ def _run_linearise(arguments: argparse.Namespace) -> None:
     from hf_affscore.cli.printing import print_json
     from hf_affscore.simplify.linearise import linearise
 
+    if arguments.dry_run and arguments.output:
+        raise InputError(
+            "--output is given with --dry-run, which makes no network. Leave out one of the two."
+        )
     _check_output(arguments.output)
     model, report = linearise(
         arguments.model,

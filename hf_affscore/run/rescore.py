@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import math
 import operator
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -107,10 +108,14 @@ def _chosen(samples: Samples, count: int) -> list[int]:
             chosen = [operator.index(number) for number in samples]
         except TypeError:
             raise InputError(f"samples is {samples!r}; expected a slice or a list of row numbers.") from None
-    if len(chosen) < 2 or not all(0 <= number < count for number in chosen):
-        raise InputError(
-            f"samples selects {len(chosen)} rows; expected at least 2 of the numbers 0 to {count - 1}."
-        )
+    wrong = [number for number in chosen if not 0 <= number < count]
+    if wrong:
+        raise InputError(f"samples has {wrong[0]}; expected numbers from 0 to {count - 1}.")
+    repeated = [number for number, times in Counter(chosen).items() if times > 1]
+    if repeated:  # copies of an image would be fitted to and held out
+        raise InputError(f"samples has {repeated[0]} more than once; expected each row once.")
+    if len(chosen) < 2:
+        raise InputError(f"samples selects {len(chosen)} rows; expected at least 2 of {count}.")
     return chosen
 
 

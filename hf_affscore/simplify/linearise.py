@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import numbers
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
@@ -104,8 +105,7 @@ def linearise(
         >>> len(report.rows), report.rows[0].module
         (19, 'resnet.embedder.embedder.activation')
     """
-    if not isinstance(budget, int | float) or not 0 <= budget <= 1:
-        raise InputError(f"budget is {budget!r}; expected a share of images from 0 to 1.")
+    _check_budget(budget)
     chosen = checked_options(options)
     with library_bars(enabled=chosen.progress):
         found = locate_model(model, chosen) if isinstance(model, str | Path) else model
@@ -116,6 +116,12 @@ def linearise(
         with evaluating(checkpoint.module):
             sample = drawn_sample(checkpoint, stream, chosen, size)
             return _linearised(checkpoint, sample, sites, budget, chosen, dry_run=dry_run)
+
+
+def _check_budget(budget: Any) -> None:
+    real = isinstance(budget, numbers.Real) and not isinstance(budget, bool)
+    if not (real and 0 <= budget <= 1):
+        raise InputError(f"budget is {budget!r}; expected a share of images from 0 to 1.")
 
 
 def _linearised(
@@ -151,6 +157,7 @@ def _linearised(
         agreement_high=high,
         agreement_chosen=trial.agreement(),
         budget=float(budget),
+        dry_run=dry_run,
         num_fitting=len(sample.fitting),
         num_choosing=len(sample.choosing),
         num_measuring=len(sample.measuring),

@@ -74,6 +74,7 @@ class LinearisationReport:
         agreement_high: Upper end.
         agreement_chosen: The same share of the choosing images: at least ``1 - budget``.
         budget: The share that might get another class.
+        dry_run: Whether nothing was tried: agreements are then those of the unchanged network.
         num_fitting: Images that the maps were fitted to.
         num_choosing: Images that decided which activations were replaced.
         num_measuring: Images that had no part in either.
@@ -90,6 +91,7 @@ class LinearisationReport:
     agreement_high: float
     agreement_chosen: float
     budget: float
+    dry_run: bool
     num_fitting: int
     num_choosing: int
     num_measuring: int
@@ -138,7 +140,9 @@ class LinearisationReport:
             for row, name in zip(self.rows, names, strict=True)
         ]
         kinds = "blocks and parts" if blocks else "activations"
-        counts = f"{len(self.replaced)} of {len(self.rows)} {kinds} are affine maps now"
+        did = "could be tried as affine maps" if self.dry_run else "are affine maps now"
+        number = sum(not math.isnan(row.r2) for row in self.rows) if self.dry_run else len(self.replaced)
+        counts = f"{number} of {len(self.rows)} {kinds} {did}"
         title = f"{shortened(self.name, width)}: {counts}"
         reasons = Counter(row.reason for row in self.rows if row.reason is not None)
         kept = [wrapped(f"  {count} not replaced: {why}", width, indent=4) for why, count in reasons.items()]
@@ -152,12 +156,17 @@ class LinearisationReport:
                 *kept,
                 *([""] if kept else []),
                 *(wrapped(line, width) for line in self._agreements()),
-                "",
-                self._costs(width),
+                *([] if self.dry_run else ["", self._costs(width)]),
             ]
         )
 
     def _agreements(self) -> list[str]:
+        if self.dry_run:
+            saved = "parameters" if self.level == "blocks" else "elements"
+            return [
+                f"A dry run: maps were fitted to {self.num_fitting} images and none was tried. r2 says how well "
+                f"each fits, {saved} what the network would have less."
+            ]
         return [
             f"Class as before: {self.agreement:.1%} of {self.num_measuring} images that had no part in fitting or "
             f"choosing (95 % interval {self.agreement_low:.1%} to {self.agreement_high:.1%}).",

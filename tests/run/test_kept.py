@@ -58,8 +58,12 @@ def test_some_samples_are_scored_as_they_are_alone(kept):
     assert part.metadata["dataset"]["samples"] == list(range(8, 40))
     assert np.isnan(row.sparsity_post)
     assert rows.rescore(samples=list(range(8, 40)), progress=False).rows == part.rows
-    with pytest.raises(InputError, match="expected at least 2 of the numbers 0 to 47"):
+    with pytest.raises(InputError, match="samples has 48; expected numbers from 0 to 47"):
         rows.rescore(samples=[0, 48])
+    with pytest.raises(InputError, match="samples has 3 more than once"):
+        rows.rescore(samples=[3, 4, 3])
+    with pytest.raises(InputError, match="samples selects 1 rows; expected at least 2 of 48"):
+        rows.rescore(samples=[3])
 
 
 def test_rows_are_those_of_the_images_that_they_name(tmp_path):

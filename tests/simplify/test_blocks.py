@@ -79,6 +79,9 @@ def test_a_dry_run_lists_and_leaves_everything(level):
     _, wanted = linearise(model, images, level=level, budget=1.0)
     assert torch.equal(given(linear, images), given(model, images))
     assert {row.reason for row in report.rows} == {"a dry run tries nothing"}
+    assert f"{len(report.rows)} of {len(report.rows)}" in str(report)
+    assert "none was tried" in " ".join(str(report).split())
+    assert "Class as before" not in str(report)
     for dry, row in zip(report.rows, wanted.rows, strict=True):
         same = [name for name in dry if name not in ("agreement_alone", "agreement_together")]
         assert [dry[name] for name in same[:-3]] == [row[name] for name in same[:-3]]

@@ -275,6 +275,8 @@ def test_refusals_say_what_to_do():
     model, images = positive(Classifier()), pictures()
     with pytest.raises(InputError, match="budget is 99; expected a share"):
         linearise(model, images, budget=99)
+    with pytest.raises(InputError, match="budget is True"):
+        linearise(model, images, budget=True)
     with pytest.raises(InputError, match=r"sites has 'act9'.*Did you mean"):
         linearise(model, images, sites=["act9"])
     with pytest.raises(InputError, match="expected a list of patterns"):
@@ -340,6 +342,20 @@ def test_the_command_saves_the_network(tmp_path, capsys):
     assert last["map"] == "classifier.1"  # the last, after an addition: into the layer after the pooling
     arguments[-1] = str(tmp_path / "missing" / "net.pt")
     with pytest.raises(SystemExit, match="expected a file in a folder that exists"):
+        main(arguments)
+
+
+def test_a_dry_run_writes_no_network(tmp_path):
+    arguments = [
+        "linearise",
+        "no-such-network",
+        "--dataset",
+        "noise",
+        "--dry-run",
+        "--output",
+        str(tmp_path / "net.pt"),
+    ]
+    with pytest.raises(SystemExit, match="which makes no network"):
         main(arguments)
 
 
