@@ -8,7 +8,8 @@ The folder has, beside the two files of the signature:
   fingerprint of its pixels.
 
 Each file is written under a temporary name and renamed, and the signature comes last: a folder with a signature is
-complete. An interrupted analysis goes on with the files that it has. :mod:`hf_affscore.run.kept` reads them.
+complete. An interrupted analysis goes on with the files that it has. Of two analyses that write at a time the one
+that began first ends with an error: rows of both would be in one folder. :mod:`hf_affscore.run.kept` reads them.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import uuid
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,6 +30,9 @@ from hf_affscore.signature import Signature
 from hf_affscore.storage import write_atomically
 
 PATTERN, IMAGES_PATTERN = "rows-*.safetensors", "images-*.json"
+
+#: Names the analysis that writes into a folder now.
+WRITER_FILE = ".writer"
 
 
 class ImageId(NamedTuple):
@@ -58,6 +63,7 @@ class RowKeeper:
     def __init__(self, folder: str | Path | None = None, key: str = "") -> None:
         self.folder = None if folder is None else Path(folder)
         self._key = key
+        self.writer = ""  # what begin() has given in the main process, in every process
 
     def has(self, signature: Signature) -> bool:
         """Whether the folder has the rows of a finished signature; true if none are to be kept."""
@@ -71,14 +77,18 @@ class RowKeeper:
         except SignatureError:
             return False
 
-    def begin(self) -> None:
+    def begin(self) -> str:
         """Make the folder ready: rows of this analysis stay, those of an interrupted other one are removed.
+
+        Returns:
+            What tells this analysis from any other that begins in the folder; empty without a folder.
 
         Raises:
             InputError: It has the rows of another finished analysis or other files, or cannot be written.
         """
         if self.folder is None:
-            return
+            return ""
+        writer = uuid.uuid4().hex
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             names = sorted(os.listdir(self.folder))
@@ -100,11 +110,13 @@ class RowKeeper:
             (self.folder / JSON_FILE).unlink(missing_ok=True)  # until all is there again
             for path in (*others, *self.folder.glob(f".{PATTERN}.*")):
                 path.unlink()
+            write_atomically(self.folder / WRITER_FILE, writer.encode())
         except OSError as error:
             raise InputError(
                 f"keep_rows is {str(self.folder)!r}, which cannot be used: {error.strerror or error}. Choose a "
                 "folder that you can write to."
             ) from error
+        return writer
 
     def lacks(self, group: int, place: int, site: CallSite, images: str) -> bool:
         """Whether rows that are to be kept are not there yet.
@@ -138,7 +150,21 @@ class RowKeeper:
     def finish(self, signature: Signature) -> None:
         """Write the signature, which makes the folder complete."""
         if self.folder is not None:
+            self._check_writer(self.folder)
             signature.save_pretrained(self.folder)
+            (self.folder / WRITER_FILE).unlink(missing_ok=True)
+
+    def _check_writer(self, folder: Path) -> None:
+        """Fail where another analysis has begun since; a file that a shared disk does not show yet is none."""
+        try:
+            writer = (folder / WRITER_FILE).read_text(encoding="utf-8")
+        except OSError:
+            return
+        if writer != self.writer:
+            raise InputError(
+                f"keep_rows is {str(folder)!r}, in which another analysis has begun since. Expected a folder for "
+                "each: start this one again with another."
+            )
 
     def _path(self, group: int, place: int) -> Path:
         assert self.folder is not None
@@ -149,6 +175,7 @@ class RowKeeper:
 
     def _write(self, name: str, content: bytes) -> None:
         assert self.folder is not None
+        self._check_writer(self.folder)
         try:
             write_atomically(self.folder / name, content)
         except OSError as error:

@@ -128,7 +128,7 @@ def _computed(
     keeper: RowKeeper,
 ) -> Signature:
     """The signature of an analysis that is run now, and kept in its cache."""
-    processes.from_main(keeper.begin)
+    keeper.writer = processes.from_main(keeper.begin)
     _say(options, "Resuming an interrupted run of this analysis.", if_=resume.begun)
     checkpoint = load_checkpoint(model, processor, options)
     stream = open_images(dataset, options, checkpoint.input_shape, checkpoint.clip_length)

@@ -10,6 +10,7 @@ import torch
 import hf_affscore as ha
 from hf_affscore.assets import DEMO_DATASET, DEMO_MODEL
 from hf_affscore.errors import InputError, SignatureError
+from hf_affscore.run.keep import RowKeeper
 from hf_affscore.run.scoring import Scorer
 from tests.processes import run_script
 from tests.run.test_analyze import Small, images
@@ -40,6 +41,23 @@ def test_scored_again_they_give_the_bits_of_another_analysis(kept, other):
     same = {**rescored.metadata, "environment": None}
     assert same == {**again.metadata, "environment": None}
     assert rescored.metadata["environment"]["rescored"]["hf_affscore"] == ha.__version__
+
+
+def test_of_two_analyses_in_one_folder_the_later_goes_on(tmp_path):
+    """Rows of both would lie under one signature."""
+
+    class Meanwhile(Small):
+        def forward(self, pixels):
+            RowKeeper(tmp_path, "another").begin()
+            return super().forward(pixels)
+
+    options = {"num_samples": 24, "keep_rows": tmp_path, "progress": False}
+    with pytest.raises(InputError, match="another analysis has begun since"):
+        ha.analyze(Meanwhile(), images(32), **options)
+    assert not list(tmp_path.glob("rows-*"))
+    sig = ha.analyze(Small(), images(32), **options)
+    assert ha.load_rows(tmp_path).rescore(progress=False).rows == sig.rows
+    assert not (tmp_path / ".writer").exists()
 
 
 def test_a_mask_is_no_list_of_numbers(kept):
