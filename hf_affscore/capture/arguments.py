@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -11,8 +10,9 @@ from torch import Tensor
 from hf_affscore.capture.layout import Layout
 
 
-def first_tensor(values: Iterable[Any]) -> Tensor | None:
-    """The first tensor of these values."""
+def first_tensor(values: Any) -> Tensor | None:
+    """The first tensor of arguments, or of an output: a tensor, or several values."""
+    values = values if isinstance(values, tuple | list) else (values,)
     return next((value for value in values if isinstance(value, Tensor)), None)
 
 

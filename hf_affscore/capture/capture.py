@@ -222,8 +222,7 @@ class Capture(Generic[T]):
     def _end(self, begun: Begun[T], output: Any) -> None:
         """Summarise the output and list the call."""
         if len(begun.kept) == 1:
-            outputs = output if isinstance(output, tuple | list) else (output,)
-            self._keep(begun, first_tensor(outputs))
+            self._keep(begun, first_tensor(output))
         if begun.reason is None:
             pre, post = begun.kept
             place = begun.place if begun.site.part else len(self.calls)

@@ -173,7 +173,7 @@ def solve(
         mapped = to_host(source @ transport.matrix)
         coupling = optimal_coupling(mapped, to_host(target), duals)
         solution = Solution(source, target, transport, mapped, coupling, total)
-        if rounding(solution, pre) <= NEGLIGIBLE:
+        if not transport.improvable or rounding(solution, pre) <= NEGLIGIBLE:
             break
         duals = coupling.duals
         del mapped, coupling  # the next map takes as much memory again

@@ -130,7 +130,7 @@ class Gaussian:
         if found is None or not found[0][0] > 0:
             return None
         squares, basis = found
-        return LinearMap(basis, spectrum=squares**0.5)
+        return LinearMap(basis, spectrum=squares**0.5, improvable=True)
 
     def _refined(self, found: LinearMap) -> LinearMap | None:
         """The same map to working precision, by Newton's iteration; None where that does not converge.
@@ -178,11 +178,13 @@ class LinearMap:
         spectrum: s of shape ``(k,)``, positive, with ``B.T @ covariance @ B = diag(s)^2`` for the source.
         inner: Shape ``(k, k)``; replaces ``diag(1 / spectrum)`` where rounding left the spectrum with too few
             digits.
+        improvable: Whether the same map can be had with a smaller rounding error.
     """
 
     basis: Array
     spectrum: Array
     inner: Array | None = None
+    improvable: bool = False
 
     @property
     def matrix(self) -> Array:
@@ -209,23 +211,17 @@ class LinearMap:
         if len(self.spectrum) == 0:
             return 0.0, 0.0
         rows, spectrum = source.sample.centred, self.spectrum[:, None]
-        some = slice(
-            None, None, max(1, len(spectrum) // COLUMNS)
-        )  # the smallest, which errs most, among them
+        some = slice(None, None, max(1, len(spectrum) // COLUMNS))  # with the smallest, which errs most
         columns = self.basis[:, some]
         missed = self.basis.T @ (source.weight * (rows.T @ (rows @ columns)) + source.ridge * columns)
         own = missed[some]
         own[diagonal(own)] -= self.spectrum[some] ** 2
-        error = (
-            missed / spectrum / self.spectrum[some] / (spectrum + self.spectrum[some])
-        )  # in steps: no overflow
+        error = missed / spectrum / self.spectrum[some] / (spectrum + self.spectrum[some])  # no overflow
         along = self.basis.T @ (rows.T @ (residual @ columns)) / len(rows)
         share = len(spectrum) / len(own)
         first = share * float(((error * along) ** 2).sum() + ((error * along).sum(axis=0) ** 2).sum())
         lengths = (self.basis**2).sum(axis=0)
-        spread = (self.spectrum**2 - source.ridge * lengths).clip(
-            0
-        )  # of the rows themselves, without the ridge
+        spread = (self.spectrum**2 - source.ridge * lengths).clip(0)  # of the rows, without the ridge
         second = share * float((lengths[some] * (spread[:, None] * error**2)).sum())
         return first**0.5, second
 

@@ -20,8 +20,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hf_affscore.models.vision_forward import vision_forward
-from hf_affscore.simplify.block_sites import BlockSite, first_tensor
+from hf_affscore.capture.arguments import first_tensor
+from hf_affscore.simplify.block_sites import BlockSite
 from hf_affscore.simplify.sample import Part
 
 #: The ridges to choose from, in units of the mean variance of an input channel.
@@ -139,22 +139,27 @@ def _error(sums: Products, matrix: Tensor, offset: Tensor) -> float:
 def _products(model: nn.Module, sites: Sequence[BlockSite], images: Part) -> dict[str, Products]:
     found = {site.path: Products() for site in sites}
     inputs: dict[str, Tensor] = {}
-    side = vision_forward(model)
     with ExitStack() as stack:
         for site in sites:
 
             def begins(module: nn.Module, args: Any, kwargs: Any, site: BlockSite = site) -> None:
-                inputs[site.path] = first_tensor((*args, *kwargs.values())).clone()  # it may work in place
+                inputs[site.path] = _tensor_of((*args, *kwargs.values())).clone()  # it may work in place
 
             def ends(module: nn.Module, args: Any, output: Any, site: BlockSite = site) -> None:
-                found[site.path].add(*site.rows(inputs.pop(site.path), first_tensor(output)))
+                found[site.path].add(*site.rows(inputs.pop(site.path), _tensor_of(output)))
 
             module = model.get_submodule(site.path)
             stack.callback(module.register_forward_pre_hook(begins, with_kwargs=True).remove)
             stack.callback(module.register_forward_hook(ends).remove)
-        for batch in images.batches():
-            side(batch)
+        images.run_through(model)
     return found
+
+
+def _tensor_of(values: Any) -> Tensor:
+    """The tensor among arguments or outputs of a block that can be replaced: there is one."""
+    tensor = first_tensor(values)
+    assert tensor is not None
+    return tensor
 
 
 def as_module(site: BlockSite, fit: BlockFit, *, trainable: bool) -> nn.Module:
@@ -162,7 +167,7 @@ def as_module(site: BlockSite, fit: BlockFit, *, trainable: bool) -> nn.Module:
     inputs, outputs = fit.matrix.shape
     made = site.layer(inputs, outputs)
     assert site.seen is not None
-    like = first_tensor((*site.seen.args, *site.seen.kwargs.values()))
+    like = _tensor_of((*site.seen.args, *site.seen.kwargs.values()))
     with torch.no_grad():
         weight = fit.matrix.T.reshape(made.weight.shape)
         made.weight = nn.Parameter(weight.to(like.device, like.dtype), requires_grad=trainable)

@@ -21,12 +21,9 @@ from hf_affscore.capture import ROOT, Call, Capture
 from hf_affscore.capture.blocks import BlockSelection, parts_of
 from hf_affscore.errors import NoActivationError
 from hf_affscore.inspection.operations import Operations
-from hf_affscore.models.vision_forward import vision_forward
 from hf_affscore.simplify.costs import activation_elements, num_parameters
 from hf_affscore.simplify.sample import Part
-from hf_affscore.simplify.sites import NOT_ASKED_FOR, check_patterns, matches_any
-
-_CONVOLUTIONS = {3: nn.Conv1d, 4: nn.Conv2d, 5: nn.Conv3d}
+from hf_affscore.simplify.sites import CONVOLUTIONS, NOT_ASKED_FOR, check_patterns, matches_any
 
 
 @dataclass(frozen=True)
@@ -115,7 +112,7 @@ class BlockSite:
         """A layer for the map, with weights of its own."""
         if self.is_linear:
             return nn.Linear(inputs, outputs)
-        made: Any = _CONVOLUTIONS[len(self.before)]
+        made: Any = CONVOLUTIONS[len(self.before)]
         layer: nn.Conv2d = made(inputs, outputs, 1, stride=self.strides)
         return layer
 
@@ -172,18 +169,10 @@ def find_blocks(model: nn.Module, images: Part, sites: Sequence[str] | None) -> 
     return found
 
 
-def first_tensor(values: Any) -> Tensor:
-    """The first tensor of arguments, or of an output."""
-    values = values if isinstance(values, tuple | list) else (values,)
-    return next(value for value in values if isinstance(value, Tensor))
-
-
 def _calls(model: nn.Module, images: Part) -> list[Call[tuple[int, ...]]]:
     selection = BlockSelection(parts=parts_of(model))
-    side = vision_forward(model)
     with Capture(model, lambda tensor, site: tuple(tensor.shape), selection) as capture:
-        for batch in images.batches():
-            side(batch)
+        images.run_through(model)
     if not capture.calls:
         raise NoActivationError(
             f"No repeated blocks were found in {type(model).__name__}, so there is nothing to replace. Without "
@@ -196,7 +185,6 @@ def _seen(model: nn.Module, paths: Iterable[str], images: Part) -> dict[str, See
     """How each of these modules is called."""
     found: dict[str, Seen] = {}
     counting: dict[str, Operations] = {}
-    side = vision_forward(model)
     with ExitStack() as stack:
         for path in paths:
 
@@ -214,8 +202,7 @@ def _seen(model: nn.Module, paths: Iterable[str], images: Part) -> dict[str, See
             module = model.get_submodule("" if path == ROOT else path)
             stack.callback(module.register_forward_pre_hook(begins).remove)
             stack.callback(module.register_forward_hook(ends, with_kwargs=True).remove)
-        for batch in images.batches():
-            side(batch)
+        images.run_through(model)
     return found
 
 
@@ -232,7 +219,7 @@ def _reason(site: BlockSite, runs: int) -> str | None:
         return "its first argument is no tensor"
     if _num_tensors(seen.output) != 1:
         return "it gives back another number of tensors than one, or none in a plain tuple or list"
-    if not site.is_linear and not (axis == 1 and len(before) in _CONVOLUTIONS):
+    if not site.is_linear and not (axis == 1 and len(before) in CONVOLUTIONS):
         return f"no layer maps the channels of its input, of shape {before}"
     if len(before) != len(after):
         return f"its output has other axes, {after}, than its input, {before}"

@@ -21,7 +21,6 @@ from torch import Tensor, fx, nn
 
 from hf_affscore.capture import ROOT, CallSite, Capture
 from hf_affscore.capture.activations import FUNCTIONS, of_function, of_module
-from hf_affscore.models.vision_forward import vision_forward
 from hf_affscore.simplify.sample import Part, equal, logits
 from hf_affscore.simplify.trial import put
 
@@ -167,10 +166,8 @@ def _tracer() -> fx.Tracer:
 
 
 def _calls(network: nn.Module, images: Part) -> list[CallSite]:
-    side = vision_forward(network)
     with Capture(network, lambda tensor, site: None) as seen:
-        for batch in images.first(1).batches():
-            side(batch)
+        images.first(1).run_through(network)
     return [call.site for call in seen.calls]
 
 

@@ -18,7 +18,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hf_affscore.models.vision_forward import vision_forward
 from hf_affscore.simplify.sample import Part
 from hf_affscore.simplify.sites import Site
 
@@ -107,7 +106,5 @@ def fit_maps(model: nn.Module, sites: Sequence[Site], images: Part) -> dict[str,
             module = model.get_submodule(path)
             stack.callback(module.register_forward_pre_hook(before).remove)
             stack.callback(module.register_forward_hook(after).remove)
-        side = vision_forward(model)
-        for batch in images.batches():
-            side(batch)
+        images.run_through(model)
     return {path: its.fit() for path, its in moments.items()}

@@ -8,7 +8,6 @@ from torch import nn
 
 from hf_affscore.capture import Capture
 from hf_affscore.inspection.operations import Operations
-from hf_affscore.models.vision_forward import vision_forward
 from hf_affscore.simplify.report import Costs
 from hf_affscore.simplify.sample import Part, logits
 
@@ -39,11 +38,8 @@ def costs(original: nn.Module, network: nn.Module, images: Part) -> tuple[Costs,
 
 def activation_elements(model: nn.Module, images: Part) -> dict[tuple[str, str, int], int]:
     """Entries for one image of every activation outside attention, by module, name and number of the call."""
-    few = images.first(1)
-    side = vision_forward(model)
     with Capture(model, lambda tensor, site: tensor.numel()) as seen:
-        for batch in few.batches():
-            side(batch)
+        images.first(1).run_through(model)
     return {(call.site.module, call.site.activation, call.site.call): call.pre for call in seen.calls}
 
 

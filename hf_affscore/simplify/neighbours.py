@@ -18,7 +18,6 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from hf_affscore.capture.activations import forms
-from hf_affscore.models.vision_forward import vision_forward
 from hf_affscore.simplify.sample import Part
 
 #: Functions whose result is ``weight * something + bias`` in every channel: the places of weight and bias
@@ -87,7 +86,6 @@ def neighbours(model: nn.Module, modules: Sequence[str], images: Part) -> dict[s
         images: The first is run.
     """
     before: dict[str, Layer] = {}
-    side = vision_forward(model)
     with ExitStack() as stack, torch.no_grad():
         functions = stack.enter_context(_Functions(model))
         for path in modules:
@@ -103,8 +101,7 @@ def neighbours(model: nn.Module, modules: Sequence[str], images: Part) -> dict[s
             module = model.get_submodule(path)
             stack.callback(module.register_forward_pre_hook(begins).remove)
             stack.callback(module.register_forward_hook(ends).remove)
-        for batch in images.first(1).batches():
-            side(batch)
+        images.first(1).run_through(model)
     return {path: Neighbours(before.get(path), functions.after.get(path)) for path in modules}
 
 

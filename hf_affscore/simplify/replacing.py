@@ -17,14 +17,12 @@ from hf_affscore.simplify.channel_map import Fit
 from hf_affscore.simplify.neighbours import Layer
 from hf_affscore.simplify.report import CONVOLUTION
 from hf_affscore.simplify.sample import Part, equal, logits
-from hf_affscore.simplify.sites import Site, takes_convolution
+from hf_affscore.simplify.sites import CONVOLUTIONS, Site, takes_convolution
 from hf_affscore.simplify.trial import put
 
 #: A weight and a bias.
 Folded: TypeAlias = tuple[Tensor, Tensor]
 _Fold: TypeAlias = Callable[[Tensor, "Tensor | None", Layer, Fit], "Folded | None"]
-
-_CONVOLUTIONS = {3: nn.Conv1d, 4: nn.Conv2d, 5: nn.Conv3d}
 
 
 def settle(model: nn.Module, allowed: Callable[[], bool], site: Site, fit: Fit, images: Part) -> str | None:
@@ -110,7 +108,7 @@ def _bias(bias: Tensor | None, like: Tensor) -> Tensor:
 def _convolution(model: nn.Module, site: Site, fit: Fit) -> nn.Module:
     """One weight and one bias per channel, as a convolution of 1 x 1 with as many groups."""
     count = len(fit.slope)
-    made: nn.Module = _CONVOLUTIONS[site.ndim](count, count, 1, groups=count)
+    made: nn.Module = CONVOLUTIONS[site.ndim](count, count, 1, groups=count)
     like = torch.empty(0, device=fit.slope.device, dtype=fit.dtype, requires_grad=is_trainable(model))
     made.weight = _parameter(fit.slope.view(count, *[1] * (site.ndim - 1)), like)
     made.bias = _parameter(fit.offset, like)

@@ -55,6 +55,12 @@ class Part:
             piece = slice(start, start + self.size)
             yield {name: value[piece].to(self.device, copy=True) for name, value in self.inputs.items()}
 
+    def run_through(self, module: nn.Module) -> None:
+        """Give all images to a network, whose outputs are not used."""
+        side = vision_forward(module)
+        for batch in self.batches():
+            side(batch)
+
     def first(self, count: int) -> Part:
         """The first images only."""
         return Part({name: value[:count] for name, value in self.inputs.items()}, self.size, self.device)

@@ -18,7 +18,6 @@ from torch import nn
 from hf_affscore.capture import ROOT, Call, Capture
 from hf_affscore.capture.activations import FUNCTIONS, of_module
 from hf_affscore.errors import InputError, NoActivationError
-from hf_affscore.models.vision_forward import vision_forward
 from hf_affscore.simplify.calls import Called, Separated
 from hf_affscore.simplify.neighbours import Layer, Neighbours, neighbours
 from hf_affscore.simplify.sample import Part
@@ -26,6 +25,9 @@ from hf_affscore.spelling import did_you_mean
 
 #: Why a site stays that nobody asked for.
 NOT_ASKED_FOR = "not among the sites that were asked for"
+
+#: The convolution for an input of so many axes.
+CONVOLUTIONS = {3: nn.Conv1d, 4: nn.Conv2d, 5: nn.Conv3d}
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,7 @@ def find_sites(
 
 def takes_convolution(site: Site) -> bool:
     """Whether a convolution of 1 x 1, channel by channel, can stand in the place of an activation."""
-    return site.axis == 1 and 3 <= site.ndim <= 5
+    return site.axis == 1 and site.ndim in CONVOLUTIONS
 
 
 def check_patterns(sites: Sequence[str] | None, names: Sequence[tuple[str, ...]], kind: str) -> None:
@@ -134,11 +136,8 @@ def matches_any(patterns: Iterable[str], *words: str) -> bool:
 
 
 def _calls(model: nn.Module, images: Part) -> list[Call[tuple[int, ...]]]:
-    side = vision_forward(model)
     with Capture(model, lambda tensor, site: tuple(tensor.shape)) as seen:
-        for batch in images.batches():
-            side(batch)
-            break
+        images.first(images.size).run_through(model)
     if not seen.calls:
         raise NoActivationError(
             f"No activation was found in {type(model).__name__}, so there is nothing to replace. `hf-affscore "
