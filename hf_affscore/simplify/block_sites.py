@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from hf_affscore.capture import ROOT, Call, Capture
-from hf_affscore.capture.blocks import BlockSelection, parts_of
+from hf_affscore.capture.blocks import BlockSelection, parts_and_ends
 from hf_affscore.errors import NoActivationError
 from hf_affscore.inspection.operations import Operations
 from hf_affscore.simplify.costs import activation_elements, num_parameters
@@ -145,7 +145,8 @@ def find_blocks(model: nn.Module, images: Part, sites: Sequence[str] | None) -> 
         NoActivationError: The network repeats no block.
     """
     few = images.first(1)
-    calls = _calls(model, few)
+    selection = BlockSelection((), (), *parts_and_ends(model))
+    calls = _calls(model, few, selection)
     seen = _seen(model, {call.site.module for call in calls}, few)
     names = [(call.site.module, call.site.activation, str(call.site.part)) for call in calls]
     check_patterns(sites, names, "block")
@@ -164,13 +165,14 @@ def find_blocks(model: nn.Module, images: Part, sites: Sequence[str] | None) -> 
             axis=call.site.channel_axis,
             seen=seen[path],
         )
-        reason = _reason(site, runs[path]) if asked else NOT_ASKED_FOR
+        split = "it is two modules, and no one module can stand for both"
+        reason = split if selection.end_of(path) != path else _reason(site, runs[path])
+        reason = reason if asked else NOT_ASKED_FOR
         found.append(_with_savings(site, model.get_submodule(path), reason))
     return found
 
 
-def _calls(model: nn.Module, images: Part) -> list[Call[tuple[int, ...]]]:
-    selection = BlockSelection(parts=parts_of(model))
+def _calls(model: nn.Module, images: Part, selection: BlockSelection) -> list[Call[tuple[int, ...]]]:
     with Capture(model, lambda tensor, site: tuple(tensor.shape), selection) as capture:
         images.run_through(model)
     if not capture.calls:

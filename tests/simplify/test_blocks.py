@@ -104,6 +104,26 @@ class Tokens(nn.Module):
         return self.head(hidden.mean(1))
 
 
+def test_an_mlp_of_two_modules_stays_and_its_block_goes():
+    """Its first layer alone is no MLP: it is linear, and a map of it would save nothing."""
+
+    class Layer(nn.TransformerEncoderLayer):
+        def __init__(self):
+            super().__init__(8, nhead=2, dim_feedforward=32, batch_first=True)
+
+        def forward(self, hidden, mask):
+            return super().forward(hidden), mask
+
+    _, report = linearise(Tokens(Layer).eval(), pictures(32), budget=1.0)
+    assert [(row.module, row.part) for row in report.rows[:3:2]] == [
+        ("layers.0", "block"),
+        ("layers.0.linear1", "mlp"),
+    ]
+    reasons = {row.reason for row in report.rows if row.part == "mlp"}
+    assert reasons == {"it is two modules, and no one module can stand for both"}
+    assert [row.replaced for row in report.rows if row.part == "block"] == [True, True]
+
+
 class Mlp(nn.Module):
     def __init__(self):
         super().__init__()
