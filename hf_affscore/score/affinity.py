@@ -36,11 +36,11 @@ from typing import Any
 import numpy as np
 
 from hf_affscore.errors import InputError
-from hf_affscore.score.arrays import LARGEST, Array, as_row_pair, defect, from_host, to_host
+from hf_affscore.score.arithmetic import own_arithmetic
+from hf_affscore.score.arrays import LARGEST, Array, as_row_pair, defect
 from hf_affscore.score.distances import Rows
 from hf_affscore.score.gaussian import Gaussian, LinearMap, Regularization, compress
 from hf_affscore.score.sample import Layer, Sample
-from hf_affscore.score.threads import one_blas_thread
 from hf_affscore.score.transport import Coupling, optimal_coupling
 from hf_affscore.spelling import checked_keywords
 
@@ -106,7 +106,7 @@ def affinity(
     if reason is not None:
         advice = "Remove or repair those samples." if len(x) > 1 else "Pass one row for each of many samples."
         raise InputError(f"No affinity score: {reason}. {advice}")
-    with one_blas_thread():
+    with own_arithmetic(x):
         solution = solve(Layer(Sample(x), Sample(y)), shrinkage=shrinkage, regularization=regularization)
         return Affinity(solution.score, solution.identity_coupling_score, solution.flag)
 
@@ -119,7 +119,7 @@ class Solution:
         source: Centred rows before the activation, in the coordinates of the map.
         target: Centred rows after it.
         transport: The map between their covariances; None where the output is constant, and the map zero.
-        mapped: ``T(X)``, centred, in main memory.
+        mapped: ``T(X)``, centred.
         coupling: Of ``mapped`` with ``target``.
         total: Total variance of Y, the ridge included.
         flag: What to keep in mind.
@@ -128,7 +128,7 @@ class Solution:
     source: Array
     target: Array
     transport: LinearMap | None
-    mapped: Rows
+    mapped: Array
     coupling: Coupling
     total: float
     flag: str | None = None
@@ -164,14 +164,14 @@ def solve(
     ridge = 0.0 if regularization == "relative" else float(regularization)
     if total <= 2 * ridge * layer.post.shape[1]:
         source, target = pre.sample.centred, post.sample.centred
-        mapped = to_host(source * 0)
-        coupling = optimal_coupling(mapped, to_host(target))
+        mapped = source * 0
+        coupling = optimal_coupling(mapped, target)
         return Solution(source, target, None, mapped, coupling, total, "constant output")
     pre, post = compress(pre, post)
     source, target = pre.sample.centred, post.sample.centred
     for transport in pre.affine_maps_to(post):
-        mapped = to_host(source @ transport.matrix)
-        coupling = optimal_coupling(mapped, to_host(target), duals)
+        mapped = source @ transport.matrix
+        coupling = optimal_coupling(mapped, target, duals)
         solution = Solution(source, target, transport, mapped, coupling, total)
         if not transport.improvable or rounding(solution, pre) <= NEGLIGIBLE:
             break
@@ -189,8 +189,8 @@ def rounding(solution: Solution, pre: Gaussian) -> float:
     cost = solution.coupling.cost
     if cost == 0 or solution.transport is None:
         return 0.0
-    residual = solution.mapped - to_host(solution.target)[solution.coupling.assignment]
-    first, second = solution.transport.rounding(pre, from_host(residual, solution.source))
+    residual = solution.mapped - solution.target[solution.coupling.assignment]
+    first, second = solution.transport.rounding(pre, residual)
     return (first + second / 2) / math.sqrt(2 * cost) / math.sqrt(solution.total)
 
 

@@ -23,6 +23,9 @@ Array: TypeAlias = Any
 #: Fourth powers of larger values, which shrinkage needs, overflow a float64, and of values below its inverse are 0.
 LARGEST = 1e70
 
+#: Devices where numpy computes.
+OF_NUMPY = ("cpu",)
+
 #: Accelerators that have no float64, in which scores are decided; rows on them go through main memory.
 WITHOUT_FLOAT64 = ("mps",)
 
@@ -120,7 +123,7 @@ def doubled(rows: Array) -> Array:
 
 def single(rows: Array) -> Array:
     """``rows`` in float32: for what is known to a few digits only, at half the time."""
-    return rows.float() if is_torch(rows) else rows.astype(np.float32)
+    return rows.float() if is_torch(rows) else rows.astype(np.float32, copy=False)
 
 
 def to_host(rows: Array) -> np.ndarray[Any, Any]:
@@ -134,16 +137,29 @@ def from_host(rows: np.ndarray[Any, Any], like: Array) -> Array:
     return namespace(like).asarray(rows, device=like.device) if is_torch(like) else rows
 
 
+def empty(shape: tuple[int, ...], precision: str, like: Array) -> Array:
+    """Memory for an array in this precision, of what ``like`` is and where it is."""
+    return namespace(like).empty(shape, dtype=getattr(namespace(like), precision), **_device(like))
+
+
+def places(condition: Array) -> np.ndarray[Any, Any]:
+    """Flat indices of what is true, in main memory."""
+    return to_host(condition.ravel().nonzero().ravel()) if is_torch(condition) else np.flatnonzero(condition)
+
+
+def ascending(rows: Array) -> Array:
+    """Every row sorted."""
+    return rows.sort(axis=1)[0] if is_torch(rows) else np.sort(np.ascontiguousarray(rows), axis=1)
+
+
 def identity(rows: Array) -> Array:
     """The identity matrix of the size of a row, where the rows are."""
-    where = {"device": rows.device} if is_torch(rows) else {}
-    return namespace(rows).eye(rows.shape[1], dtype=rows.dtype, **where)
+    return namespace(rows).eye(rows.shape[1], dtype=rows.dtype, **_device(rows))
 
 
 def diagonal(matrix: Array) -> tuple[Array, Array]:
     """Index of the diagonal of a square matrix."""
-    where = {"device": matrix.device} if is_torch(matrix) else {}
-    index = namespace(matrix).arange(len(matrix), **where)
+    index = namespace(matrix).arange(len(matrix), **_device(matrix))
     return index, index
 
 
@@ -193,6 +209,11 @@ def inverse_root(matrix: Array) -> Array | None:
         return None
 
 
+def _device(like: Array) -> dict[str, Any]:
+    """What says that a new array is where ``like`` is."""
+    return {"device": like.device} if is_torch(like) else {}
+
+
 def _from_torch(values: Array, torch: Any, name: str) -> Array:
     numbers = not (values.is_complex() or values.is_quantized)
     if not numbers or values.is_nested or values.is_meta or values.layout != torch.strided:
@@ -200,7 +221,7 @@ def _from_torch(values: Array, torch: Any, name: str) -> Array:
     short = values.dtype in (torch.float16, torch.bfloat16, torch.float32)
     values = values.cpu() if values.device.type in WITHOUT_FLOAT64 else values
     rows = values.detach().resolve_neg().to(dtype=torch.float32 if short else torch.float64)
-    return rows.numpy() if rows.device.type == "cpu" else rows
+    return rows.numpy() if rows.device.type in OF_NUMPY else rows
 
 
 def _not_numbers(name: str, received: str) -> str:

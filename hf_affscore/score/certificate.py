@@ -2,13 +2,16 @@
 
 By duality the identity coupling is optimal if there are duals ``u`` with ``c_ij + u_i - u_j >= c_ii`` for all i and
 j. Float32 distances with a bound of their error rule out nearly all pairs; the others are computed in float64.
+Distances are computed and compared where the rows are. What is left, a few pairs and a dual a row, is looked at in
+main memory.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from hf_affscore.score.distances import BLOCK, Distances, Rows, exact_distances
+from hf_affscore.score.arrays import Array, from_host, places
+from hf_affscore.score.distances import Distances, Rows, block_entries, exact_distances
 
 #: When to stop looking for duals that prove the identity coupling optimal: pairs per row, rounds, sweeps a round.
 PAIRS, ROUNDS, SWEEPS = 16, 12, 100
@@ -18,7 +21,7 @@ SMALLEST = 64
 
 
 def violating_pairs(
-    rough: Distances | Rows, error_bound: float, own: Rows, source: Rows, target: Rows
+    rough: Distances | Array, error_bound: float, own: Rows, source: Array, target: Array
 ) -> tuple[int, Rows]:
     """Number of pairs that violate the identity coupling, 0 where it is proved optimal; and duals.
 
@@ -30,7 +33,7 @@ def violating_pairs(
     Args:
         rough: Squared distances, or lower bounds of them, in float32 or better, shape ``(n, n)``.
         error_bound: How far those may be off.
-        own: The squared distance of each pair in the identity coupling, float64.
+        own: The squared distance of each pair in the identity coupling, float64, in main memory.
         source: Shape ``(n, d)``, float64.
         target: Shape ``(n, d)``.
     """
@@ -40,8 +43,9 @@ def violating_pairs(
     known, gains = np.empty(0, dtype=np.intp), np.empty(0)
     lowered = np.arange(n)
     for _ in range(ROUNDS):
-        limits = (own - duals + error_bound).astype(np.float32)
-        candidates = _candidate_pairs(rough, duals.astype(np.float32), limits, lowered, PAIRS * n)
+        limits = from_host((own - duals + error_bound).astype(np.float32), source)
+        subtracted = from_host(duals.astype(np.float32), source)
+        candidates = _candidate_pairs(rough, subtracted, limits, lowered, PAIRS * n)
         new = np.setdiff1d(candidates, known, assume_unique=True)
         known = np.concatenate([known, new])
         if len(known) > PAIRS * n:
@@ -68,7 +72,7 @@ def violating_pairs(
     return len(known), better
 
 
-def _candidate_pairs(rough: Distances | Rows, duals: Rows, limits: Rows, among: Rows, most: int) -> Rows:
+def _candidate_pairs(rough: Distances | Array, duals: Array, limits: Array, among: Rows, most: int) -> Rows:
     """Flat indices of the pairs (i, j), i not j, with ``rough - duals`` below the limit of row i.
 
     The search ends where there are more than enough: all pairs of many samples would not fit into memory.
@@ -81,13 +85,13 @@ def _candidate_pairs(rough: Distances | Rows, duals: Rows, limits: Rows, among: 
         most: How many pairs are enough.
     """
     n = len(rough)
-    step = max(SMALLEST, BLOCK // n)
+    step = max(SMALLEST, block_entries(duals) // n)
     found, count = [np.empty(0, dtype=np.intp)], 0
     for start in range(0, len(among), step):
         rows = among[start : start + step]
         block = rough[start : start + step] if len(among) == n else rough[rows]
-        places = np.flatnonzero(block - duals < limits[rows, None])
-        pairs = rows[places // n] * n + places % n
+        below = places(block - duals < limits[rows][:, None])
+        pairs = rows[below // n] * n + below % n
         found.append(pairs[pairs % (n + 1) != 0])
         count += len(found[-1])
         if count > most:

@@ -29,6 +29,7 @@ from typing import Any
 
 import numpy as np
 
+from hf_affscore.score.arithmetic import own_arithmetic
 from hf_affscore.score.arrays import (
     Array,
     as_row_pair,
@@ -39,7 +40,6 @@ from hf_affscore.score.arrays import (
     solve_lower,
 )
 from hf_affscore.score.sample import Layer, Sample
-from hf_affscore.score.threads import one_blas_thread
 
 #: The penalties to choose from, in units of the mean sum of squares of an input feature.
 GRID = tuple(10.0**exponent for exponent in range(-6, 3))
@@ -82,7 +82,7 @@ def r2_heldout(pre: Any, post: Any) -> float:
     x, y = as_row_pair(pre, post, one_width=False)
     if len(x) < FEWEST or defect(x, y) is not None:
         return math.nan
-    with one_blas_thread():
+    with own_arithmetic(x):
         return r2_heldout_of(Layer(Sample(x), Sample(y)))
 
 

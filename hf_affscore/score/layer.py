@@ -11,11 +11,11 @@ import numpy as np
 from hf_affscore.errors import InputError
 from hf_affscore.evidence import RIDGE_SHARE, Evidence, few_samples
 from hf_affscore.score.affinity import Solution, check_regularization, solve
+from hf_affscore.score.arithmetic import own_arithmetic
 from hf_affscore.score.arrays import as_row_pair, defect
 from hf_affscore.score.gaussian import Gaussian, Regularization
 from hf_affscore.score.sample import Layer, Sample
 from hf_affscore.score.statistics import STATISTICS
-from hf_affscore.score.threads import one_blas_thread
 from hf_affscore.score.uncertainty import uncertainty
 
 Columns = dict[str, float | int | str | tuple[float, ...] | None]
@@ -81,7 +81,7 @@ def score_layer(
     if reason is not None:
         return unknown | dict.fromkeys(STATISTICS, math.nan) | {"evidence": "undefined", "reason": reason}
     layer = Layer(Sample(x), Sample(y))
-    with one_blas_thread():
+    with own_arithmetic(x):
         if x.shape != y.shape:
             reason = f"{x.shape[1]} features become {y.shape[1]}; a score compares points of one space"
             return unknown | _companions(layer) | {"evidence": "undefined", "reason": reason}

@@ -13,6 +13,9 @@ Euclidean distances. In one dimension sorting both samples solves it. Otherwise:
 
 Float32 has a narrow range, so rows far from 1 are first brought near it by a power of two, which changes no
 digit. The cost is summed in float64 from the coupling itself.
+
+Distances, the proof and Sinkhorn's iteration are computed where the rows are. From an accelerator come to main
+memory: a few numbers a row, the pairs that stand against the identity coupling, and for the solver all distances.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
+from hf_affscore.score.arrays import Array, from_host, namespace, single, to_host
 from hf_affscore.score.certificate import violating_pairs
 from hf_affscore.score.distances import Rows, error_bound, lower_bounds, rough_distances, squared_lengths
 
@@ -42,7 +46,7 @@ SMOOTHING = ((1.0, 4), (0.3, 4), (0.1, 8), (0.03, 16))
 
 @dataclass(frozen=True, eq=False)
 class Coupling:
-    """A coupling of least squared distance between n rows and n rows.
+    """A coupling of least squared distance between n rows and n rows; its arrays are in main memory.
 
     Attributes:
         assignment: For each row of the source the index of its row of the target, shape ``(n,)``.
@@ -61,11 +65,11 @@ class Coupling:
     duals: Rows | None = None
 
 
-def optimal_coupling(source: Rows, target: Rows, duals: Rows | None = None) -> Coupling:
+def optimal_coupling(source: Array, target: Array, duals: Rows | None = None) -> Coupling:
     """Couple each row of ``source`` with one of ``target`` at the least mean squared distance.
 
     Args:
-        source: Shape ``(n, d)``, float64, in main memory.
+        source: Shape ``(n, d)``, float64.
         target: Shape ``(n, d)``.
         duals: Duals of a coupling of nearly the same samples, if known. They save time.
 
@@ -74,7 +78,7 @@ def optimal_coupling(source: Rows, target: Rows, duals: Rows | None = None) -> C
         array([1, 0])
     """
     if source.shape[1] == 1:
-        return _sorted_coupling(source[:, 0], target[:, 0])
+        return _sorted_coupling(to_host(source)[:, 0], to_host(target)[:, 0])
     unit = _unit(source, target)
     if unit == 1:
         return _coupling(source, target, duals)
@@ -89,18 +93,18 @@ def optimal_coupling(source: Rows, target: Rows, duals: Rows | None = None) -> C
     )
 
 
-def _unit(source: Rows, target: Rows) -> float:
+def _unit(source: Array, target: Array) -> float:
     """The power of two to divide by: that just above every entry, or 1 where entries are moderate."""
     largest = max(max(float(rows.max()), -float(rows.min())) for rows in (source, target))
     exponent = math.frexp(largest)[1]
     return 1.0 if abs(exponent) <= MODERATE else math.ldexp(1.0, exponent)
 
 
-def _coupling(source: Rows, target: Rows, duals: Rows | None) -> Coupling:
+def _coupling(source: Array, target: Array, duals: Rows | None) -> Coupling:
     """The optimal coupling for two features or more, with entries that float32 can square."""
     n, d = source.shape
     lengths = squared_lengths(source), squared_lengths(target)
-    own = squared_lengths(source - target)
+    own = to_host(squared_lengths(source - target))
     identity = Coupling(np.arange(n), own, cost=float(own.mean()), identity_cost=float(own.mean()))
     violating, distances = math.inf, None
     if d >= WIDE:
@@ -110,18 +114,20 @@ def _coupling(source: Rows, target: Rows, duals: Rows | None) -> Coupling:
         del bounds
     if violating > FEW * n:
         # Where bounds did not do, the solver is likely to be needed, and with it distances in float64.
-        rough = rough_distances(source, target, lengths, np.float64 if d >= WIDE else np.float32)
+        rough = rough_distances(source, target, lengths, "float64" if d >= WIDE else "float32")
         violating, found = violating_pairs(rough, error_bound(d, lengths), own, source, target)
         if violating > FEW * n:
             distances = rough[:]
-            found = _duals(distances.astype(np.float32, copy=False), duals)
+            found = _duals(single(distances), duals)
         del rough
     if violating == 0:
         return identity
-    if distances is None or distances.dtype != np.float64:
-        distances = rough_distances(source, target, (lengths[0], lengths[1] - found))[:]
+    subtracted = from_host(found, source)
+    if distances is None or distances.dtype != source.dtype:
+        distances = rough_distances(source, target, (lengths[0], lengths[1] - subtracted))[:]
     else:
-        distances -= found
+        distances -= subtracted
+    distances = to_host(distances)
     assignment = linear_sum_assignment(distances)[1]
     cost = coupling_cost(source, target[assignment])
     # Among nearly equal couplings the solver chooses by rounded distances.
@@ -146,34 +152,34 @@ def _sorted_coupling(source: Rows, target: Rows) -> Coupling:
     return Coupling(assignment, shares, min(float(own.mean()), identity_cost), identity_cost)
 
 
-def coupling_cost(source: Rows, target: Rows) -> float:
+def coupling_cost(source: Array, target: Array) -> float:
     """The mean squared distance between row i of ``source`` and row i of ``target``."""
     return float(((source - target) ** 2).sum() / len(source))
 
 
-def _duals(rough: Rows, start: Rows | None) -> Rows:
+def _duals(rough: Array, start: Rows | None) -> Rows:
     """Approximate duals of the targets: the potentials of Sinkhorn's iteration.
 
     Args:
         rough: Squared distances in float32, shape ``(n, n)``.
         start: Duals that should be near; only the finest smoothing is needed then.
     """
-    n = len(rough)
-    scale = np.trace(rough) / n
-    duals: Rows = np.zeros(n, dtype=np.float32) if start is None else start.astype(np.float32)
-    kernel = np.empty_like(rough)
+    xp, n = namespace(rough), len(rough)
+    scale = np.float32(float(xp.trace(rough))) / n
+    duals = from_host(np.zeros(n, dtype=np.float32) if start is None else start.astype(np.float32), rough)
+    kernel = xp.empty_like(rough)
     with np.errstate(all="ignore"):
         for smoothing, steps in SMOOTHING if start is None else SMOOTHING[-1:]:
             width = np.float32(smoothing * scale)
-            np.subtract(rough, duals, out=kernel)
-            kernel -= kernel.min(axis=1)[:, None]
-            kernel *= -1 / width
-            np.exp(kernel, out=kernel)
-            factor: Rows = np.ones(n, dtype=np.float32)
+            xp.subtract(rough, duals, out=kernel)
+            kernel -= xp.amin(kernel, axis=1)[:, None]
+            kernel *= float(-1 / width)
+            xp.exp(kernel, out=kernel)
+            factor = xp.ones_like(duals)
             for _ in range(steps):
                 factor = 1 / ((1 / (kernel @ factor)) @ kernel)
-            step = duals + width * np.log(factor)
-            if not np.isfinite(step).all():
+            step = duals + float(width) * xp.log(factor)
+            if not xp.isfinite(step).all():
                 break
             duals = step
-    return duals.astype(np.float64)
+    return to_host(duals).astype(np.float64)

@@ -31,11 +31,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import numpy as np
 from scipy.special import stdtrit
 
 from hf_affscore.score.affinity import NEGLIGIBLE, Solution
-from hf_affscore.score.arrays import Array, from_host, namespace, single, to_host
+from hf_affscore.score.arrays import Array, ascending, namespace, single, to_host
 from hf_affscore.score.distances import Rows
 from hf_affscore.score.left_out import Samples
 from hf_affscore.summary import GROUPS, degrees_of_freedom
@@ -146,7 +145,7 @@ def _samples(solution: Solution, chosen: range) -> Samples:
     assert solution.transport is not None
     some, unit = slice(None, None, chosen.step), solution.coupling.cost**0.5
     basis, spectrum = solution.transport.basis, solution.transport.spectrum
-    residual = from_host(solution.mapped, solution.source) - solution.target[solution.coupling.assignment]
+    residual = solution.mapped - solution.target[solution.coupling.assignment]
     residual /= unit
     residual = single(residual)
     whitening = basis / spectrum
@@ -190,8 +189,8 @@ def ceiling(solution: Solution) -> float:
     unit, total = math.sqrt(solution.total), 0.0
     for start in range(0, solution.mapped.shape[1], BLOCK):
         mapped, target = (
-            np.sort((rows[:, start : start + BLOCK].T / unit).astype(np.float32, order="C"), axis=1)
-            for rows in (solution.mapped, to_host(solution.target))
+            ascending(single(rows[:, start : start + BLOCK].T / unit))
+            for rows in (solution.mapped, solution.target)
         )
-        total += float(((mapped - target) ** 2).sum(dtype=np.float64))
-    return max(solution.score, 1 - math.sqrt(total / len(solution.mapped) / 2))
+        total = total + ((mapped - target) ** 2).sum(dtype=namespace(mapped).float64)
+    return max(solution.score, 1 - math.sqrt(float(total) / len(solution.mapped) / 2))

@@ -86,7 +86,7 @@ def test_a_search_that_finds_too_many_pairs_ends_early():
     source, target = clouds("unrelated", n, 4)
     own = ((source - target) ** 2).sum(axis=1)
     lengths = (source**2).sum(axis=1), (target**2).sum(axis=1)
-    rough = rough_distances(source, target, lengths, np.float32)
+    rough = rough_distances(source, target, lengths, "float32")
     tracemalloc.start()
     try:
         violating, _ = certificate.violating_pairs(rough, error_bound(4, lengths), own, source, target)
