@@ -80,6 +80,7 @@ def _at_positions(tensor: Tensor, channel_axis: int, draws: Tensor | None) -> Te
     extent = channels_last.shape[1:-1]
     count = math.prod(extent)
     draws = torch.full((len(tensor),), 0.5) if draws is None else draws
-    chosen = (draws.to(torch.float64) * count).long().clamp_(max=count - 1).to(tensor.device)
+    chosen = (draws.to(torch.float64) * count).long().clamp_(max=count - 1)
+    chosen = chosen.to(tensor.device, non_blocking=True)  # from pageable memory, which is read at once
     images = torch.arange(len(tensor), device=tensor.device)
     return channels_last[(images, *torch.unravel_index(chosen, extent))]

@@ -3,6 +3,9 @@
 Sparsity is the share of entries of the unpooled tensor with an absolute value of at most 1e-3 (the paper). Counting
 them costs more than the rest of the capture, so by default it is done for a seeded subset of the images. The shares
 are kept per image, which gives the standard error of their mean.
+
+On an accelerator both are computed there, in the stream that the call runs in, and copied to main memory without a
+wait; :meth:`Summarize.wait` waits once for all copies of a pass.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -62,6 +66,8 @@ class Summary:
 class Summarize:
     """Makes a :class:`Summary` of every tensor of a batch. Call :meth:`start` before each forward pass.
 
+    On an accelerator a summary has its values only when :meth:`wait` has returned.
+
     Args:
         pooling: How a tensor becomes one row per image.
         num_samples: Number of images in total.
@@ -83,15 +89,23 @@ class Summarize:
         self._measured = frozenset(drawn.tolist())
         self._images: Sequence[int] = ()
         self._buffer = RowBuffer()
+        self._streams: set[Any] = set()  # of accelerators, with copies that may not be finished
         self._draws: Tensor | None = None
 
     def start(self, images: Sequence[int]) -> None:
         """Set the images of the next pass, by their number in the stream; draws depend on these numbers alone."""
         self._images = images
         self._buffer = RowBuffer()
+        self._streams.clear()
         if self._pooling in ("positions", "tokens"):
             draws = [np.random.default_rng([self._seed, image]).random() for image in images]
             self._draws = torch.tensor(draws, dtype=torch.float64)
+
+    def wait(self) -> None:
+        """Wait for the copies from accelerators. Call it after each forward pass that succeeds."""
+        for stream in self._streams:
+            stream.synchronize()
+        self._streams.clear()
 
     def __call__(self, tensor: Tensor, site: CallSite) -> Summary:
         """Summarise a tensor of shape ``(n, ...)``: the input or the output of a call.
@@ -105,12 +119,30 @@ class Summarize:
     def _rows(self, tensor: Tensor, channel_axis: int) -> npt.NDArray[np.floating]:
         images = len(self._images)
         rows = pool(tensor, self._pooling, images, channel_axis=channel_axis, draws=self._draws)
-        return self._buffer.keep(rows.cpu().numpy())
+        return self._in_main_memory(rows)
 
     def _near_zero(self, tensor: Tensor) -> npt.NDArray[np.float64]:
-        return near_zero_shares(
-            [tensor[row] for row, image in enumerate(self._images) if image in self._measured]
-        )
+        images = [tensor[row] for row, image in enumerate(self._images) if image in self._measured]
+        if not images or tensor.device.type == "cpu":
+            return near_zero_shares(images)
+        exact = torch.promote_types(tensor.dtype, torch.float32)  # which has the limit in full
+        counts = torch.stack([torch.count_nonzero(image.to(exact).abs() <= NEAR_ZERO) for image in images])
+        return self._in_main_memory(in_float64(counts) / images[0].numel())
+
+    def _in_main_memory(self, tensor: Tensor) -> npt.NDArray[Any]:
+        """The values in main memory: a copy in page-locked memory, from CUDA, that :meth:`wait` waits for."""
+        if tensor.device.type == "cpu":
+            return self._buffer.keep(tensor.numpy())
+        library: Any = getattr(torch, tensor.device.type, None)
+        if not hasattr(library, "current_stream"):  # Apple's accelerators have a single one
+            return tensor.cpu().numpy()
+        self._streams.add(library.current_stream(tensor.device))
+        return tensor.to("cpu", non_blocking=True).numpy()
+
+
+def in_float64(tensor: Tensor) -> Tensor:
+    """In float64, where the tensor is; from Apple's accelerators, which have no float64, in main memory."""
+    return (tensor.cpu() if tensor.device.type == "mps" else tensor).to(torch.float64)
 
 
 def near_zero_shares(images: Sequence[Tensor]) -> npt.NDArray[np.float64]:
@@ -148,17 +180,15 @@ _scratch = _Scratch()
 
 
 def near_zero_share(tensor: Tensor) -> float:
-    """Share of entries with an absolute value of at most 1e-3; nan is not near zero.
+    """Share of entries in main memory with an absolute value of at most 1e-3; nan is not near zero.
 
-    On a CPU it is counted in numpy, block by block: five to twenty times faster than ``(x.abs() <= 1e-3).sum()`` in
-    torch, which writes and reads a copy of the tensor.
+    Counted in numpy, block by block: five to twenty times faster than ``(x.abs() <= 1e-3).sum()`` in torch, which
+    writes and reads a copy of the tensor.
 
     Example:
         >>> near_zero_share(torch.tensor([-2.0, 0.0, 2.0, 3.0]))
         0.25
     """
-    if tensor.device.type != "cpu":
-        return int(torch.count_nonzero(tensor.abs() <= NEAR_ZERO)) / tensor.numel()
     dtype = torch.promote_types(tensor.dtype, torch.float32)
     entries = tensor.to(dtype).numpy().ravel(order="K")  # in the order of memory: no copy
     near = 0

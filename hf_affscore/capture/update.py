@@ -11,13 +11,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from hf_affscore.capture.batch_axis import by_image
 from hf_affscore.capture.sites import CallSite
-from hf_affscore.capture.summary import Summarize, Summary
+from hf_affscore.capture.summary import Summarize, Summary, in_float64
 from hf_affscore.options import Pooling
 
 #: Entries of each image that are multiplied at a time.
@@ -66,7 +65,8 @@ class SummarizeBlocks(Summarize):
         stream = given if site.part == "block" else self._stream_around(site)
         if stream is None or stream.shape != tensor.shape or len(stream) != len(rows):
             return Summary(rows, np.empty(0))
-        return Summary(rows, np.empty(0), _products(stream, tensor, added=site.part != "block"))
+        products = _products(stream, tensor, added=site.part != "block")
+        return Summary(rows, np.empty(0), self._in_main_memory(in_float64(products)))
 
     def _stream_around(self, site: CallSite) -> Tensor | None:
         """The input of the innermost block that a part is in."""
@@ -78,11 +78,17 @@ class SummarizeBlocks(Summarize):
         return next(around, None)
 
 
-def _products(stream: Tensor, output: Tensor, *, added: bool) -> npt.NDArray[np.float64]:
-    """The three products of each image; ``added`` says that the output is what is added to the stream.
+def _products(stream: Tensor, output: Tensor, *, added: bool) -> Tensor:
+    """The three products of each image, on the device of the output.
 
     Summed in the order of memory and a few entries at a time, whose copies stay in a core's cache.
+
+    Args:
+        stream: The input of the block, which may lie on another device than its output.
+        output: The output.
+        added: Whether the output is what is added to the stream.
     """
+    stream = stream.to(output.device)
     exact = torch.float32 if stream.device.type == "mps" else torch.float64  # Apple's GPUs have no float64
     order = [0, *sorted(range(1, stream.ndim), key=stream.stride, reverse=True)]
     x, y = (side.permute(order).reshape(len(side), -1) for side in (stream, output))
@@ -91,4 +97,4 @@ def _products(stream: Tensor, output: Tensor, *, added: bool) -> npt.NDArray[np.
         a, b = a.to(exact), b.to(exact)
         u = b if added else b - a
         products += torch.stack([torch.linalg.vecdot(*pair) for pair in ((a, a), (a, u), (u, u))], dim=1)
-    return products.cpu().to(torch.float64).numpy()
+    return products

@@ -166,6 +166,7 @@ class BatchForward:
         below = self._looks_below and not known
         with Capture(self.watched, summarize, one_image=GRID in inputs, below=below) as seen:
             self._checkpoint.forward({name: self._laid_out(value) for name, value in inputs.items()})
+        summarize.wait()
         return seen
 
     def _laid_out(self, images: torch.Tensor) -> torch.Tensor:

@@ -116,7 +116,7 @@ def test_products_of_an_image_are_sums_over_all_its_entries_in_any_layout(
     whole, other = sides.double().flatten(2)
     u = other if added else other - whole
     expected = torch.stack([(a * b).sum(dim=1) for a, b in ((whole, whole), (whole, u), (u, u))], dim=1)
-    np.testing.assert_allclose(_products(x, y, added=added), expected, rtol=1e-12)
+    np.testing.assert_allclose(_products(x, y, added=added).numpy(), expected, rtol=1e-12)
 
 
 class Split(nn.Module):
