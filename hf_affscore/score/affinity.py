@@ -46,7 +46,7 @@ from hf_affscore.spelling import checked_keywords
 
 #: Up to this estimate of the score's rounding error a map is good enough; beyond it the next one is taken. On 187
 #: layers, real and synthetic, errors above 1e-12 were at most 5 times the estimate, and the largest that was left
-#: was 1e-10 (``benchmarks/accuracy.md``).
+#: was 2e-10 (``benchmarks/accuracy.md``).
 NEGLIGIBLE = 1e-10
 
 

@@ -29,6 +29,9 @@ RELATIVE_RIDGE = 1e-6
 #: of that); from an error above ``DIVERGED`` the iteration does not converge; and it takes at most ``STEPS``.
 CONVERGED, DIVERGED, STEPS = 1e-4, 0.1, 8
 
+#: Below this share of the largest, eigenvalues of a product of covariances have less than three digits.
+UNRELIABLE = 2.0**-44
+
 #: About as many columns of a basis show how large the rounding error of a map is.
 COLUMNS = 64
 
@@ -82,8 +85,7 @@ class Gaussian:
     @property
     def covariance(self) -> Array:
         """Shape ``(d, d)``."""
-        rows = self.sample.centred
-        covariance = self.weight * (rows.T @ rows if self.sample.wide else self.sample.product)
+        covariance = self.weight * self.sample.moments
         covariance[diagonal(covariance)] += self.ridge
         return covariance
 
@@ -125,25 +127,38 @@ class Gaussian:
         yield self._map_from_roots(other)
 
     def _map_from_covariances(self, other: Gaussian) -> LinearMap | None:
-        """The map, or None where the products of the rows have lost too many digits."""
+        """The map, or None where the products of the rows have lost too many digits.
+
+        Directions in which neither side varies beyond its ridge have eigenvalues as small as rounding, and come
+        out mixed with one another. They are solved for again, from the rows in their coordinates.
+        """
         found = symmetric_pencil(self.covariance, other.covariance)
-        if found is None or not found[0][0] > 0:
+        if found is None:
             return None
         squares, basis = found
+        few = int((squares < UNRELIABLE * squares[-1]).sum())
+        if few:
+            squares[:few], vectors = namespace(basis).linalg.eigh(self._in_coordinates(basis[:, :few]))
+            basis[:, :few] = basis[:, :few] @ vectors
+        if not squares.min() > 0:
+            return None
         return LinearMap(basis, spectrum=squares**0.5, improvable=True)
+
+    def _in_coordinates(self, basis: Array) -> Array:
+        """``basis.T @ covariance @ basis`` from the rows in the coordinates of the basis, shape ``(k, k)``.
+
+        Where its diagonal is small its entries are small too, so it keeps the digits that the covariance lost.
+        """
+        coordinates = self.sample.centred @ basis
+        return self.weight * (coordinates.T @ coordinates) + self.ridge * (basis.T @ basis)
 
     def _refined(self, found: LinearMap) -> LinearMap | None:
         """The same map to working precision, by Newton's iteration; None where that does not converge.
 
-        The map is right when ``inner @ (basis.T @ covariance @ basis) @ inner`` is the identity. The product
-        in the middle is computed from the rows in the coordinates of the map. Where its diagonal is small its
-        entries are small too, so it keeps the digits that the covariance had lost.
+        The map is right when ``inner @ (basis.T @ covariance @ basis) @ inner`` is the identity.
         """
         basis, spectrum = found.basis, found.spectrum
-        coordinates = self.sample.centred @ basis
-        product = self.weight * (coordinates.T @ coordinates)
-        del coordinates
-        product += self.ridge * (basis.T @ basis)
+        product = self._in_coordinates(basis)
         inner = namespace(basis).diag(1 / spectrum)
         deviation = product / (spectrum[:, None] * spectrum)
         for _ in range(STEPS):

@@ -75,14 +75,18 @@ class Samples:
         What the map without one sample does to the others is seen on these samples.
         """
         xp, u = namespace(self.before), single(self.before)
+        changes = zip(*(self._change_of_map(place) for place in places), strict=True)
+        # Products of all samples at once: those of one have too few rows to be quick.
+        lefts, rights = (xp.stack(side) for side in changes)
+        flat = lefts.reshape(-1, lefts.shape[-1])
+        moves_of = (flat @ self.basis.T).reshape(len(places), -1, len(self.basis))
+        slopes = (flat @ self.slope).reshape(lefts.shape)
         found = []
-        for place in places:
-            residual = self.residual[place]
-            left, right = self._change_of_map(place)
-            at, moves = right @ u.T, left @ self.basis.T
+        for place, right, moves, slope in zip(places, rights, moves_of, slopes, strict=True):
+            residual, at = self.residual[place], right @ u.T
             moved = at[:, place] @ moves
             lengths = (at * (moves @ moves.T @ at)).sum(axis=0)
-            bent = 2 * ((left @ self.slope) * right).sum()
+            bent = 2 * (slope * right).sum()
             found.append(
                 xp.stack([residual @ residual, residual @ moved, lengths.sum(), lengths[place], bent])
             )

@@ -44,6 +44,11 @@ class Sample:
         return rows @ rows.T if self.wide else rows.T @ rows
 
     @cached_property
+    def moments(self) -> Array:
+        """Sums of products of centred rows over pairs of features, shape ``(d, d)``, for both covariances of a layer."""
+        return self.centred.T @ self.centred if self.wide else self.product
+
+    @cached_property
     def squares(self) -> Array:
         """Sum of squares of every centred feature, shape ``(d,)``."""
         if not self.wide:

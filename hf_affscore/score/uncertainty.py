@@ -155,7 +155,7 @@ def _samples(solution: Solution, chosen: range) -> Samples:
         residual=residual[some],
         spectrum=spectrum,
         basis=single(basis / unit),
-        slope=single(basis / unit).T @ _whitened(residual.T, solution.source, whitening),
+        slope=_slope(residual, single(basis / unit), solution.source, whitening),
         count=len(residual),
     )
 
@@ -168,12 +168,14 @@ def _left_out(solution: Solution, chosen: range, others: Rows, own: Rows) -> tup
     return -math.sqrt(cost / (8 * solution.total)) * effects, cost * own
 
 
-def _whitened(weights: Array, source: Array, whitening: Array) -> Array:
-    """``weights @ source @ whitening`` in float32, whatever the unit of the rows; the cheaper product first."""
+def _slope(residual: Array, basis: Array, source: Array, whitening: Array) -> Array:
+    """``basis.T @ residual.T @ source @ whitening`` in float32, whatever the unit of the rows; cheap products first."""
     unit = max(float(abs(source).max()), math.ulp(0.0))
     source, whitening = single(source / unit), single(whitening * unit)
     n, d = source.shape
-    return (weights @ source) @ whitening if n > d else weights @ (source @ whitening)
+    if n > d:
+        return basis.T @ ((residual.T @ source) @ whitening)
+    return (residual @ basis).T @ (source @ whitening)
 
 
 def _coordinates(rows: Array, basis: Array) -> Array:
