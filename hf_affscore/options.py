@@ -112,6 +112,12 @@ class Options:
         metavar="GIGABYTES",
         recorded=False,
     )
+    device_memory_limit: float = _option(
+        0.0,
+        "memory of an accelerator for scoring; layers that need more, or all with 0, are scored on the CPU",
+        metavar="GIGABYTES",
+        later=True,
+    )
     cache: bool = _option(
         True,
         "continue an interrupted analysis, and return a finished one without running it again",
@@ -159,6 +165,7 @@ class Options:
         one_place = self.device is None or (self.device_map is None)
         expect("device", one_place, "None beside device_map, which says where the model goes.")
         expect("memory_limit", self.memory_limit >= 0, "a number of gigabytes, or 0.")
+        expect("device_memory_limit", self.device_memory_limit >= 0, "a number of gigabytes, or 0.")
         expect("seed", self.seed >= 0, "0 or more.")
         expect("batch_size", self.batch_size is None or self.batch_size >= 1, "a positive number, or None.")
         ridge = 0.0 if self.regularization == "relative" else self.regularization
@@ -275,6 +282,7 @@ class AnalysisOptions(TypedDict, total=False):
     trust_remote_code: bool
     token: str | bool | None
     memory_limit: float
+    device_memory_limit: float
     cache: bool
     reuse: str | None
     keep_rows: str | Path | None

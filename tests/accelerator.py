@@ -7,9 +7,12 @@ noted, and among them those that the program waits for.
 
 from __future__ import annotations
 
+import weakref
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from threading import RLock
 from types import SimpleNamespace
 from typing import Any
 
@@ -43,16 +46,35 @@ class Accelerator:
     """What has happened on the devices since :func:`accelerator` was entered.
 
     Attributes:
-        operations: Names of the operations, in order.
+        operations: Names of the operations on each device, in order.
         waits: The operations that were waited for.
         copies: Copies to main memory that were not waited for when they were asked for.
+        to_host: Bytes of all copies to main memory.
+        held: Tensors and bytes of each storage on the devices, by its address.
+        peak: Most bytes on the devices at one time, without the scratch memory of operations.
         streams: The current stream of each device.
     """
 
-    operations: list[str] = field(default_factory=list)
+    operations: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     waits: list[str] = field(default_factory=list)
     copies: int = 0
+    to_host: int = 0
+    held: dict[int, tuple[int, int]] = field(default_factory=dict)
+    peak: int = 0
     streams: dict[torch.device, Stream] = field(default_factory=dict)
+    lock: RLock = field(default_factory=RLock)
+
+    def hold(self, storage: Any) -> None:
+        with self.lock:
+            count, _ = self.held.get(storage._cdata, (0, 0))
+            self.held[storage._cdata] = count + 1, storage.nbytes()
+            self.peak = max(self.peak, sum(size for _, size in self.held.values()))
+
+    def release(self, address: int) -> None:
+        with self.lock:
+            count, size = self.held.pop(address)
+            if count > 1:
+                self.held[address] = count - 1, size
 
     def current_stream(self, device: torch.device) -> Stream:
         return self.streams.setdefault(torch.device(device), Stream())
@@ -89,11 +111,17 @@ class Tensor(torch.Tensor):
             device=device,
         )
         found.held = held
+        storage = held.untyped_storage()
+        _noted.hold(storage)
+        weakref.finalize(found, _noted.release, storage._cdata)
         return found
 
     @classmethod
     def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        return _computed(func, args, kwargs or {})
+        found = _computed(func, args, kwargs or {})
+        if torch.Tag.inplace_view in func.tags:  # the shape of the tensor itself changes
+            args[0].data = Tensor(args[0].held, args[0].device)
+        return found
 
     def __repr__(self, **_: Any) -> str:
         return f"Tensor({self.held}, device={self.device})"
@@ -118,7 +146,7 @@ def _computed(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     source = next(iter(given.values())).device
     wanted = torch.device(kwargs.pop("device", None) or source)
     into_host = name == "copy_" and id(args[0]) not in given
-    _noted.operations.append(name)
+    _noted.operations[str(source)].append(name)
     if wanted.type == "cpu" or into_host:
         return _copied(func, args, kwargs, _noted.current_stream(source))
     indices = [index for index in args[1] if index is not None] if name.startswith("index") else []
@@ -136,6 +164,7 @@ def _computed(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
 def _copied(func: Any, args: Any, kwargs: dict[str, Any], stream: Stream) -> torch.Tensor:
     """A copy to main memory: waited for, or without values until the stream is."""
     copy: torch.Tensor = func(*args, **kwargs)
+    _noted.to_host += copy.nbytes
     if not kwargs.get("non_blocking"):
         _noted.waits.append("copy")
         stream.synchronize()

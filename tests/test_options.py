@@ -89,6 +89,7 @@ def test_the_command_line_has_exactly_the_options_and_their_defaults():
         ({"loader": 5}, "loader is 5; expected str or a function or None"),
         ({"split": 5}, "split is 5; expected str or None"),
         ({"memory_limit": "4"}, "memory_limit is '4'; expected float or int"),
+        ({"device_memory_limit": -1}, "device_memory_limit is -1; expected a number of gigabytes, or 0"),
         ({"include": [1]}, "include is [1]; expected a list of patterns".replace("[", "\\[")),
         ({"exclude": None}, "exclude is None; expected a list of patterns"),
         ({"regularization": True}, "regularization is True; expected a finite number"),

@@ -23,6 +23,7 @@ _FREE = frozenset(
         # These change a score only by rounding.
         "device",
         "device_map",
+        "device_memory_limit",
         "attn_implementation",
         "batch_size",
         "shrinkage",  # adds a column

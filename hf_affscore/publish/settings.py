@@ -9,7 +9,9 @@ from typing import Any
 from hf_affscore.options import Options
 
 #: Options that change a number only by rounding, or that commits stand for.
-EQUIVALENT = frozenset({"batch_size", "device", "device_map", "revision", "dataset_revision"})
+EQUIVALENT = frozenset(
+    {"batch_size", "device", "device_map", "device_memory_limit", "revision", "dataset_revision"}
+)
 
 #: Options whose outcome is in the key already: the configuration and the split that were used.
 _RESOLVED = frozenset({"split", "dataset_config"})

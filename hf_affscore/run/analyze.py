@@ -53,6 +53,7 @@ def analyze(
     trust_remote_code: bool = DEFAULT.trust_remote_code,
     token: str | bool | None = DEFAULT.token,
     memory_limit: float = DEFAULT.memory_limit,
+    device_memory_limit: float = DEFAULT.device_memory_limit,
     cache: bool = DEFAULT.cache,
     reuse: str | None = DEFAULT.reuse,
     keep_rows: str | Path | None = DEFAULT.keep_rows,
@@ -112,6 +113,9 @@ def analyze(
         trust_remote_code: Run code that comes with the checkpoint.
         token: Access token for the Hub.
         memory_limit: Gigabytes of rows to keep in memory; further rows go to a temporary file.
+        device_memory_limit: Gigabytes of memory that scoring may take on each accelerator that the model lies on.
+            Layers that need more are scored on the CPU, and all with 0, with blocks, or where there is no float64.
+            Only the assignment solver then runs on the CPU; the scores agree to 1e-9.
         cache: Resume an interrupted analysis, and return a finished one at once. Only for models and data sets
             that have a name: a Hub id, a folder, noise.
         reuse: A collection on the Hub, ``"user/signatures"``: a signature of the same commits of model and data
@@ -167,6 +171,7 @@ def analyze(
         trust_remote_code=trust_remote_code,
         token=token,
         memory_limit=memory_limit,
+        device_memory_limit=device_memory_limit,
         cache=cache,
         reuse=reuse,
         keep_rows=keep_rows,

@@ -54,6 +54,9 @@ def check_fits(widths: Sequence[int], num_samples: int, options: Options) -> Non
 class MemoryBudget:
     """Limits how many layers are scored at once to what fits into memory. One layer is always admitted.
 
+    Args:
+        limit: Bytes of all layers together; default: what is available when a first one comes.
+
     Example:
         >>> budget = MemoryBudget()
         >>> with budget.reserved(10**15):
@@ -61,17 +64,18 @@ class MemoryBudget:
         alone
     """
 
-    def __init__(self) -> None:
+    def __init__(self, limit: int | None = None) -> None:
         self._changed = Condition()
         self._reserved: list[int] = []
-        self._limit = 0
+        self._fixed = limit
+        self._limit = limit or 0
 
     @contextmanager
     def reserved(self, size: int) -> Iterator[None]:
         """Wait until ``size`` bytes are free besides those that other threads have reserved."""
         with self._changed:
             self._changed.wait_for(lambda: not self._reserved or sum(self._reserved) + size <= self._limit)
-            if not self._reserved:
+            if self._fixed is None and not self._reserved:
                 self._limit = _share(available_bytes())
             self._reserved.append(size)
         try:

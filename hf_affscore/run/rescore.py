@@ -138,9 +138,11 @@ def _metadata(
         dataset |= {"num_samples": len(used), "num_groups": 1, "samples": [image.position for image in used]}
         dataset["fingerprint"] = digest([digest([image.fingerprint for image in used])])
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    options = {**analysed["options"], **changed}
+    options.pop("device_memory_limit", None)  # scored on the CPU
     return {
         **analysed,
         "dataset": dataset,
-        "options": {**analysed["options"], **changed},
+        "options": options,
         "environment": {**analysed["environment"], "rescored": {"created": now, "hf_affscore": __version__}},
     }

@@ -32,6 +32,7 @@ from hf_affscore.models.loading import (
 )
 from hf_affscore.options import Options
 from hf_affscore.publish.reuse import PublishedSignatures
+from hf_affscore.run.accelerators import usable
 from hf_affscore.run.collect import Collector
 from hf_affscore.run.groups import GroupScoring, Totals
 from hf_affscore.run.keep import RowKeeper
@@ -231,7 +232,10 @@ def signature_of(
             checkpoint, stream, options, processes=processes, resume=resume, progress=images
         )
         stack.enter_context(closing(collector))
-        scorer = stack.enter_context(Scorer(options, processes=processes, resume=resume, keeper=keeper))
+        devices = usable(checkpoint.module, options)
+        scorer = stack.enter_context(
+            Scorer(options, processes=processes, resume=resume, keeper=keeper, devices=devices)
+        )
         stack.enter_context(evaluating(checkpoint.module))
         precision = float32_precision()
         stack.enter_context(collector.watched)

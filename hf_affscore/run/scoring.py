@@ -5,8 +5,9 @@ from __future__ import annotations
 import itertools
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeAlias
@@ -26,6 +27,7 @@ from hf_affscore.score.block import score_block
 from hf_affscore.score.cost import block_bytes, scoring_bytes
 
 if TYPE_CHECKING:
+    import torch
     from tqdm import tqdm
 
 #: The columns of one row, or ``skipped`` with the reason why there is none.
@@ -60,6 +62,7 @@ class Scorer:
         processes: The processes that share the work.
         resume: Where finished layers are stored.
         keeper: Where rows are kept.
+        devices: Accelerators that may be used, each up to ``device_memory_limit``.
     """
 
     def __init__(
@@ -69,6 +72,7 @@ class Scorer:
         processes: Processes,
         resume: ResumeCache,
         keeper: RowKeeper | None = None,
+        devices: Sequence[torch.device] = (),
     ) -> None:
         self._options = options
         self._processes = processes.with_own_connections()
@@ -78,6 +82,8 @@ class Scorer:
         self._num_threads = num_threads()
         self._threads = ThreadPoolExecutor(self._num_threads, "score")
         self._memory = MemoryBudget()
+        self._limit = int(options.device_memory_limit * 1e9)
+        self._devices = [(device, MemoryBudget(self._limit)) for device in devices]
         self._scheduler = ThreadPoolExecutor(1, "schedule")
         self._ended_by: BaseException | None = None
 
@@ -169,13 +175,14 @@ class Scorer:
         )
         if columns is None or not kept:
             keep = partial(self._keeper.keep, number, place, site, group.known_by)
-            columns = self._columns(site, batches, group.num_batches, keep)
+            columns = self._columns(place, site, batches, group.num_batches, keep)
             give_memory_back()
             self._resume.save_layer(number, place, group.known_by, columns)
         return _Scored(place, site, columns)
 
     def _columns(
         self,
+        place: int,
         site: CallSite,
         batches: dict[int, Pair],
         num_batches: int,
@@ -191,14 +198,30 @@ class Scorer:
             layer = SiteFeatures.join(batches)
             batches.clear()  # otherwise the rows are in memory twice
             keep(layer)
-            return block_columns(layer, site.part) if site.part else columns_of(layer, self._options)
+            return block_columns(layer, site.part) if site.part else self._layer_columns(place, layer)
+
+    def _layer_columns(self, place: int, layer: SiteFeatures) -> Columns:
+        """The columns of one activation, from an accelerator where the layer fits, else from the CPU."""
+        import torch
+
+        size = scoring_bytes(len(layer.pre), max(layer.pre.shape[1], layer.post.shape[1]))
+        if self._devices and size <= self._limit:
+            device, memory = self._devices[place % len(self._devices)]
+            with memory.reserved(size), suppress(torch.OutOfMemoryError):  # others may have taken it
+                return columns_of(layer, self._options, device)
+        return columns_of(layer, self._options)
 
 
-def columns_of(layer: SiteFeatures, options: Options) -> Columns:
-    """The columns of one activation."""
+def columns_of(layer: SiteFeatures, options: Options, device: torch.device | None = None) -> Columns:
+    """The columns of one activation, scored on this accelerator, or else on the CPU."""
+    import torch
+
+    pre, post = (
+        side if device is None else torch.from_numpy(side).to(device) for side in (layer.pre, layer.post)
+    )
     numbers = score_layer(
-        layer.pre,
-        layer.post,
+        pre,
+        post,
         shrinkage=options.shrinkage,
         regularization=options.regularization,
         num_groups=min(options.num_groups, len(layer.pre) // 2),

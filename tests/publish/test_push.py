@@ -226,7 +226,13 @@ def test_other_options_are_another_signature(hub: LocalHub) -> None:
         each.push_to_hub(REPO, token=token)
     assert len(folders(hub)) == 3
     # What changes rounding only, or what the key has already.
-    same = [{"device": "cuda"}, {"batch_size": 64}, {"revision": "main"}, {"split": "test"}]
+    same = [
+        {"device": "cuda"},
+        {"device_memory_limit": 4.0},
+        {"batch_size": 64},
+        {"revision": "main"},
+        {"split": "test"},
+    ]
     for more in same:
         again = replace(sig, metadata={**sig.metadata, "options": {**options[0], **more}})
         again.push_to_hub(REPO, token=token)

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from unittest.mock import Mock
+
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 import hf_affscore as ha
+from hf_affscore.comparison.agreement import differences
+from hf_affscore.options import Options
+from hf_affscore.run import scoring
+from hf_affscore.run.accelerators import usable
+from hf_affscore.score import score_layer
 from tests.accelerator import KIND, accelerator
+from tests.score.test_tensors import assert_same
 
 OPTIONS = {"num_samples": 40, "batch_size": 8, "shuffle": False, "cache": False, "progress": False}
 
@@ -46,3 +55,63 @@ def test_the_signature_is_that_of_the_cpu(pooling, second):
         assert noted.waits == []
     assert len(here.rows) == 3
     assert [dict(row) for row in there.rows] == [dict(row) for row in here.rows]
+
+
+def spread(first=0, second=1):
+    model = OverDevices()
+    model.first.to(f"{KIND}:{first}")
+    model.second.to(f"{KIND}:{second}")
+    return model
+
+
+def solved_on(noted):
+    """The devices that have decomposed a matrix, as every score of two features or more does."""
+    decompositions = {"_linalg_svd", "_linalg_eigh", "linalg_cholesky_ex"}
+    return sorted(device for device, names in noted.operations.items() if decompositions & set(names))
+
+
+@pytest.mark.parametrize(
+    ("limit", "expected"), [(0.0, []), (1e-6, []), (1.0, [f"{KIND}:0", f"{KIND}:1"])], ids=str
+)
+def test_layers_are_scored_on_the_accelerators_as_far_as_their_memory_may_be_used(limit, expected):
+    here = ha.analyze(OverDevices(), images(), **OPTIONS)
+    with accelerator() as noted:
+        there = ha.analyze(spread(), images(), device_memory_limit=limit, **OPTIONS)
+        assert solved_on(noted) == expected
+    for one, other in zip(here.rows, there.rows, strict=True):
+        assert_same(dict(other), dict(one))
+    assert there.metadata["options"].get("device_memory_limit", 0.0) == limit
+    assert differences([here, there], ["here", "there"]) == ()
+
+
+def test_rows_are_scored_again_on_the_cpu(tmp_path):
+    with accelerator():
+        ha.analyze(spread(), images(), keep_rows=tmp_path / "rows", device_memory_limit=1.0, **OPTIONS)
+    again, here = ha.load_rows(tmp_path / "rows").rescore(), ha.analyze(OverDevices(), images(), **OPTIONS)
+    assert [dict(row) for row in again.rows] == [dict(row) for row in here.rows]
+    assert again.metadata["options"] == here.metadata["options"]
+
+
+def test_a_layer_whose_memory_others_have_taken_is_scored_on_the_cpu(monkeypatch):
+    def score(pre, *others, **options):
+        if not isinstance(pre, np.ndarray):
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        return score_layer(pre, *others, **options)
+
+    here = ha.analyze(OverDevices(), images(), **OPTIONS)
+    monkeypatch.setattr(scoring, "score_layer", score)
+    with accelerator():
+        there = ha.analyze(spread(), images(), device_memory_limit=1.0, **OPTIONS)
+    assert [dict(row) for row in there.rows] == [dict(row) for row in here.rows]
+
+
+def test_an_accelerator_without_float64_is_not_scored_on(monkeypatch):
+    with accelerator():
+        model = spread(0, 0)
+        chosen = Options(device_memory_limit=1.0)
+        assert usable(model, chosen) == [torch.device(KIND, 0)]
+        assert usable(model, Options()) == usable(nn.Linear(2, 2), chosen) == []
+        assert usable(model, Options(device_memory_limit=1.0, level="blocks")) == []
+        refused = TypeError("Cannot convert a MPS Tensor to float64 dtype")
+        monkeypatch.setattr(torch, "ones", Mock(side_effect=refused))
+        assert usable(model, chosen) == []

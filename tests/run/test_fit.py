@@ -95,3 +95,19 @@ def test_layers_wait_for_memory_that_others_have(monkeypatch: pytest.MonkeyPatch
     assert len(most) == 5
     assert sorted(most)[-1] == 500  # one alone always may
     assert all(size <= 100 for size in most if size != 500)
+
+
+def test_a_limit_that_is_given_holds_whatever_is_available(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fit, "available_bytes", lambda: 10**15)
+    budget, second = MemoryBudget(limit=100), threading.Event()
+
+    def score() -> None:
+        with budget.reserved(60):
+            second.set()
+
+    thread = threading.Thread(target=score)
+    with budget.reserved(60):
+        thread.start()
+        assert not second.wait(0.05)
+    thread.join(timeout=10)
+    assert second.is_set()
