@@ -113,10 +113,7 @@ class Options:
         recorded=False,
     )
     device_memory_limit: float = _option(
-        0.0,
-        "memory of an accelerator for scoring; layers that need more, or all with 0, are scored on the CPU",
-        metavar="GIGABYTES",
-        later=True,
+        0.0, "an accelerator's memory for scoring; 0: scores on the CPU", metavar="GIGABYTES", later=True
     )
     cache: bool = _option(
         True,
