@@ -88,7 +88,7 @@ def accelerator() -> Iterator[Accelerator]:
     """The devices ``lazy:0``, ``lazy:1`` and so on, as ``torch.lazy``."""
     global _noted
     _noted = Accelerator()
-    setattr(torch, KIND, SimpleNamespace(current_stream=_noted.current_stream, is_available=lambda: True))
+    setattr(torch, KIND, SimpleNamespace(current_stream=_noted.current_stream, synchronize=lambda: None))
     try:
         yield _noted
     finally:

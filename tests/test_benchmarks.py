@@ -6,19 +6,66 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from benchmarks import gpu
+from tests.accelerator import KIND, accelerator
 
 ROOT = Path(__file__).parent.parent
 
 
+def cells(page):
+    """The first cells of all lines of its tables."""
+    lines = [line.split("|") for line in page.read_text().splitlines() if line.startswith("| ")]
+    return [[cell.strip() for cell in line[1:-1]] for line in lines if "--" not in line[1]]
+
+
 @pytest.mark.slow
 def test_the_benchmark_for_accelerators_runs_on_a_cpu(tmp_path):
-    table = tmp_path / "gpu.md"
-    command = [sys.executable, "-m", "benchmarks.gpu", "--device", "cpu", "--quick", "--output", table]
+    page = tmp_path / "gpu.md"
+    command = [sys.executable, "-m", "benchmarks.gpu", "--device", "cpu", "--quick", "--output", page]
     subprocess.run(command, cwd=ROOT, check=True)
-    lines = [line.split("|") for line in table.read_text().splitlines() if line.startswith("| ")]
-    assert [line[1].strip() for line in lines if "--" not in line[1]] == [
-        *("features", "16", "64"),
-        *("network", "small ResNet", "small ResNet", "small ViT", "small ViT"),
-    ]
-    assert all(float(line[4]) == 0 for line in lines[2:4])  # one and the same road on a CPU
+    first = [line[0] for line in cells(page)]
+    assert first[:5] == ["layer", *(f"ReLU, {d} features" for d in (16, 40, 100)), "saturated, 16 features"]
+    assert "`affinity_score_shrunk`" in first[5:-7]
+    assert first[-7:] == ["network", *["small ResNet"] * 3, *["small ViT"] * 3]
+    apart = [line[1] for line in cells(page) if line[0].startswith("`")]
+    assert set(apart) == {"0.0e+00"}  # one and the same road on a CPU
+
+
+@pytest.mark.slow
+def test_it_measures_an_accelerator(tmp_path):
+    with accelerator() as noted:
+        assert gpu.main(["--device", KIND, "--quick", "--output", str(tmp_path / "gpu.md")]) == 0
+        assert {"_linalg_eigh", "convolution"} <= set(noted.operations[f"{KIND}:0"])
+    apart = [float(line[1]) for line in cells(tmp_path / "gpu.md") if line[0].startswith("`")]
+    assert 0 < max(apart) < 0.01
+
+
+def test_a_score_that_is_not_the_cpus_is_told(tmp_path, monkeypatch, capsys):
+    def record(before, after):
+        wrong = 0.0 if isinstance(before, np.ndarray) else 2e-9
+        return {**dict.fromkeys(gpu.SCORES, 0.5), "affinity_score": 0.5 + wrong, "r2": wrong}
+
+    monkeypatch.setattr(gpu, "record", record)
+    monkeypatch.setattr(gpu, "LATEST", 1e6)
+    monkeypatch.setattr(gpu, "passes", lambda *arguments: iter(()))
+    with accelerator():
+        assert gpu.main(["--device", KIND, "--quick", "--output", str(tmp_path / "gpu.md")]) == 1
+    assert "from the CPU: affinity_score\n" in capsys.readouterr().err
+    assert ["`affinity_score`", "2.0e-09"] in cells(tmp_path / "gpu.md")
+
+
+def test_a_score_that_only_one_of_them_has_is_told():
+    nothing = {"affinity_score": float("nan"), "reason": None, "effects": ()}
+    assert gpu.differences(nothing, nothing) == {"affinity_score": 0.0, "reason": 0.0}
+    assert gpu.differences(nothing, {**nothing, "affinity_score": 0.5})["affinity_score"] == np.inf
+
+
+def test_nothing_begins_when_the_time_is_over(tmp_path, monkeypatch):
+    monkeypatch.setattr(gpu, "LATEST", -1)
+    assert gpu.main(["--device", "cpu", "--quick", "--output", str(tmp_path / "gpu.md")]) == 0
+    assert [line[1] for line in cells(tmp_path / "gpu.md") if line[0][:4] in ("ReLU", "smal")] == [
+        "left out: out of time"
+    ] * 5
