@@ -45,7 +45,7 @@ class Sample:
 
     @cached_property
     def moments(self) -> Array:
-        """Sums of products of centred rows over pairs of features, shape ``(d, d)``, for both covariances of a layer."""
+        """Sums of products of centred rows over pairs of features, ``(d, d)``, for both covariances of a layer."""
         return self.centred.T @ self.centred if self.wide else self.product
 
     @cached_property

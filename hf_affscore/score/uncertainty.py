@@ -169,7 +169,7 @@ def _left_out(solution: Solution, chosen: range, others: Rows, own: Rows) -> tup
 
 
 def _slope(residual: Array, basis: Array, source: Array, whitening: Array) -> Array:
-    """``basis.T @ residual.T @ source @ whitening`` in float32, whatever the unit of the rows; cheap products first."""
+    """``basis.T @ residual.T @ source @ whitening`` in float32, whatever the rows' unit; cheap products first."""
     unit = max(float(abs(source).max()), math.ulp(0.0))
     source, whitening = single(source / unit), single(whitening * unit)
     n, d = source.shape
