@@ -6,10 +6,10 @@ Euclidean distances. In one dimension sorting both samples solves it. Otherwise:
 1. The identity coupling, row i with row i, is tried first (:mod:`hf_affscore.score.certificate`): by duality it is
    proved optimal, or not. That settles most layers, nearly all wide ones among them. For wide layers lower
    bounds of the distances, from a quarter of the features, are enough.
-2. Else a few steps of Sinkhorn's iteration in float32 give approximate duals. Subtracting duals changes the
-   cost of every assignment by the same amount. scipy's solver starts from duals of zero and then has few
-   conflicts to resolve: narrow, saturated layers take a third to a fifth of its time. Inexact duals cost time,
-   never exactness, so those of a similar pair of samples are a good start.
+2. Else Sinkhorn's iteration in float32 gives approximate duals (:mod:`hf_affscore.score.sinkhorn`). Subtracting
+   duals changes the cost of every assignment by the same amount. scipy's solver starts from duals of zero and then
+   has few conflicts to resolve: narrow, saturated layers take a tenth to a third of its time. Inexact duals cost
+   time, never exactness, so those of a similar pair of samples are a good start.
 
 Float32 has a narrow range, so rows far from 1 are first brought near it by a power of two, which changes no
 digit. The cost is summed in float64 from the coupling itself.
@@ -26,9 +26,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from hf_affscore.score.arrays import Array, from_host, namespace, single, to_host
+from hf_affscore.score.arrays import Array, from_host, single, to_host
 from hf_affscore.score.certificate import violating_pairs
 from hf_affscore.score.distances import Rows, error_bound, lower_bounds, rough_distances, squared_lengths
+from hf_affscore.score.sinkhorn import approximate_duals
 
 #: Entries whose largest is between 2 to the power of minus this and of this are squared as they are.
 MODERATE = 16
@@ -38,10 +39,6 @@ WIDE, LEADING = 256, 1 / 4
 
 #: Up to so many violating pairs per row, resolving the conflicts in the solver is cheaper than avoiding them.
 FEW = 4
-
-#: Smoothing of the successive Sinkhorn iterations, in units of the identity coupling's mean cost, and the number
-#: of steps of each. Rougher duals cost more in the solver, finer ones more than they save.
-SMOOTHING = ((1.0, 4), (0.3, 4), (0.1, 8), (0.03, 16))
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,7 +115,7 @@ def _coupling(source: Array, target: Array, duals: Rows | None) -> Coupling:
         violating, found = violating_pairs(rough, error_bound(d, lengths), own, source, target)
         if violating > FEW * n:
             distances = rough[:]
-            found = _duals(single(distances), duals)
+            found = approximate_duals(single(distances), duals)
         del rough
     if violating == 0:
         return identity
@@ -155,31 +152,3 @@ def _sorted_coupling(source: Rows, target: Rows) -> Coupling:
 def coupling_cost(source: Array, target: Array) -> float:
     """The mean squared distance between row i of ``source`` and row i of ``target``."""
     return float(((source - target) ** 2).sum() / len(source))
-
-
-def _duals(rough: Array, start: Rows | None) -> Rows:
-    """Approximate duals of the targets: the potentials of Sinkhorn's iteration.
-
-    Args:
-        rough: Squared distances in float32, shape ``(n, n)``.
-        start: Duals that should be near; only the finest smoothing is needed then.
-    """
-    xp, n = namespace(rough), len(rough)
-    scale = np.float32(float(xp.trace(rough))) / n
-    duals = from_host(np.zeros(n, dtype=np.float32) if start is None else start.astype(np.float32), rough)
-    kernel = xp.empty_like(rough)
-    with np.errstate(all="ignore"):
-        for smoothing, steps in SMOOTHING if start is None else SMOOTHING[-1:]:
-            width = np.float32(smoothing * scale)
-            xp.subtract(rough, duals, out=kernel)
-            kernel -= xp.amin(kernel, axis=1)[:, None]
-            kernel *= float(-1 / width)
-            xp.exp(kernel, out=kernel)
-            factor = xp.ones_like(duals)
-            for _ in range(steps):
-                factor = 1 / ((1 / (kernel @ factor)) @ kernel)
-            step = duals + float(width) * xp.log(factor)
-            if not xp.isfinite(step).all():
-                break
-            duals = step
-    return to_host(duals).astype(np.float64)
