@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import subprocess
 import sys
 from pathlib import Path
@@ -9,10 +10,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import gpu
 from tests.accelerator import KIND, accelerator
 
 ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture
+def gpu(monkeypatch):
+    """The script, by its path: other libraries may have installed a package of the name of its folder."""
+    spec = importlib.util.spec_from_file_location("gpu", ROOT / "benchmarks" / "gpu.py")
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "gpu", module)
+    spec.loader.exec_module(module)
+    return module
 
 
 def cells(page):
@@ -35,7 +45,7 @@ def test_the_benchmark_for_accelerators_runs_on_a_cpu(tmp_path):
 
 
 @pytest.mark.slow
-def test_it_measures_an_accelerator(tmp_path):
+def test_it_measures_an_accelerator(gpu, tmp_path):
     with accelerator() as noted:
         assert gpu.main(["--device", KIND, "--quick", "--output", str(tmp_path / "gpu.md")]) == 0
         assert {"_linalg_eigh", "convolution"} <= set(noted.operations[f"{KIND}:0"])
@@ -43,7 +53,7 @@ def test_it_measures_an_accelerator(tmp_path):
     assert 0 < max(apart) < 0.01
 
 
-def test_a_score_that_is_not_the_cpus_is_told(tmp_path, monkeypatch, capsys):
+def test_a_score_that_is_not_the_cpus_is_told(gpu, tmp_path, monkeypatch, capsys):
     def record(before, after):
         wrong = 0.0 if isinstance(before, np.ndarray) else 2e-9
         return {**dict.fromkeys(gpu.SCORES, 0.5), "affinity_score": 0.5 + wrong, "r2": wrong}
@@ -57,13 +67,13 @@ def test_a_score_that_is_not_the_cpus_is_told(tmp_path, monkeypatch, capsys):
     assert ["`affinity_score`", "2.0e-09"] in cells(tmp_path / "gpu.md")
 
 
-def test_a_score_that_only_one_of_them_has_is_told():
+def test_a_score_that_only_one_of_them_has_is_told(gpu):
     nothing = {"affinity_score": float("nan"), "reason": None, "effects": ()}
     assert gpu.differences(nothing, nothing) == {"affinity_score": 0.0, "reason": 0.0}
     assert gpu.differences(nothing, {**nothing, "affinity_score": 0.5})["affinity_score"] == np.inf
 
 
-def test_nothing_begins_when_the_time_is_over(tmp_path, monkeypatch):
+def test_nothing_begins_when_the_time_is_over(gpu, tmp_path, monkeypatch):
     monkeypatch.setattr(gpu, "LATEST", -1)
     assert gpu.main(["--device", "cpu", "--quick", "--output", str(tmp_path / "gpu.md")]) == 0
     assert [line[1] for line in cells(tmp_path / "gpu.md") if line[0][:4] in ("ReLU", "smal")] == [

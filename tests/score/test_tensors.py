@@ -121,12 +121,12 @@ def test_default_types_and_devices_change_nothing_and_stay(dtype, tensors_stay):
     before = torch.get_default_dtype()
     try:
         torch.set_default_dtype(dtype)
-        torch.set_default_device("meta")
-        assert record(x, y) == usual
-        assert (torch.get_default_dtype(), torch.get_default_device().type) == (dtype, "meta")
+        with torch.device("meta"):
+            assert record(x, y) == usual
+            new = torch.empty(0)
+        assert (new.dtype, new.device.type) == (dtype, "meta")
     finally:
         torch.set_default_dtype(before)
-        torch.set_default_device(None)
 
 
 @pytest.mark.parametrize("name", ["solver", "wide"])
