@@ -32,6 +32,6 @@ def _computes_float64(device: torch.device) -> bool:
     if device.type in ("cpu", "meta"):
         return False
     try:
-        return bool(torch.ones(1, dtype=torch.float64).to(device).sum().item() == 1)
+        return bool(torch.ones(1, dtype=torch.float64, device="cpu").to(device).sum().item() == 1)
     except (RuntimeError, TypeError):
         return False

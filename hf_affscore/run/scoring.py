@@ -201,13 +201,19 @@ class Scorer:
             return block_columns(layer, site.part) if site.part else self._layer_columns(place, layer)
 
     def _layer_columns(self, place: int, layer: SiteFeatures) -> Columns:
-        """The columns of one activation, from an accelerator where the layer fits, else from the CPU."""
+        """The columns of one activation, from an accelerator where the layer fits, else from the CPU.
+
+        The CPU also scores what an accelerator cannot: where others have taken its memory, or where its
+        decomposition of a matrix fails and LAPACK's may not.
+        """
         import torch
 
+        linalg: Any = torch.linalg  # partly without annotations
+        failures = torch.OutOfMemoryError, linalg.LinAlgError
         size = scoring_bytes(len(layer.pre), max(layer.pre.shape[1], layer.post.shape[1]))
         if self._devices and size <= self._limit:
             device, memory = self._devices[place % len(self._devices)]
-            with memory.reserved(size), suppress(torch.OutOfMemoryError):  # others may have taken it
+            with memory.reserved(size), suppress(*failures):
                 return columns_of(layer, self._options, device)
         return columns_of(layer, self._options)
 

@@ -92,10 +92,18 @@ def test_rows_are_scored_again_on_the_cpu(tmp_path):
     assert again.metadata["options"] == here.metadata["options"]
 
 
-def test_a_layer_whose_memory_others_have_taken_is_scored_on_the_cpu(monkeypatch):
+@pytest.mark.parametrize(
+    "failure",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+        torch.linalg.LinAlgError("linalg.eigh: The algorithm failed to converge"),
+    ],
+    ids=lambda failure: type(failure).__name__,
+)
+def test_a_layer_that_an_accelerator_cannot_score_is_scored_on_the_cpu(failure, monkeypatch):
     def score(pre, *others, **options):
         if not isinstance(pre, np.ndarray):
-            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+            raise failure
         return score_layer(pre, *others, **options)
 
     here = ha.analyze(OverDevices(), images(), **OPTIONS)
