@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from unittest.mock import Mock
 
+import accelerate
 import numpy as np
 import pytest
 import torch
@@ -62,6 +63,37 @@ def spread(first=0, second=1):
     model.first.to(f"{KIND}:{first}")
     model.second.to(f"{KIND}:{second}")
     return model
+
+
+class Blocks(nn.Module):
+    """Four blocks of one class."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        widths = (3, 8, 8, 8)
+        self.layers = nn.ModuleList(
+            nn.Sequential(nn.Conv2d(d, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 8, 3, padding=1))
+            for d in widths
+        )
+
+    def forward(self, x):
+        for layer in self.layers:
+            x = layer(x)
+        return x
+
+
+@pytest.mark.parametrize("level", ["activations", "blocks"])
+def test_a_model_that_accelerate_has_spread(level):
+    """The second half is on another device, to which the hooks of accelerate bring what the first has made."""
+    here = ha.analyze(Blocks(), images(), level=level, **OPTIONS)
+    with accelerator() as noted:
+        places = {f"layers.{number}": f"{KIND}:{number // 2}" for number in range(4)}
+        model = accelerate.dispatch_model(Blocks().eval(), places, main_device=f"{KIND}:0", force_hooks=True)
+        there = ha.analyze(model, images(), level=level, **OPTIONS)
+        assert noted.waits == []
+    assert len(here.rows) == 4
+    assert [dict(row) for row in there.rows] == [dict(row) for row in here.rows]
 
 
 def solved_on(noted):
