@@ -32,7 +32,8 @@ bench:  ## writes dated results into benchmarks/
 	python -m benchmarks.pools rows digits
 	python -m benchmarks.uncertainty --rows rows --activations activations.npz
 	python benchmarks/capture.py
-	python -m benchmarks.overhead --weights $(WHEEL)
+	python -m benchmarks.overhead overhead.json
+	OMP_NUM_THREADS=1 python -m benchmarks.widths widths.json
 	python -m benchmarks.scaling --weights $(WHEEL)
 	python -m benchmarks.choosing
 	python -m benchmarks.simplifying
