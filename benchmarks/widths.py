@@ -104,9 +104,9 @@ def page(measured: dict[int, dict[int, float]]) -> str:
         lines.append(f"| {width:,} | " + " | ".join(cells) + " |")
     lines += [
         "",
-        "From one width to the next, one feature more, where another road is taken. Rows of two widths are different",
-        "rows: some need the solver of the assignment and others do not, which is what narrow layers differ by. Of 8,192",
-        "samples those of 129 features need it and those of 128 do not; the first 128 of the former take 3.0 s.",
+        "From one width to the next, one feature more, where another road is taken. Rows of two widths are",
+        "different rows: some need the solver of the assignment and others do not. Of 8,192 samples those of 129",
+        "features need it and those of 128 do not; the first 128 features of the former take 3.0 s.",
         "",
     ]
     lines += ["| samples | features | seconds | ratio |", "| --- | --- | --- | --- |"]
