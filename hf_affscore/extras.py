@@ -13,9 +13,10 @@ EXTRAS: dict[str, tuple[str, str]] = {
     "dtaidistance": ("compare", "Comparing signatures"),
     "timm": ("timm", "A checkpoint of timm"),
     "gradio": ("space", "The page of a Gradio Space"),
+    "ot": ("many", "Coupling very many samples"),
 }
 
-Package = Literal["matplotlib", "dtaidistance", "timm", "gradio"]
+Package = Literal["matplotlib", "dtaidistance", "timm", "gradio", "ot"]
 
 
 def is_installed(package: Package) -> bool:

@@ -13,6 +13,7 @@ from hf_affscore.errors import InputError
 from hf_affscore.machine import available_bytes
 from hf_affscore.options import Options
 from hf_affscore.score.cost import block_bytes, scoring_bytes
+from hf_affscore.score.transport import DENSE, by_price
 
 
 def check_fits(widths: Sequence[int], num_samples: int, options: Options) -> None:
@@ -45,6 +46,8 @@ def check_fits(widths: Sequence[int], num_samples: int, options: Options) -> Non
     most = _largest(num_samples, lambda samples: needed(samples) <= available)
     option = "group_size" if options.num_samples == "all" else "num_samples"
     advice = f"Use {option} of at most {most}" if most >= 2 else "Free memory, or use a machine with more"
+    if num_samples > DENSE and not by_price(num_samples):
+        advice += ", or install what keeps fewer pairs: pip install 'hf-affscore[many]'"
     raise InputError(
         f"Scoring {num_samples} samples together needs about {needed(num_samples) / 1e9:.1f} GB of memory, mostly "
         f"for the distances between all pairs, and {available / 1e9:.1f} GB are available. {advice}."

@@ -55,13 +55,16 @@ class Affinity:
     """A score and what belongs to it.
 
     Attributes:
-        score: The affinity score, in [0, 1].
+        score: The affinity score, in [0, 1]; of the best coupling that was found, where none is proved optimal.
+        bound: The score of an optimal coupling is at most this. Equal to ``score`` but for some layers of more than
+            :data:`~hf_affscore.score.transport.DENSE` samples.
         identity_coupling_score: What the score would be if x_i had to be compared with y_i. A lower bound of
             the score; equal to it where the pairing is already optimal, as in most wide layers.
         flag: What to keep in mind about this score; None if nothing.
     """
 
     score: float
+    bound: float
     identity_coupling_score: float
     flag: str | None = None
 
@@ -108,7 +111,7 @@ def affinity(
         raise InputError(f"No affinity score: {reason}. {advice}")
     with own_arithmetic(x):
         solution = solve(Layer(Sample(x), Sample(y)), shrinkage=shrinkage, regularization=regularization)
-        return Affinity(solution.score, solution.identity_coupling_score, solution.flag)
+        return Affinity(solution.score, solution.bound, solution.identity_coupling_score, solution.flag)
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,6 +140,11 @@ class Solution:
     def score(self) -> float:
         """The affinity score."""
         return self._score(self.coupling.cost)
+
+    @property
+    def bound(self) -> float:
+        """The score is at most this, whatever the coupling."""
+        return self._score(self.coupling.lower_bound)
 
     @property
     def identity_coupling_score(self) -> float:

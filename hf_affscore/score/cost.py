@@ -9,11 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from hf_affscore.score.transport import WIDE
+from hf_affscore.score.transport import DENSE, WIDE, by_price
 
 #: Bytes for each pair of samples: distances in float32 and the kernel of Sinkhorn's iteration, then distances in
-#: float64 for the solver; of wide layers all three at once, and of narrow ones the first and the third.
-PAIR_BYTES, PAIR_BYTES_WIDE = 12, 16
+#: float64 for the solver; of wide layers all three at once, of narrow ones the first and the third. Two for near
+#: pairs.
+PAIR_BYTES, PAIR_BYTES_WIDE = 14, 18
+
+#: Bytes for each sample where pairs are chosen by price: some fifty candidates, and the network simplex on them.
+PRICED_BYTES = 24_000
 
 #: Samples of the assignment that the solver's time is measured on, and how that grows with their number.
 SOLVED, SOLVER_EXPONENT = 512, 2.5
@@ -49,18 +53,20 @@ def scoring_bytes(num_samples: int, width: int) -> int:
         width: Features of a row, d.
 
     Example:
-        >>> round(scoring_bytes(50_000, 197) / 1e9)
-        31
+        >>> round(scoring_bytes(50_000, 197) / 1e9)  # with POT; without it 31
+        2
         >>> scoring_bytes(50_000, 1)  # sorted, without distances
         5000000
     """
     n, d = num_samples, width
     if d == 1:
         return 100 * n
-    pairs = PAIR_BYTES_WIDE if d >= WIDE else PAIR_BYTES
+    pairs = (PAIR_BYTES_WIDE if d >= WIDE else PAIR_BYTES) * n * n
+    if by_price(n):
+        pairs = PRICED_BYTES * n
     if d > 2 * n:
-        return (pairs + WIDE_PRODUCTS_BYTES) * n * n + 32 * n * d
-    return pairs * n * n + ENTRY_BYTES * n * d + COVARIANCE_BYTES * d * d
+        return pairs + WIDE_PRODUCTS_BYTES * n * n + 32 * n * d
+    return pairs + ENTRY_BYTES * n * d + COVARIANCE_BYTES * d * d
 
 
 def block_bytes(num_samples: int, width: int) -> int:
@@ -114,8 +120,9 @@ def search_operations(num_samples: int, width: int) -> int:
 def solver_share(num_samples: int, width: int) -> float:
     """Time of the solver for a layer that needs it, in units of that for :data:`SOLVED` independent points.
 
-    Wide layers never count: they seldom need it.
+    Wide layers never count: they seldom need it. Where pairs are chosen by price it grows with their number.
     """
     if width == 1 or width >= WIDE:
         return 0.0
-    return float((num_samples / SOLVED) ** SOLVER_EXPONENT)
+    dense = DENSE if by_price(num_samples) else num_samples
+    return float((dense / SOLVED) ** SOLVER_EXPONENT * (num_samples / dense) ** 2)

@@ -61,8 +61,8 @@ def rough_distances(
     Expanded into one product of matrices, ``(x, |x|^2, 1) . (-2 y, 1, |y|^2)``: precise enough to choose an
     assignment by, not to give its cost. Passing a target's squared length less its dual gives distances less duals.
     """
-    n, d = source.shape
-    left, right = empty((2, n, d + 2), precision, source)
+    d = source.shape[1]
+    left, right = (empty((len(rows), d + 2), precision, source) for rows in (source, target))
     left[:, :d], left[:, d], left[:, d + 1] = source, lengths[0], 1
     right[:, :d], right[:, d], right[:, d + 1] = target, 1, lengths[1]
     right[:, :d] *= -2
@@ -86,9 +86,10 @@ def lower_bounds(source: Array, target: Array, lengths: tuple[Array, Array], lea
     return rough_distances(shortened(source, lengths[0]), shortened(target, lengths[1]), lengths, "float32")
 
 
-def error_bound(width: int, lengths: tuple[Array, Array]) -> float:
-    """A bound of the error of ``width + 2`` products in float32, whose sizes add up to twice the largest."""
-    return float(2 * (width + 16) * 2.0**-24 * (lengths[0].max() + lengths[1].max()))
+def error_bound(width: int, lengths: tuple[Array, Array], precision: str = "float32") -> float:
+    """A bound of the error of ``width + 2`` products, whose sizes add up to twice the largest."""
+    unit = 2.0 ** {"float32": -24, "float64": -53}[precision]
+    return float(2 * (width + 16) * unit * (lengths[0].max() + lengths[1].max()))
 
 
 def exact_distances(source: Array, target: Array, rows: Rows, columns: Rows) -> Rows:

@@ -22,6 +22,7 @@ Columns = dict[str, float | int | str | tuple[float, ...] | None]
 
 SCORES = (
     "affinity_score",
+    "affinity_score_bound",
     "affinity_score_stderr",
     "affinity_score_low",
     "affinity_score_high",
@@ -48,12 +49,13 @@ def score_layer(
         num_groups: If above 1, the rows are also scored in this many disjoint parts of consecutive rows.
 
     Returns:
-        One flat record. ``affinity_score`` with its standard error ``_stderr`` and the 95 % interval ``_low`` to
-        ``_high`` of its expectation at this number of samples; ``limit_low`` and ``limit_high``, between which
-        the score of infinitely many lies (see :mod:`hf_affscore.score.uncertainty`);
-        ``identity_coupling_score``; ``ridge_share_pre`` and ``_post``, the share of the ridge in the total
-        variance; ``affinity_score_shrunk`` (with ``shrinkage``); ``affinity_score_group_mean`` and
-        ``_group_std``, with divisor ``num_groups - 1`` (with groups); the
+        One flat record. ``affinity_score``, and ``affinity_score_bound``, which the score of an optimal coupling
+        does not exceed: equal but for some layers of very many samples. The standard error ``_stderr`` and the
+        95 % interval ``_low`` to ``_high`` of its expectation at this number of samples; ``limit_low`` and
+        ``limit_high``, between which the score of infinitely many lies (see
+        :mod:`hf_affscore.score.uncertainty`); ``identity_coupling_score``; ``ridge_share_pre`` and ``_post``,
+        the share of the ridge in the total variance; ``affinity_score_shrunk`` (with ``shrinkage``);
+        ``affinity_score_group_mean`` and ``_group_std``, with divisor ``num_groups - 1`` (with groups); the
         :data:`~hf_affscore.score.statistics.STATISTICS`; ``evidence``: whether the score says anything about
         the activation, in a word of :data:`hf_affscore.evidence.WORDS`; ``reason``: why it does not, or what
         to keep in mind, or None. Beside these numbers and texts ``effects``: what groups of samples add to the
@@ -89,6 +91,7 @@ def score_layer(
         known = uncertainty(solution)
         scores = [
             solution.score,
+            solution.bound,
             known.standard_error,
             known.low,
             known.high,
@@ -137,6 +140,11 @@ def _evidence(
             return "ridge_dominates", f"the ridge is {100 * share:.0f} % of the variance of the {side}"
     if few_samples(n, d):
         return "few_samples", f"{n} samples for {d} features; more than {d} are needed"
+    if solution.bound > solution.score:
+        found = (
+            f"the coupling of {n} samples is not proved optimal: the score is at most {solution.bound:.6f}"
+        )
+        return "ok", found
     return "ok", None
 
 

@@ -11,6 +11,9 @@ Euclidean distances. In one dimension sorting both samples solves it. Otherwise:
    has few conflicts to resolve: narrow, saturated layers take a tenth to a third of its time. Inexact duals cost
    time, never exactness, so those of a similar pair of samples are a good start.
 
+3. More than :data:`DENSE` samples have too many pairs to keep them all. Where POT is installed the pairs that
+   matter are chosen by price (:mod:`hf_affscore.score.priced`), in memory that grows with the number of samples.
+
 Float32 has a narrow range, so rows far from 1 are first brought near it by a power of two, which changes no
 digit. The cost is summed in float64 from the coupling itself.
 
@@ -26,9 +29,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
+from hf_affscore.extras import is_installed
 from hf_affscore.score.arrays import Array, from_host, single, to_host
 from hf_affscore.score.certificate import violating_pairs
 from hf_affscore.score.distances import Rows, error_bound, lower_bounds, rough_distances, squared_lengths
+from hf_affscore.score.priced import priced_coupling
 from hf_affscore.score.sinkhorn import approximate_duals
 
 #: Entries whose largest is between 2 to the power of minus this and of this are squared as they are.
@@ -36,6 +41,9 @@ MODERATE = 16
 
 #: From this many features on lower bounds are tried first, from this share of the features.
 WIDE, LEADING = 256, 1 / 4
+
+#: Up to so many samples the distances of all pairs are kept, which takes 1 GB; choosing them by price is as fast.
+DENSE = 8192
 
 #: Up to so many violating pairs per row, resolving the conflicts in the solver is cheaper than avoiding them.
 FEW = 4
@@ -51,6 +59,7 @@ class Coupling:
             ``(n,)``: the dual potentials ``f_i + g_i``. Exact for one feature and for the identity coupling,
             else within a few percent, as Sinkhorn's duals are.
         cost: The mean squared distance between assigned rows.
+        lower_bound: No coupling costs less; the cost itself where the coupling is optimal.
         identity_cost: The same for the pairing that the rows came in.
         duals: What the solver subtracted for each target, shape ``(n,)``; None where it was not needed.
     """
@@ -58,6 +67,7 @@ class Coupling:
     assignment: Rows
     shares: Rows
     cost: float
+    lower_bound: float
     identity_cost: float
     duals: Rows | None = None
 
@@ -85,6 +95,7 @@ def optimal_coupling(source: Array, target: Array, duals: Rows | None = None) ->
         assignment=found.assignment,
         shares=found.shares * square,
         cost=found.cost * square,
+        lower_bound=found.lower_bound * square,
         identity_cost=found.identity_cost * square,
         duals=None if found.duals is None else found.duals * square,
     )
@@ -102,7 +113,8 @@ def _coupling(source: Array, target: Array, duals: Rows | None) -> Coupling:
     n, d = source.shape
     lengths = squared_lengths(source), squared_lengths(target)
     own = to_host(squared_lengths(source - target))
-    identity = Coupling(np.arange(n), own, cost=float(own.mean()), identity_cost=float(own.mean()))
+    mean = float(own.mean())
+    identity = Coupling(np.arange(n), own, cost=mean, lower_bound=mean, identity_cost=mean)
     violating, distances = math.inf, None
     if d >= WIDE:
         leading = int(d * LEADING)
@@ -113,12 +125,18 @@ def _coupling(source: Array, target: Array, duals: Rows | None) -> Coupling:
         # Where bounds did not do, the solver is likely to be needed, and with it distances in float64.
         rough = rough_distances(source, target, lengths, "float64" if d >= WIDE else "float32")
         violating, found = violating_pairs(rough, error_bound(d, lengths), own, source, target)
-        if violating > FEW * n:
+        if violating > FEW * n and not by_price(n):
             distances = rough[:]
             found = approximate_duals(single(distances), duals)
         del rough
     if violating == 0:
         return identity
+    if by_price(n):
+        priced = priced_coupling(source, target, lengths, duals if violating > FEW * n else found)
+        shares = priced.sources + priced.targets
+        return Coupling(
+            priced.assignment, shares, priced.cost, priced.lower_bound, identity.cost, priced.targets
+        )
     subtracted = from_host(found, source)
     if distances is None or distances.dtype != source.dtype:
         distances = rough_distances(source, target, (lengths[0], lengths[1] - subtracted))[:]
@@ -130,7 +148,12 @@ def _coupling(source: Array, target: Array, duals: Rows | None) -> Coupling:
     # Among nearly equal couplings the solver chooses by rounded distances.
     if cost >= identity.cost:
         return replace(identity, duals=found)
-    return Coupling(assignment, distances.min(axis=1) + found, cost, identity.cost, found)
+    return Coupling(assignment, distances.min(axis=1) + found, cost, cost, identity.cost, found)
+
+
+def by_price(num_samples: int) -> bool:
+    """Whether so many samples are coupled over pairs chosen by price."""
+    return num_samples > DENSE and is_installed("ot")
 
 
 def _sorted_coupling(source: Rows, target: Rows) -> Coupling:
@@ -146,7 +169,8 @@ def _sorted_coupling(source: Rows, target: Rows) -> Coupling:
     shares[rows] = potential
     shares[columns] += own - potential
     identity_cost = float(((source - target) ** 2).mean())
-    return Coupling(assignment, shares, min(float(own.mean()), identity_cost), identity_cost)
+    cost = min(float(own.mean()), identity_cost)
+    return Coupling(assignment, shares, cost, cost, identity_cost)
 
 
 def coupling_cost(source: Array, target: Array) -> float:

@@ -100,7 +100,7 @@ def uncertainty(solution: Solution) -> Uncertainty:
     lowest = 1 - math.sqrt((cost + added) / (2 * solution.total))
     return Uncertainty(
         error,
-        *_interval(score, score, margins[0]),
+        *_interval(score, solution.bound, margins[0]),
         *_interval(lowest, ceiling(solution), margins[1]),
         effects=_by_group(effects[:: reported.step // used.step]),
     )
@@ -195,4 +195,4 @@ def ceiling(solution: Solution) -> float:
             for rows in (solution.mapped, solution.target)
         )
         total = total + ((mapped - target) ** 2).sum(dtype=namespace(mapped).float64)
-    return max(solution.score, 1 - math.sqrt(float(total) / len(solution.mapped) / 2))
+    return max(solution.bound, 1 - math.sqrt(float(total) / len(solution.mapped) / 2))

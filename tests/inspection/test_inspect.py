@@ -16,10 +16,11 @@ from hf_affscore.assets import DEMO_DATASET, DEMO_MODEL
 from hf_affscore.cli import main
 from hf_affscore.errors import InputError, ModelError, NoActivationError
 from hf_affscore.inspection import operations
-from hf_affscore.inspection.cost import HEAP_FACTOR, estimate
+from hf_affscore.inspection.cost import HEAP_FACTOR, Cost, estimate
 from hf_affscore.inspection.inputs import num_images
 from hf_affscore.models.evaluation import DEFAULT_BATCH_SIZE
 from hf_affscore.options import Options
+from hf_affscore.score import transport
 from tests.versions import is_older
 
 
@@ -254,12 +255,19 @@ def test_the_operator_that_could_not_be_counted_is_named(monkeypatch: pytest.Mon
     assert counted.problem.endswith("ValueError: a formula met arguments it was not made for")
 
 
-def test_the_memory_of_many_samples_is_that_of_their_distances() -> None:
+def test_the_memory_of_many_samples_is_that_of_their_distances_without_pot(monkeypatch) -> None:
     """Of 50,000 samples two matrices of distances in float64 alone take 40 GB, one in float32 10 GB."""
     asked = Options(num_samples=50_000)
-    stated = estimate(asked, widths=[197] * 24, weights_bytes=10**9, input_bytes=600_000, work=None)
-    assert stated.memory_bytes > 50_000**2 * 4
-    assert stated.parts_by_phase["scoring"]["scoring"] > 50_000**2 * 4
+
+    def stated() -> Cost:
+        return estimate(asked, widths=[197] * 24, weights_bytes=10**9, input_bytes=600_000, work=None)
+
+    by_price = stated()
+    assert by_price.parts_by_phase["scoring"]["scoring"] < 6e9  # of two layers at a time
+    monkeypatch.setattr(transport, "is_installed", lambda package: False)
+    assert stated().memory_bytes > 50_000**2 * 4
+    assert stated().parts_by_phase["scoring"]["scoring"] > 50_000**2 * 4
+    assert stated().score_seconds_at_most > 2 * by_price.score_seconds_at_most
 
 
 class Hostile(nn.Module):

@@ -53,6 +53,7 @@ def test_a_pair_has_the_score_of_the_package(metric, convert):
     assert (result["num_samples"], result["dim"], result["reason"]) == (300, 4, None)
     assert {name: type(value) for name, value in result.items()} == {
         "affinity_score": float,
+        "affinity_score_bound": float,
         "identity_coupling_score": float,
         "num_samples": int,
         "dim": int,
@@ -161,7 +162,7 @@ def test_a_model_takes_images_only(metric):
 
 def test_arrays_go_round_arrow(metric, monkeypatch):
     """At most 0.1 s for 2 x 2,048 x 1,024 numbers beside the score, which is left out; measured: 0.03 s."""
-    monkeypatch.setitem(metric._compute.__globals__, "affinity", lambda pre, post: Affinity(1.0, 1.0))
+    monkeypatch.setitem(metric._compute.__globals__, "affinity", lambda pre, post: Affinity(1.0, 1.0, 1.0))
     rows = np.random.default_rng(0).normal(size=(2048, 1024)).astype(np.float32)
 
     def seconds() -> float:

@@ -15,6 +15,7 @@ from hf_affscore.errors import InputError
 from hf_affscore.options import Options
 from hf_affscore.run import fit
 from hf_affscore.run.fit import MemoryBudget, check_fits
+from hf_affscore.score import transport
 from hf_affscore.score.cost import scoring_bytes
 
 
@@ -53,6 +54,14 @@ def test_rows_count_where_the_disk_is_full(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(fit, "_room_in_files", lambda: 0)
     with pytest.raises(InputError, match="at most"):
         check_fits(wide, 1000, Options(memory_limit=0))
+
+
+def test_the_extra_that_takes_less_memory_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fit, "available_bytes", lambda: 10**10)
+    check_fits([32], 50_000, Options())
+    monkeypatch.setattr(transport, "is_installed", lambda package: False)
+    with pytest.raises(InputError, match=r"at most \d+, or install .*: pip install 'hf-affscore\[many\]'\.$"):
+        check_fits([32], 50_000, Options())
 
 
 def test_processes_of_one_machine_divide_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,9 +27,9 @@ def blas_threads():
 def test_columns():
     record = score_layer(*layer(), shrinkage=True, regularization=1e-6)
     assert list(record) == [
-        "affinity_score", "affinity_score_stderr", "affinity_score_low", "affinity_score_high",
-        "limit_low", "limit_high", "identity_coupling_score", "effects",
-        "ridge_share_pre", "ridge_share_post", "affinity_score_shrunk",
+        "affinity_score", "affinity_score_bound", "affinity_score_stderr",
+        "affinity_score_low", "affinity_score_high", "limit_low", "limit_high",
+        "identity_coupling_score", "effects", "ridge_share_pre", "ridge_share_post", "affinity_score_shrunk",
         "cka", "r2", "r2_heldout", "entropy_pre", "entropy_post", "norm", "evidence", "reason",
     ]  # fmt: skip
     assert "affinity_score_shrunk" not in score_layer(*layer(), shrinkage=False, regularization=1e-6)

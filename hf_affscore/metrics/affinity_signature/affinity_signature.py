@@ -55,8 +55,8 @@ Args:
         `model` those of hf_affscore.analyze (num_samples, batch_size, device, ...).
 
 Returns:
-    Without `model`: affinity_score, identity_coupling_score, num_samples, dim, and reason (what to keep in mind
-    about the score, or None). With `model`: affinity_scores, names and summary.
+    Without `model`: affinity_score, affinity_score_bound, identity_coupling_score, num_samples, dim, and
+    reason (what to keep in mind about the score, or None). With `model`: affinity_scores, names and summary.
 
 Raises:
     InputError (a ValueError): The inputs cannot be scored; the message says why. What add_batch took before is
@@ -178,6 +178,7 @@ def _of_pair(pre: Any, post: Any, **options: Any) -> dict[str, Any]:
         found = affinity(pre, post, **options)
     return {
         "affinity_score": found.score,
+        "affinity_score_bound": found.bound,
         "identity_coupling_score": found.identity_coupling_score,
         "num_samples": len(pre),
         "dim": pre.shape[1],
