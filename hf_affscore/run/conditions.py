@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 #: Libraries that can affect a number.
 LIBRARIES = (
     *("torch", "torchvision", "transformers", "timm", "datasets", "accelerate"),
-    *("numpy", "scipy", "pillow", "pyarrow"),
+    *("numpy", "scipy", "pot", "pillow", "pyarrow"),
 )
 
 #: Environment variables that change arithmetic, instruction sets, or the choice of implementation.

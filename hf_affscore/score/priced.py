@@ -5,7 +5,8 @@ generation):
 
 1. The duals of a part of the samples are extended to all.
 2. The nearest targets of each row, at first also the nearest rows of each target, become candidates.
-3. POT's network simplex finds the best coupling over the candidates, and its duals.
+3. POT's network simplex finds the best coupling over the candidates. Of its duals, which are many, those in the
+   middle are taken: with extreme ones, as the simplex ends with, other pairs seem cheap in each round.
 4. All pairs are looked at again, in tiles. Those whose price is below that of their row's partner are new
    candidates. Where there are none the coupling is optimal; else it goes on at 3.
 
@@ -39,6 +40,9 @@ FEW_NEW = 1e-3
 #: The search goes on until the coupling is proved optimal, for so many rounds at most. Beyond this number of
 #: products of entries it ends as soon as the bounds of the cost are so near to each other, in relation to it.
 ROUNDS, PRODUCTS, ENOUGH = 20, 2e12, 2e-4
+
+#: Sweeps over the candidates in search of duals, at most.
+SWEEPS = 1000
 
 #: Steps of the network simplex after which it has failed.
 MOST_PIVOTS = 10**9
@@ -88,7 +92,8 @@ def priced_coupling(
     identity = everyone * (n + 1)
     known = identity, exact_distances(source, target, everyone, everyone)
     known = _joined(known, np.setdiff1d(first, identity), source, target)
-    assignment, targets = _coupled(*known, everyone, targets)
+    assignment = _best_over(*known, everyone, targets)
+    targets = _central_duals(*known, assignment, targets)
     lower_bound, precision = -math.inf, "float32"
     for turn in range(ROUNDS):
         cost = float(exact_distances(source, target, everyone, assignment).mean())
@@ -107,7 +112,8 @@ def priced_coupling(
         precision = "float64" if len(new) <= FEW_NEW * n else "float32"
         if len(new):
             known = _joined(known, new, source, target)
-            assignment, targets = _coupled(*known, assignment, targets)
+            assignment = _best_over(*known, assignment, targets)
+            targets = _central_duals(*known, assignment, targets)
     return PricedCoupling(assignment, cost, lower_bound, sources, targets)
 
 
@@ -185,26 +191,57 @@ def _joined(known: tuple[Rows, Rows], new: Rows, source: Array, target: Array) -
     return pairs[order], costs[order]
 
 
-def _coupled(pairs: Rows, costs: Rows, assignment: Rows, targets: Rows) -> tuple[Rows, Rows]:
-    """The best coupling over candidates, and duals of its targets; what is given, where the solver fails.
+def _best_over(pairs: Rows, costs: Rows, assignment: Rows, targets: Rows) -> Rows:
+    """The best coupling over candidates; the one that is given, where the solver fails.
 
     Args:
         pairs: Flat indices, ascending.
         costs: Squared distances of the pairs.
         assignment: A coupling.
-        targets: Duals that should be near.
+        targets: Duals that should be near. They save time.
     """
     import ot  # it looks for every library of tensors as it is imported
 
     n = len(targets)
     rows, columns = np.divmod(pairs, n)
-    reduced = costs - targets[columns]
-    reduced -= np.minimum.reduceat(reduced, np.searchsorted(rows, np.arange(n)))[rows]
-    scale = float(reduced.mean()) or 1.0
-    ones, matrix = np.ones(n), coo_array((reduced / scale, (rows, columns)), shape=(n, n))
-    plan, log = ot.emd(ones, ones, matrix, numItermax=MOST_PIVOTS, log=True, center_dual=False)
-    plan = plan.tocsr()
-    found = plan.indices
-    if not (np.diff(plan.indptr) == 1).all() or len(np.unique(found)) < n:
-        return assignment, targets
-    return found.astype(np.intp), targets + scale * log["v"]
+    reduced = costs - targets[columns] - _least(pairs, costs, targets)[rows]
+    reduced /= float(reduced.mean()) or 1.0
+    ones, matrix = np.ones(n), coo_array((reduced, (rows, columns)), shape=(n, n))
+    plan = ot.emd(ones, ones, matrix, numItermax=MOST_PIVOTS).tocsr()
+    found: Rows = plan.indices.astype(np.intp)
+    failed = not (np.diff(plan.indptr) == 1).all() or len(np.unique(found)) < n
+    return assignment if failed else found
+
+
+def _central_duals(pairs: Rows, costs: Rows, assignment: Rows, targets: Rows) -> Rows:
+    """Duals with which no candidate is cheaper than the partner of its row: the mean of two that are near.
+
+    One is had by lowering the given ones until no candidate is, the other by raising them (Bellman and Ford).
+
+    Args:
+        pairs: Flat indices, ascending.
+        costs: Squared distances of the pairs.
+        assignment: The best coupling over them.
+        targets: Duals that should be near.
+    """
+    n = len(targets)
+    everyone = np.arange(n)
+    rows, columns = np.divmod(pairs, n)
+    own = costs[np.searchsorted(pairs, everyone * n + assignment)]
+    holder = np.empty_like(everyone)
+    holder[assignment] = everyone
+    gains, holders, tolerance = costs - own[rows], holder[columns], 1e-13 * own.mean()
+    order = holders.argsort(kind="stable")
+    of_rows, of_holders = np.searchsorted(rows, everyone), np.searchsorted(holders[order], everyone)
+    lowered = raised = targets[assignment]
+    for _ in range(SWEEPS):
+        before, lowered = lowered, np.minimum.reduceat((lowered[rows] + gains)[order], of_holders)
+        if (before - lowered).max() <= tolerance:
+            break
+    for _ in range(SWEEPS):
+        before, raised = raised, np.maximum.reduceat(raised[holders] - gains, of_rows)
+        if (raised - before).max() <= tolerance:
+            break
+    central = np.empty(n)
+    central[assignment] = (lowered + raised) / 2
+    return central
