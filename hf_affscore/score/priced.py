@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy.sparse import coo_array
@@ -86,35 +87,122 @@ def priced_coupling(
     targets = _start(source, target, lengths) if duals is None else duals
     nearest, prices, _ = _nearest(source, target, lengths, targets, "float32")
     swapped, _, _ = _nearest(target, source, lengths[::-1], prices.min(axis=1), "float32")
-    first = np.concatenate(
-        [(everyone[:, None] * n + nearest).ravel(), (swapped * n + everyone[:, None]).ravel()]
-    )
-    identity = everyone * (n + 1)
-    known = identity, exact_distances(source, target, everyone, everyone)
-    known = _joined(known, np.setdiff1d(first, identity), source, target)
-    assignment = _best_over(*known, everyone, targets)
-    targets = _central_duals(*known, assignment, targets)
-    lower_bound, precision = -math.inf, "float32"
+    candidates = _Candidates(everyone * (n + 1), exact_distances(source, target, everyone, everyone), n)
+    for rows, columns in ((everyone[:, None], nearest), (swapped, everyone[:, None])):
+        candidates = candidates.joined((rows * n + columns).ravel(), source, target)
+    assignment, lower_bound, precision = everyone, -math.inf, "float32"
     for turn in range(ROUNDS):
+        assignment = candidates.best_coupling(assignment, targets)
+        targets = candidates.central_duals(assignment, targets)
         cost = float(exact_distances(source, target, everyone, assignment).mean())
         nearest, prices, error = _nearest(source, target, lengths, targets, precision)
         sources = prices.min(axis=1)
         lower_bound = max(lower_bound, float(sources.mean() + targets.mean()) - error)
-        cheap = prices < (_least(*known, targets) - ROUNDING * cost)[:, None]
-        new = np.setdiff1d((everyone[:, None] * n + nearest)[cheap], known[0])
         if cost - lower_bound <= ROUNDING * cost:
             lower_bound = cost
             break
+        cheap = prices < (candidates.least_prices(targets) - ROUNDING * cost)[:, None]
+        new = candidates.unknown((everyone[:, None] * n + nearest)[cheap])
         near = (turn + 3) * n * n * d > PRODUCTS and cost - lower_bound <= ENOUGH * cost
-        settled = precision == "float64" and not len(new)  # but for rounding in the network simplex
-        if near or settled or turn + 1 == ROUNDS:
+        if near or (precision == "float64" and not len(new)):  # what is left then is rounding in the simplex
             break
         precision = "float64" if len(new) <= FEW_NEW * n else "float32"
-        if len(new):
-            known = _joined(known, new, source, target)
-            assignment = _best_over(*known, assignment, targets)
-            targets = _central_duals(*known, assignment, targets)
+        candidates = candidates.joined(new, source, target)
     return PricedCoupling(assignment, cost, lower_bound, sources, targets)
+
+
+@dataclass(frozen=True, eq=False)
+class _Candidates:
+    """Pairs that may be in an optimal coupling, among them those that the rows came in.
+
+    Attributes:
+        pairs: Flat indices ``row * n + column``, ascending.
+        costs: Their squared distances.
+        n: Number of rows, and of columns.
+    """
+
+    pairs: Rows
+    costs: Rows
+    n: int
+
+    @cached_property
+    def rows(self) -> Rows:
+        """The row of each pair."""
+        return self.pairs // self.n
+
+    @cached_property
+    def columns(self) -> Rows:
+        """The column of each pair."""
+        return self.pairs % self.n
+
+    @cached_property
+    def starts(self) -> Rows:
+        """Where the pairs of each row begin."""
+        return np.searchsorted(self.rows, np.arange(self.n))
+
+    def unknown(self, pairs: Rows) -> Rows:
+        """Those of some pairs that are no candidates, each once."""
+        return np.setdiff1d(pairs, self.pairs)
+
+    def joined(self, pairs: Rows, source: Array, target: Array) -> _Candidates:
+        """These and some more."""
+        new = self.unknown(pairs)
+        pairs = np.concatenate([self.pairs, new])
+        costs = np.concatenate([self.costs, exact_distances(source, target, *np.divmod(new, self.n))])
+        order = pairs.argsort()
+        return _Candidates(pairs[order], costs[order], self.n)
+
+    def least_prices(self, targets: Rows) -> Rows:
+        """The least price of each row."""
+        least: Rows = np.minimum.reduceat(self.costs - targets[self.columns], self.starts)
+        return least
+
+    def best_coupling(self, assignment: Rows, targets: Rows) -> Rows:
+        """The optimal coupling over the candidates.
+
+        Args:
+            assignment: The coupling to keep where the solver fails.
+            targets: Duals that should be near. They save time.
+        """
+        import ot  # it looks for every library of tensors as it is imported
+
+        reduced = self.costs - targets[self.columns] - self.least_prices(targets)[self.rows]
+        reduced /= float(reduced.mean()) or 1.0
+        matrix = coo_array((reduced, (self.rows, self.columns)), shape=(self.n, self.n))
+        plan = ot.emd(np.ones(self.n), np.ones(self.n), matrix, numItermax=MOST_PIVOTS).tocsr()
+        found: Rows = plan.indices.astype(np.intp)
+        failed = not (np.diff(plan.indptr) == 1).all() or len(np.unique(found)) < self.n
+        return assignment if failed else found
+
+    def central_duals(self, assignment: Rows, targets: Rows) -> Rows:
+        """Duals of the targets with which no candidate is cheaper than the partner of its row.
+
+        The mean of two such duals near those that are given: one is had by lowering these until no candidate is
+        cheaper, the other by raising them (Bellman and Ford).
+
+        Args:
+            assignment: The optimal coupling over the candidates.
+            targets: Duals that should be near.
+        """
+        everyone = np.arange(self.n)
+        own = self.costs[np.searchsorted(self.pairs, everyone * self.n + assignment)]
+        holder = np.empty_like(everyone)
+        holder[assignment] = everyone
+        gains, holders, tolerance = self.costs - own[self.rows], holder[self.columns], 1e-13 * own.mean()
+        order = holders.argsort(kind="stable")
+        of_holders = np.searchsorted(holders[order], everyone)
+        lowered = raised = targets[assignment]
+        for _ in range(SWEEPS):
+            before, lowered = lowered, np.minimum.reduceat((lowered[self.rows] + gains)[order], of_holders)
+            if (before - lowered).max() <= tolerance:
+                break
+        for _ in range(SWEEPS):
+            before, raised = raised, np.maximum.reduceat(raised[holders] - gains, self.starts)
+            if (raised - before).max() <= tolerance:
+                break
+        central = np.empty(self.n)
+        central[assignment] = (lowered + raised) / 2
+        return central
 
 
 def _start(source: Array, target: Array, lengths: tuple[Array, Array]) -> Rows:
@@ -171,77 +259,3 @@ def _nearest(
                 columns[places, part] = to_host(found) * PARTS + part
                 prices[places, part] = to_host(namespace(tile).amin(tile, axis=1))
     return columns, prices, error_bound(d, (lengths[0], lengths[1] + abs(subtracted)), precision)
-
-
-def _least(pairs: Rows, costs: Rows, targets: Rows) -> Rows:
-    """The least price of each row among its candidates."""
-    n = len(targets)
-    rows, columns = np.divmod(pairs, n)
-    prices = costs - targets[columns]
-    least: Rows = np.minimum.reduceat(prices, np.searchsorted(rows, np.arange(n)))
-    return least
-
-
-def _joined(known: tuple[Rows, Rows], new: Rows, source: Array, target: Array) -> tuple[Rows, Rows]:
-    """Candidates with the new ones, in ascending order, and their squared distances."""
-    n = len(source)
-    pairs = np.concatenate([known[0], new])
-    costs = np.concatenate([known[1], exact_distances(source, target, *np.divmod(new, n))])
-    order = pairs.argsort()
-    return pairs[order], costs[order]
-
-
-def _best_over(pairs: Rows, costs: Rows, assignment: Rows, targets: Rows) -> Rows:
-    """The best coupling over candidates; the one that is given, where the solver fails.
-
-    Args:
-        pairs: Flat indices, ascending.
-        costs: Squared distances of the pairs.
-        assignment: A coupling.
-        targets: Duals that should be near. They save time.
-    """
-    import ot  # it looks for every library of tensors as it is imported
-
-    n = len(targets)
-    rows, columns = np.divmod(pairs, n)
-    reduced = costs - targets[columns] - _least(pairs, costs, targets)[rows]
-    reduced /= float(reduced.mean()) or 1.0
-    ones, matrix = np.ones(n), coo_array((reduced, (rows, columns)), shape=(n, n))
-    plan = ot.emd(ones, ones, matrix, numItermax=MOST_PIVOTS).tocsr()
-    found: Rows = plan.indices.astype(np.intp)
-    failed = not (np.diff(plan.indptr) == 1).all() or len(np.unique(found)) < n
-    return assignment if failed else found
-
-
-def _central_duals(pairs: Rows, costs: Rows, assignment: Rows, targets: Rows) -> Rows:
-    """Duals with which no candidate is cheaper than the partner of its row: the mean of two that are near.
-
-    One is had by lowering the given ones until no candidate is, the other by raising them (Bellman and Ford).
-
-    Args:
-        pairs: Flat indices, ascending.
-        costs: Squared distances of the pairs.
-        assignment: The best coupling over them.
-        targets: Duals that should be near.
-    """
-    n = len(targets)
-    everyone = np.arange(n)
-    rows, columns = np.divmod(pairs, n)
-    own = costs[np.searchsorted(pairs, everyone * n + assignment)]
-    holder = np.empty_like(everyone)
-    holder[assignment] = everyone
-    gains, holders, tolerance = costs - own[rows], holder[columns], 1e-13 * own.mean()
-    order = holders.argsort(kind="stable")
-    of_rows, of_holders = np.searchsorted(rows, everyone), np.searchsorted(holders[order], everyone)
-    lowered = raised = targets[assignment]
-    for _ in range(SWEEPS):
-        before, lowered = lowered, np.minimum.reduceat((lowered[rows] + gains)[order], of_holders)
-        if (before - lowered).max() <= tolerance:
-            break
-    for _ in range(SWEEPS):
-        before, raised = raised, np.maximum.reduceat(raised[holders] - gains, of_rows)
-        if (raised - before).max() <= tolerance:
-            break
-    central = np.empty(n)
-    central[assignment] = (lowered + raised) / 2
-    return central
