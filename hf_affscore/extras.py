@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
+import re
+from functools import cache
 from typing import Literal
 
 from hf_affscore.errors import MissingPackageError
@@ -13,10 +16,9 @@ EXTRAS: dict[str, tuple[str, str]] = {
     "dtaidistance": ("compare", "Comparing signatures"),
     "timm": ("timm", "A checkpoint of timm"),
     "gradio": ("space", "The page of a Gradio Space"),
-    "ot": ("many", "Coupling very many samples"),
 }
 
-Package = Literal["matplotlib", "dtaidistance", "timm", "gradio", "ot"]
+Package = Literal["matplotlib", "dtaidistance", "timm", "gradio"]
 
 
 def is_installed(package: Package) -> bool:
@@ -25,6 +27,16 @@ def is_installed(package: Package) -> bool:
         return importlib.util.find_spec(package) is not None
     except ValueError:  # a module that was put into sys.modules by hand
         return False
+
+
+@cache
+def couples_chosen_pairs() -> bool:
+    """Whether POT is there, of the extra ``many``, and couples over chosen pairs, as from version 0.9.7 on."""
+    try:
+        version = importlib.metadata.version("pot")
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return [int(number) for number in re.findall(r"\d+", version)[:3]] >= [0, 9, 7]
 
 
 def require(package: Package) -> None:

@@ -16,7 +16,6 @@ duality). So a coupling that is not proved optimal comes with a bound of how far
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -90,7 +89,7 @@ def priced_coupling(
     candidates = _Candidates(everyone * (n + 1), exact_distances(source, target, everyone, everyone), n)
     for rows, columns in ((everyone[:, None], nearest), (swapped, everyone[:, None])):
         candidates = candidates.joined((rows * n + columns).ravel(), source, target)
-    assignment, lower_bound, precision = everyone, -math.inf, "float32"
+    assignment, lower_bound, precision = everyone, 0.0, "float32"
     for turn in range(ROUNDS):
         assignment = candidates.best_coupling(assignment, targets)
         targets = candidates.central_duals(assignment, targets)

@@ -29,7 +29,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from hf_affscore.extras import is_installed
+from hf_affscore.extras import couples_chosen_pairs
 from hf_affscore.score.arrays import Array, from_host, single, to_host
 from hf_affscore.score.certificate import violating_pairs
 from hf_affscore.score.distances import Rows, error_bound, lower_bounds, rough_distances, squared_lengths
@@ -153,7 +153,7 @@ def _coupling(source: Array, target: Array, duals: Rows | None) -> Coupling:
 
 def by_price(num_samples: int) -> bool:
     """Whether so many samples are coupled over pairs chosen by price."""
-    return num_samples > DENSE and is_installed("ot")
+    return num_samples > DENSE and couples_chosen_pairs()
 
 
 def _sorted_coupling(source: Rows, target: Rows) -> Coupling:

@@ -59,7 +59,7 @@ def test_rows_count_where_the_disk_is_full(monkeypatch: pytest.MonkeyPatch) -> N
 def test_the_extra_that_takes_less_memory_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fit, "available_bytes", lambda: 10**10)
     check_fits([32], 50_000, Options())
-    monkeypatch.setattr(transport, "is_installed", lambda package: False)
+    monkeypatch.setattr(transport, "couples_chosen_pairs", lambda: False)
     with pytest.raises(InputError, match=r"at most \d+, or install .*: pip install 'hf-affscore\[many\]'\.$"):
         check_fits([32], 50_000, Options())
 
