@@ -12,9 +12,9 @@ from collections.abc import Iterable
 from hf_affscore.score.transport import DENSE, WIDE, by_price
 
 #: Bytes for each pair of samples: distances in float32 and the kernel of Sinkhorn's iteration, then distances in
-#: float64 for the solver; of wide layers all three at once, of narrow ones the first and the third. Two for near
+#: float64 for the solver; of wide layers all three at once, of narrow ones the first and the third. Three for near
 #: pairs.
-PAIR_BYTES, PAIR_BYTES_WIDE = 14, 18
+PAIR_BYTES, PAIR_BYTES_WIDE = 15, 19
 
 #: Bytes for each sample where pairs are chosen by price: some fifty candidates, and the network simplex on them.
 PRICED_BYTES = 24_000
