@@ -44,6 +44,9 @@ COVARIANCE_BYTES = 64
 #: Bytes for each pair of samples where products of samples stand in for covariances.
 WIDE_PRODUCTS_BYTES = 256
 
+#: Bytes for each direction that the rows span while samples are left out, of which there may be 48 at a time.
+LEFT_OUT_BYTES = 30_000
+
 
 def scoring_bytes(num_samples: int, width: int) -> int:
     """Most memory that scoring one layer takes at once, in bytes, its rows included.
@@ -64,9 +67,10 @@ def scoring_bytes(num_samples: int, width: int) -> int:
     pairs = (PAIR_BYTES_WIDE if d >= WIDE else PAIR_BYTES) * n * n
     if by_price(n):
         pairs = PRICED_BYTES * n
+    rows, products = ENTRY_BYTES * n * d, COVARIANCE_BYTES * d * d
     if d > 2 * n:
-        return pairs + WIDE_PRODUCTS_BYTES * n * n + 32 * n * d
-    return pairs + ENTRY_BYTES * n * d + COVARIANCE_BYTES * d * d
+        rows, products = 32 * n * d, WIDE_PRODUCTS_BYTES * n * n
+    return rows + max(pairs + products, products // 2 + LEFT_OUT_BYTES * min(d, 2 * n))
 
 
 def block_bytes(num_samples: int, width: int) -> int:

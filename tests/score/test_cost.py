@@ -29,6 +29,11 @@ def layer(kind, n, d):
         ("two directions", 1500, 16),
         ("independent", 400, 900),
         ("independent", 200, 5000),
+        ("independent", 60, 60),
+        ("independent", 60, 200),
+        ("independent", 60, 1000),
+        ("independent", 128, 200),
+        ("independent", 256, 400),
     ],
 )
 def test_memory_is_stated_at_its_most_and_within_a_factor_of_one_and_a_half(kind, n, d):
