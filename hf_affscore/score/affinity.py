@@ -39,7 +39,7 @@ from hf_affscore.errors import InputError
 from hf_affscore.score.arithmetic import own_arithmetic
 from hf_affscore.score.arrays import LARGEST, Array, as_row_pair, defect
 from hf_affscore.score.distances import Rows
-from hf_affscore.score.gaussian import Gaussian, LinearMap, Regularization, compress
+from hf_affscore.score.gaussian import Gaussian, LinearMap, Regularization
 from hf_affscore.score.sample import Layer, Sample
 from hf_affscore.score.transport import Coupling, optimal_coupling
 from hf_affscore.spelling import checked_keywords
@@ -175,7 +175,8 @@ def solve(
         mapped = source * 0
         coupling = optimal_coupling(mapped, target)
         return Solution(source, target, None, mapped, coupling, total, "constant output")
-    pre, post = compress(pre, post)
+    spanned = layer.in_span
+    pre, post = replace(pre, sample=spanned.pre), replace(post, sample=spanned.post)
     source, target = pre.sample.centred, post.sample.centred
     for transport in pre.affine_maps_to(post):
         mapped = source @ transport.matrix

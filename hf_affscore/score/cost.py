@@ -39,10 +39,10 @@ SEARCH_OPERATIONS = 800
 ENTRY_BYTES = 78
 
 #: Bytes for each pair of features: both covariances, their products and LAPACK's work space.
-COVARIANCE_BYTES = 64
+COVARIANCE_BYTES = 72
 
 #: Bytes for each pair of samples where products of samples stand in for covariances.
-WIDE_PRODUCTS_BYTES = 256
+WIDE_PRODUCTS_BYTES = 288
 
 #: Bytes for each direction that the rows span while samples are left out, of which there may be 48 at a time.
 LEFT_OUT_BYTES = 30_000

@@ -29,8 +29,9 @@ RELATIVE_RIDGE = 1e-6
 #: of that); from an error above ``DIVERGED`` the iteration does not converge; and it takes at most ``STEPS``.
 CONVERGED, DIVERGED, STEPS = 1e-4, 0.1, 8
 
-#: Below this share of the largest, eigenvalues of a product of covariances have less than three digits.
-UNRELIABLE = 2.0**-44
+#: Below these shares of the largest, eigenvalues of a product of covariances have less than three digits, and less
+#: than nine.
+UNRELIABLE, INEXACT = 2.0**-44, 2.0**-24
 
 #: About as many columns of a basis show how large the rounding error of a map is.
 COLUMNS = 64
@@ -116,27 +117,37 @@ class Gaussian:
 
         :meth:`LinearMap.rounding` estimates what the rounding error of a map means for a score.
         """
-        if self.sample.shape[1] > NARROW:
-            found = self._map_from_covariances(other)
-            if found is not None:
-                yield found
-                found = self._refined(found)
-            if found is not None:
-                yield found
-                return
-        yield self._map_from_roots(other)
+        found = self._map_from_covariances(other) if self.sample.shape[1] > NARROW else None
+        if found is not None:
+            yield found
+            if found.spectrum[0] ** 2 < INEXACT * found.spectrum[-1] ** 2:
+                found = self._solved_below(INEXACT, found.spectrum**2, found.basis)
+                if found is not None:
+                    yield found
+        if found is not None:
+            found = self._refined(found)
+        yield self._map_from_roots(other) if found is None else found
 
     def _map_from_covariances(self, other: Gaussian) -> LinearMap | None:
-        """The map, or None where the products of the rows have lost too many digits.
+        """The map, or None where the products of the rows have lost too many digits."""
+        found = symmetric_pencil(self.covariance, other.covariance)
+        return None if found is None else self._solved_below(UNRELIABLE, *found)
+
+    def _solved_below(self, share: float, squares: Array, basis: Array) -> LinearMap | None:
+        """A map, solved for again in directions of small eigenvalues, from the rows in their coordinates.
 
         Directions in which neither side varies beyond its ridge have eigenvalues as small as rounding, and come
-        out mixed with one another. They are solved for again, from the rows in their coordinates.
+        out mixed with one another.
+
+        Args:
+            share: Of the largest eigenvalue, below which others are small.
+            squares: The eigenvalues, ascending, shape ``(d,)``; changed in place.
+            basis: The directions, shape ``(d, d)``; changed in place.
+
+        Returns:
+            The map; None where eigenvalues are not positive.
         """
-        found = symmetric_pencil(self.covariance, other.covariance)
-        if found is None:
-            return None
-        squares, basis = found
-        few = int((squares < UNRELIABLE * squares[-1]).sum())
+        few = int((squares < share * squares[-1]).sum())
         if few:
             squares[:few], vectors = namespace(basis).linalg.eigh(self._in_coordinates(basis[:, :few]))
             basis[:, :few] = basis[:, :few] @ vectors
@@ -239,28 +250,6 @@ class LinearMap:
         spread = (self.spectrum**2 - source.ridge * lengths).clip(0)  # of the rows, without the ridge
         second = share * float((lengths[some] * (spread[:, None] * error**2)).sum())
         return first**0.5, second
-
-
-def compress(pre: Gaussian, post: Gaussian) -> tuple[Gaussian, Gaussian]:
-    """Both in coordinates of the space that all their rows span, where that is smaller than theirs.
-
-    Distances and angles stay, and outside that space both covariances are a multiple of the identity, so a
-    map between the two cannot leave it. Nothing of size d x d is made when d exceeds 2 n, nor a copy of the
-    rows: the coordinates come from products of rows. The traces become those of the smaller space.
-    """
-    n, d = pre.sample.shape
-    if d <= 2 * n:
-        return pre, post
-    xp = namespace(pre.sample.rows)
-    cross = pre.sample.centred @ post.sample.centred.T
-    products = xp.vstack([xp.hstack([pre.sample.product, cross]), xp.hstack([cross.T, post.sample.product])])
-    values, vectors = xp.linalg.eigh(products)
-    kept = values > values[-1] * len(values) * 2.0**-52
-    coordinates = vectors[:, kept] * values[kept] ** 0.5
-    return (
-        Gaussian(Sample(coordinates[:n]), pre.weight, pre.ridge),
-        Gaussian(Sample(coordinates[n:]), post.weight, post.ridge),
-    )
 
 
 def ledoit_wolf(sample: Sample) -> tuple[float, float]:

@@ -84,3 +84,24 @@ class Layer:
     def cross(self) -> Array:
         """Sums of products of features before with features after, shape ``(d_pre, d_post)``."""
         return self.pre.centred.T @ self.post.centred
+
+    @property
+    def in_span(self) -> Layer:
+        """The centred rows in coordinates of the space that all of them span, where that is smaller than theirs.
+
+        Lengths and angles stay, and outside that space both covariances are a multiple of the identity, so a map
+        between the two cannot leave it. Nothing of size d x d is made when d exceeds 2 n, nor a copy of the rows:
+        the coordinates come from products of rows.
+        """
+        n, d = self.pre.shape
+        return self if d <= 2 * n else Layer(Sample(self._coordinates[:n]), Sample(self._coordinates[n:]))
+
+    @cached_property
+    def _coordinates(self) -> Array:
+        """Of the rows of both sides, shape ``(2 n, k)``."""
+        xp, cross = namespace(self.pre.rows), self.pre.centred @ self.post.centred.T
+        products = xp.vstack([xp.hstack([self.pre.product, cross]), xp.hstack([cross.T, self.post.product])])
+        values, vectors = xp.linalg.eigh(products)
+        kept = values > values[-1] * len(values) * 2.0**-52
+        coordinates: Array = vectors[:, kept] * values[kept] ** 0.5
+        return coordinates

@@ -8,9 +8,9 @@ import ot
 import pytest
 import torch
 
-from hf_affscore.score import affinity, affinity_score
+from hf_affscore.score import affinity, affinity_score, gaussian
 from hf_affscore.score.affinity import rounding, solve
-from hf_affscore.score.gaussian import Gaussian, compress
+from hf_affscore.score.gaussian import Gaussian
 from hf_affscore.score.sample import Layer, Sample
 from hf_affscore.score.transport import optimal_coupling
 
@@ -102,7 +102,7 @@ def identity_score(pre, post, matrix):
 @pytest.mark.parametrize("decades", [0, 2, 6])
 def test_refinement_gives_a_map_from_covariances_its_digits_back(decades):
     pre, post = ill_conditioned(1.0, decades)
-    coarse, refined = pre.affine_maps_to(post)
+    coarse, *_, refined = pre.affine_maps_to(post)
     assert refined.inner is not None
     from_rows = identity_score(pre, post, pre._map_from_roots(post).matrix)
     assert identity_score(pre, post, refined.matrix) == pytest.approx(from_rows, abs=1e-12)
@@ -135,10 +135,26 @@ def test_directions_mixed_by_rounding_are_solved_for_again():
     assert identity_score(pre, post, first.matrix) == pytest.approx(expected, abs=1e-10)
 
 
-def test_covariances_are_not_used_where_they_keep_too_few_digits():
-    pre, post = ill_conditioned(1e4, 6)
-    matrix = pre.affine_map_to(post).matrix
-    np.testing.assert_array_equal(matrix, pre._map_from_roots(post).matrix)
+@pytest.mark.parametrize("scale", [1.0, 1e2, 1e4])
+@pytest.mark.parametrize("decades", [2, 6])
+def test_maps_from_covariances_are_as_exact_as_those_from_rows(scale, decades, monkeypatch):
+    monkeypatch.setattr(gaussian, "NARROW", 0)
+    pre, post = ill_conditioned(scale, decades, n=60, d=20)
+    x, y = (side.sample.rows.astype(np.float64) for side in (pre, post))
+    expected = exact_identity_score(x, y, 1e-6)
+    errors = [abs(identity_score(pre, post, found.matrix) - expected) for found in pre.affine_maps_to(post)]
+    from_rows = abs(identity_score(pre, post, pre._map_from_roots(post).matrix) - expected)
+    assert len(errors) == 3
+    assert errors[-1] < max(10 * from_rows, 1e-12)
+
+
+def test_covariances_are_not_used_where_they_are_not_positive():
+    rows = np.random.default_rng(0).normal(size=(100, 150))
+    rows[:, 0] = 0
+    pre, post = (fit(side, regularization=0.0) for side in (rows, np.maximum(rows, 0)))
+    (found,) = pre.affine_maps_to(post)
+    assert not found.improvable
+    np.testing.assert_array_equal(found.matrix, pre._map_from_roots(post).matrix)
 
 
 @pytest.mark.parametrize("function", ["identity", "positive affine", "nearly identity", "relu"])
@@ -192,11 +208,16 @@ def test_map_without_ridge_is_the_polar_factor_in_sample_space(n, d):
     np.testing.assert_allclose(solution.mapped @ solution.target.T, polar @ yc @ yc.T, atol=1e-8)
 
 
-def test_compression_changes_neither_map_nor_distance():
+@pytest.mark.parametrize("kind", [np.asarray, torch.from_numpy])
+def test_coordinates_of_the_span_change_neither_map_nor_distance(kind):
     rng = np.random.default_rng(4)
     x = rng.normal(size=(12, 40))
     pre, post = fit(x), fit(np.maximum(x, 0))
-    small_pre, small_post = compress(pre, post)
+    small = Layer(*(Sample(kind(rows)) for rows in (x, np.maximum(x, 0)))).in_span
+    small_pre, small_post = (
+        replace(side, sample=Sample(np.asarray(rows.rows)))
+        for side, rows in zip((pre, post), (small.pre, small.post), strict=True)
+    )
     assert small_pre.sample.shape == (12, 22)  # centred rows span one direction less each
     mapped = pre.sample.centred @ pre.affine_map_to(post).matrix
     small = small_pre.sample.centred @ small_pre.affine_map_to(small_post).matrix
