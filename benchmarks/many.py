@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import ot  # noqa: F401  (with all that it imports, before memory is measured)
 
 from hf_affscore.score import transport
 from hf_affscore.score.affinity import affinity
@@ -27,17 +28,14 @@ HERE = Path(__file__).parent
 NUMBERS, AGREEMENT = (512, 2048, 8192, 50_000), 8192
 #: Narrow ones that need the solver, wide ones that need it, and some that do not.
 LAYERS = (
-    "features.2.conv.0.2",
     "features.0.2",
+    "features.2.conv.0.2",
     "features.3.conv.1.2",
     "features.5.conv.1.2",
-    "features.14.conv.0.2",
     "features.9.conv.1.2",
+    "features.14.conv.0.2",
     "features.17.conv.0.2",
     "features.18.2",
-    "features.1.conv.0.2",
-    "features.2.conv.1.2",
-    "features.13.conv.0.2",
 )
 
 

@@ -198,7 +198,10 @@ def rounding(solution: Solution, pre: Gaussian) -> float:
     cost = solution.coupling.cost
     if cost == 0 or solution.transport is None:
         return 0.0
-    residual = solution.mapped - solution.target[solution.coupling.assignment]
+
+    def residual(columns: Array) -> Array:
+        return solution.mapped @ columns - (solution.target @ columns)[solution.coupling.assignment]
+
     first, second = solution.transport.rounding(pre, residual)
     return (first + second / 2) / math.sqrt(2 * cost) / math.sqrt(solution.total)
 

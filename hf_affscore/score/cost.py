@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from hf_affscore.score.priced import START
 from hf_affscore.score.transport import DENSE, WIDE, by_price
 
 #: Bytes for each pair of samples: distances in float32 and the kernel of Sinkhorn's iteration, then distances in
@@ -16,8 +17,9 @@ from hf_affscore.score.transport import DENSE, WIDE, by_price
 #: pairs.
 PAIR_BYTES, PAIR_BYTES_WIDE = 15, 19
 
-#: Bytes for each sample where pairs are chosen by price: some fifty candidates, and the network simplex on them.
-PRICED_BYTES = 24_000
+#: Bytes for each sample where pairs are chosen by price, some fifty candidates and the network simplex on them; and
+#: before that for each pair of the part of the samples that is begun with.
+PRICED_BYTES, START_BYTES = 9_000, 13
 
 #: Samples of the assignment that the solver's time is measured on, and how that grows with their number.
 SOLVED, SOLVER_EXPONENT = 512, 2.5
@@ -56,8 +58,8 @@ def scoring_bytes(num_samples: int, width: int) -> int:
         width: Features of a row, d.
 
     Example:
-        >>> round(scoring_bytes(50_000, 197) / 1e9)  # with POT; without it 31
-        2
+        >>> round(scoring_bytes(50_000, 197) / 1e9)  # with POT; without it 39
+        1
         >>> scoring_bytes(50_000, 1)  # sorted, without distances
         5000000
     """
@@ -66,7 +68,7 @@ def scoring_bytes(num_samples: int, width: int) -> int:
         return 100 * n
     pairs = (PAIR_BYTES_WIDE if d >= WIDE else PAIR_BYTES) * n * n
     if by_price(n):
-        pairs = PRICED_BYTES * n
+        pairs = max(PRICED_BYTES * n, START_BYTES * START**2)
     rows, products = ENTRY_BYTES * n * d, COVARIANCE_BYTES * d * d
     if d > 2 * n:
         rows, products = 32 * n * d, WIDE_PRODUCTS_BYTES * n * n

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from hf_affscore.score.arrays import Array, empty, is_torch, namespace, to_host
+from hf_affscore.score.arrays import Array, empty, is_torch, namespace, single, to_host
 
 #: What is always in main memory.
 Rows = np.ndarray[Any, Any]
@@ -28,6 +28,14 @@ def block_entries(rows: Array) -> int:
 def squared_lengths(rows: Array) -> Array:
     """Shape ``(n,)``."""
     return namespace(rows).einsum("ij,ij->i", rows, rows)
+
+
+def paired_distances(source: Array, target: Array) -> Rows:
+    """Squared distances between row i of the source and row i of the target, shape ``(n,)``; blocks stay small."""
+    step = max(1, block_entries(source) // source.shape[1])
+    blocks = [slice(i, i + step) for i in range(0, len(source), step)]
+    found = [squared_lengths(source[block] - target[block]) for block in blocks]
+    return to_host(namespace(source).concatenate(found))
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +89,7 @@ def lower_bounds(source: Array, target: Array, lengths: tuple[Array, Array], lea
     def shortened(rows: Array, length: Array) -> Array:
         first = rows[:, features]
         rest = length - squared_lengths(first)
-        return xp.column_stack([first, xp.sqrt(rest.clip(0))])
+        return xp.column_stack([single(first), single(xp.sqrt(rest.clip(0)))])
 
     return rough_distances(shortened(source, lengths[0]), shortened(target, lengths[1]), lengths, "float32")
 

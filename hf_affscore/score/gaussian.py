@@ -8,7 +8,7 @@ map is computed from the rows themselves.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -220,7 +220,7 @@ class LinearMap:
         half = self.basis / self.spectrum**0.5
         return half @ half.T
 
-    def rounding(self, source: Gaussian, residual: Array) -> tuple[float, float]:
+    def rounding(self, source: Gaussian, residual: Callable[[Array], Array]) -> tuple[float, float]:
         """What rounding in the map means for a mean squared distance, measured along some columns of the basis.
 
         ``basis.T @ covariance @ basis`` should be ``diag(s)^2``. Where it misses that by m_ij, the map is wrong by
@@ -229,7 +229,8 @@ class LinearMap:
 
         Args:
             source: What the map starts from.
-            residual: ``T(x)`` less the row that it is coupled with, for all samples, shape ``(n, d)``.
+            residual: Gives the products of ``T(x)`` less the row that it is coupled with, for all samples, and
+                some columns: ``(d, m)`` to ``(n, m)``.
 
         Returns:
             Estimates of the mean inner product of residual and error, and of the mean square of the error.
@@ -243,7 +244,7 @@ class LinearMap:
         own = missed[some]
         own[diagonal(own)] -= self.spectrum[some] ** 2
         error = missed / spectrum / self.spectrum[some] / (spectrum + self.spectrum[some])  # no overflow
-        along = self.basis.T @ (rows.T @ (residual @ columns)) / len(rows)
+        along = self.basis.T @ (rows.T @ residual(columns)) / len(rows)
         share = len(spectrum) / len(own)
         first = share * float(((error * along) ** 2).sum() + ((error * along).sum(axis=0) ** 2).sum())
         lengths = (self.basis**2).sum(axis=0)

@@ -212,15 +212,19 @@ def _start(source: Array, target: Array, lengths: tuple[Array, Array]) -> Rows:
     rough = rough_distances(source[part], target[part], some, "float32")[:]
     width = SMOOTHING * float(namespace(rough).trace(rough)) / len(part)
     known = from_host(approximate_duals(rough), source)
-    sources = _soft_minima(rough - known, width)
+    sources = np.concatenate([_soft_minima(rough[rows] - known, width) for rows in _blocks(len(part))])
     weights = some[0] - from_host(sources, source)
-    blocks = [slice(start, start + TILE) for start in range(0, n, TILE)]
     return np.concatenate(
         [
             _soft_minima(rough_distances(target[rows], source[part], (lengths[1][rows], weights))[:], width)
-            for rows in blocks
+            for rows in _blocks(n)
         ]
     )
+
+
+def _blocks(count: int) -> list[slice]:
+    """Rows that are looked at together."""
+    return [slice(start, start + TILE) for start in range(0, count, TILE)]
 
 
 def _soft_minima(rows: Array, width: float) -> Rows:
@@ -251,9 +255,9 @@ def _nearest(
         for part in range(PARTS):
             some = slice(part, None, PARTS)
             rough = rough_distances(source[rows], target[some], (lengths[0][rows], weights[some]), precision)
-            for start in range(0, len(rough), TILE):
-                tile = rough[start : start + TILE]
-                places = slice(block + start, block + start + len(tile))
+            for some_rows in _blocks(len(rough)):
+                tile = rough[some_rows]
+                places = slice(block + some_rows.start, block + some_rows.start + len(tile))
                 found = tile.argmin(axis=1)
                 columns[places, part] = to_host(found) * PARTS + part
                 prices[places, part] = to_host(namespace(tile).amin(tile, axis=1))

@@ -32,7 +32,14 @@ from scipy.optimize import linear_sum_assignment
 from hf_affscore.extras import couples_chosen_pairs
 from hf_affscore.score.arrays import Array, from_host, single, to_host
 from hf_affscore.score.certificate import violating_pairs
-from hf_affscore.score.distances import Rows, error_bound, lower_bounds, rough_distances, squared_lengths
+from hf_affscore.score.distances import (
+    Rows,
+    error_bound,
+    lower_bounds,
+    paired_distances,
+    rough_distances,
+    squared_lengths,
+)
 from hf_affscore.score.priced import priced_coupling
 from hf_affscore.score.sinkhorn import approximate_duals
 
@@ -112,7 +119,7 @@ def _coupling(source: Array, target: Array, duals: Rows | None) -> Coupling:
     """The optimal coupling for two features or more, with entries that float32 can square."""
     n, d = source.shape
     lengths = squared_lengths(source), squared_lengths(target)
-    own = to_host(squared_lengths(source - target))
+    own = paired_distances(source, target)
     mean = float(own.mean())
     identity = Coupling(np.arange(n), own, cost=mean, lower_bound=mean, identity_cost=mean)
     violating, distances = math.inf, None
@@ -123,7 +130,8 @@ def _coupling(source: Array, target: Array, duals: Rows | None) -> Coupling:
         del bounds
     if violating > FEW * n:
         # Where bounds did not do, the solver is likely to be needed, and with it distances in float64.
-        rough = rough_distances(source, target, lengths, "float64" if d >= WIDE else "float32")
+        precision = "float64" if d >= WIDE and not by_price(n) else "float32"
+        rough = rough_distances(source, target, lengths, precision)
         violating, found = violating_pairs(rough, error_bound(d, lengths), own, source, target)
         if violating > FEW * n and not by_price(n):
             distances = rough[:]

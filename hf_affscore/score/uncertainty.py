@@ -145,7 +145,8 @@ def _samples(solution: Solution, chosen: range) -> Samples:
     assert solution.transport is not None
     some, unit = slice(None, None, chosen.step), solution.coupling.cost**0.5
     basis, spectrum = solution.transport.basis, solution.transport.spectrum
-    residual = solution.mapped - solution.target[solution.coupling.assignment]
+    residual = solution.target[solution.coupling.assignment]
+    namespace(residual).subtract(solution.mapped, residual, out=residual)
     residual /= unit
     residual = single(residual)
     whitening = basis / spectrum
