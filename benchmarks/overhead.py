@@ -108,20 +108,24 @@ def page(measured: dict[str, list[dict[str, Any]]]) -> str:
         "# Cost of an analysis over the bare loop",
         "",
         f"{os.cpu_count()} cores, torch {torch.__version__} with {torch.get_num_threads()} threads. Crops of "
-        f"photographs in batches of {BATCH}, all activations, all statistics; random weights unless it says",
-        "otherwise. The bare loop decodes, preprocesses and runs the same batches; on both sides the C library is",
+        f"photographs in batches of {BATCH},",
+        "all activations, all statistics; random weights unless it says otherwise. The bare loop decodes,",
+        "preprocesses and runs the same batches; on both sides the C library is",
         "told to keep what is freed (`hf_affscore/run/memory.py`). Seconds are those of a clock. Of several runs,",
         "the one whose ratio is in the middle, of two the larger. Peaks of memory in gigabytes.",
         "",
         "| network | date | images | runs | bare loop, s | analyze, s | ratio | peak, loop | peak, analyze |",
         "| --- " * 9 + "|",
     ]
-    for network, runs in measured.items():
+    for network, images in dict.fromkeys(
+        (name, each["images"]) for name in measured for each in measured[name]
+    ):
+        runs = [each for each in measured[network] if each["images"] == images]
         ordered = sorted(runs, key=lambda each: each["analyze"][0] / each["bare"][0])
         shown = ordered[len(runs) // 2]
         (loop, loop_peak), (whole, peak) = shown["bare"], shown["analyze"]
         lines.append(
-            f"| {network} | {shown['date']} | {shown['images']} | {len(runs)} | {loop:.1f} | {whole:.1f} | "
+            f"| {network} | {shown['date']} | {images:,} | {len(runs)} | {loop:.1f} | {whole:.1f} | "
             f"{whole / loop:.2f} | {loop_peak:.2f} | {peak:.2f} |"
         )
     return "\n".join(lines) + "\n"
