@@ -23,9 +23,12 @@ import ot  # noqa: F401  (with all that it imports, before memory is measured)
 
 from hf_affscore.score import transport
 from hf_affscore.score.affinity import affinity
+from hf_affscore.score.layer import score_layer
 
 HERE = Path(__file__).parent
 NUMBERS, AGREEMENT = (512, 2048, 8192, 50_000), 8192
+#: Number of samples whose limits, between which the score of infinitely many must lie, are looked at.
+CLAIMED = 2048
 #: Narrow ones that need the solver, wide ones that need it, and some that do not.
 LAYERS = (
     "features.0.2",
@@ -60,6 +63,15 @@ def measured(folder: Path, name: str, count: int, *, dense: bool = False) -> dic
     }
 
 
+def limits(folder: Path, name: str) -> list[float]:
+    """What the first samples say of the score of infinitely many: no less, and no more."""
+    before, after = (
+        np.array(np.load(folder / f"{name}_{side}.npy", "r")[:CLAIMED]) for side in ("pre", "post")
+    )
+    record: dict[str, Any] = score_layer(before, after, shrinkage=False, regularization=1e-6)
+    return [record["limit_low"], record["limit_high"]]
+
+
 def rows_of_table(known: dict[str, Any]) -> list[str]:
     """The page."""
     lines = [
@@ -82,6 +94,16 @@ def rows_of_table(known: dict[str, Any]) -> list[str]:
                     f"| {name} | {found['features']} | {count:,} | {found['score']:.4f} | {bound:.0e} "
                     f"| {found['identity']:.4f} | {found['seconds']:.1f} | {found['gigabytes']:.2f} |"
                 )
+    lines += ["", f"Scores beside the limits that {CLAIMED:,} samples claim:", ""]
+    lines += [f"| layer | features | {' | '.join(f'{count:,}' for count in NUMBERS)} | limits |"]
+    lines += ["| --- " + "| --: " * (len(NUMBERS) + 2) + "|"]
+    for name in LAYERS:
+        found = [known.get(f"{name} {count}") for count in NUMBERS]
+        claimed = known.get(f"{name} limits")
+        if claimed is not None and all(found):
+            scores = " | ".join(f"{each['score']:.3f}" for each in found)
+            low, high = claimed
+            lines.append(f"| {name} | {found[0]['features']} | {scores} | {low:.3f} to {high:.3f} |")
     lines += ["", f"Against the solver on all pairs, n = {AGREEMENT:,}:", ""]
     lines += ["| layer | difference | seconds | all pairs, s | GB | all pairs, GB |"]
     lines += ["| --- | --: | --: | --: | --: | --: |"]
@@ -105,6 +127,7 @@ def main() -> None:
     known = json.loads(notes.read_text()) if notes.exists() else {}
     fresh = multiprocessing.get_context("spawn")  # peak memory is that of a process
     for name in LAYERS:
+        known.setdefault(f"{name} limits", limits(folder, name))
         for count in (*NUMBERS, AGREEMENT):
             dense = f"{name} {count}" in known
             key = f"{name} {count}{' dense' if dense else ''}"
@@ -114,7 +137,7 @@ def main() -> None:
                 known[key] = pool.apply(measured, (folder, name, count), {"dense": dense})
             print(key, known[key], flush=True)
             notes.write_text(json.dumps(known, indent=1) + "\n")
-            (HERE / "many.md").write_text("\n".join(rows_of_table(known)) + "\n")
+    (HERE / "many.md").write_text("\n".join(rows_of_table(known)) + "\n")
 
 
 if __name__ == "__main__":

@@ -49,6 +49,8 @@ def _mean(records: list[Columns], num_groups: int) -> Columns:
         values = [record[name] for record in records]
         if name == "num_samples":
             mean[name] = int(np.sum(values))
+        elif name == "scored_on":
+            mean[name] = ", ".join(sorted(set(values)))
         elif name == "effects":
             together = len({len(effects) for effects in values}) == 1
             mean[name] = np.mean(values, axis=0).tolist() if together else []

@@ -236,6 +236,7 @@ def columns_of(layer: SiteFeatures, options: Options, device: torch.device | Non
         "dim": layer.pre.shape[1],
         "num_samples": layer.pre.shape[0],
         **numbers,
+        **({"scored_on": str(device or "cpu")} if options.device_memory_limit else {}),
         "sparsity_pre": layer.sparsity_pre[0],
         "sparsity_pre_error": layer.sparsity_pre[1],
         "sparsity_post": layer.sparsity_post[0],

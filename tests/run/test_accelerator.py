@@ -11,10 +11,12 @@ import torch
 from torch import nn
 
 import hf_affscore as ha
+from hf_affscore.capture.sites import CallSite
 from hf_affscore.comparison.agreement import differences
 from hf_affscore.options import Options
 from hf_affscore.run import scoring
 from hf_affscore.run.accelerators import usable
+from hf_affscore.run.means import over_groups
 from hf_affscore.score import score_layer
 from tests.accelerator import KIND, accelerator
 from tests.score.test_tensors import assert_same
@@ -111,7 +113,9 @@ def test_layers_are_scored_on_the_accelerators_as_far_as_their_memory_may_be_use
         there = ha.analyze(spread(), images(), device_memory_limit=limit, **OPTIONS)
         assert solved_on(noted) == expected
     for one, other in zip(here.rows, there.rows, strict=True):
-        assert_same(dict(other), dict(one))
+        place = {"scored_on": other["scored_on"]} if limit else {}
+        assert_same(dict(other), {**one, **place})
+        assert place.get("scored_on", "cpu") in (expected or ["cpu"])
     assert there.metadata["options"].get("device_memory_limit", 0.0) == limit
     assert differences([here, there], ["here", "there"]) == ()
 
@@ -142,7 +146,17 @@ def test_a_layer_that_an_accelerator_cannot_score_is_scored_on_the_cpu(failure, 
     monkeypatch.setattr(scoring, "score_layer", score)
     with accelerator():
         there = ha.analyze(spread(), images(), device_memory_limit=1.0, **OPTIONS)
-    assert [dict(row) for row in there.rows] == [dict(row) for row in here.rows]
+    assert [dict(row) for row in there.rows] == [{**row, "scored_on": "cpu"} for row in here.rows]
+
+
+def test_a_row_of_several_groups_names_every_device():
+    options = {**OPTIONS, "num_samples": "all", "group_size": 20}
+    with accelerator():
+        there = ha.analyze(spread(), images(), device_memory_limit=1.0, **options)
+    assert {row["scored_on"] for row in there.rows} <= {f"{KIND}:0", f"{KIND}:1"}
+    records = [{**there.rows[0], "effects": (), "scored_on": place} for place in ("cuda:0", "cpu", "cuda:0")]
+    ((_, mean),) = over_groups([[(CallSite("relu", "ReLU", 0, "module"), record)] for record in records])
+    assert mean["scored_on"] == "cpu, cuda:0"
 
 
 def test_an_accelerator_without_float64_is_not_scored_on(monkeypatch):
