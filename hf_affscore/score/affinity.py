@@ -44,9 +44,9 @@ from hf_affscore.score.sample import Layer, Sample
 from hf_affscore.score.transport import Coupling, optimal_coupling
 from hf_affscore.spelling import checked_keywords
 
-#: Up to this estimate of the score's rounding error a map is good enough; beyond it the next one is taken. On 187
+#: Up to this estimate of the score's rounding error a map is good enough; beyond it the next one is taken. On 184
 #: layers, real and synthetic, errors above 1e-12 were at most 5 times the estimate, and the largest that was left
-#: was 2e-10 (``benchmarks/accuracy.md``).
+#: was 1e-10 (``benchmarks/accuracy.md``).
 NEGLIGIBLE = 1e-10
 
 
