@@ -88,7 +88,8 @@ def priced_coupling(
     swapped, _, _ = _nearest(target, source, lengths[::-1], prices.min(axis=1), "float32")
     candidates = _Candidates(everyone * (n + 1), exact_distances(source, target, everyone, everyone), n)
     for rows, columns in ((everyone[:, None], nearest), (swapped, everyone[:, None])):
-        candidates = candidates.joined((rows * n + columns).ravel(), source, target)
+        new = candidates.unknown((rows * n + columns).ravel())
+        candidates = candidates.joined(new, source, target)
     assignment, lower_bound, precision = everyone, 0.0, "float32"
     for turn in range(ROUNDS):
         assignment = candidates.best_coupling(assignment, targets)
@@ -141,11 +142,13 @@ class _Candidates:
 
     def unknown(self, pairs: Rows) -> Rows:
         """Those of some pairs that are no candidates, each once."""
-        return np.setdiff1d(pairs, self.pairs)
+        pairs = np.unique(pairs)
+        places = np.searchsorted(self.pairs, pairs).clip(max=len(self.pairs) - 1)
+        new: Rows = pairs[self.pairs[places] != pairs]
+        return new
 
-    def joined(self, pairs: Rows, source: Array, target: Array) -> _Candidates:
-        """These and some more."""
-        new = self.unknown(pairs)
+    def joined(self, new: Rows, source: Array, target: Array) -> _Candidates:
+        """These, and others that are unknown."""
         pairs = np.concatenate([self.pairs, new])
         costs = np.concatenate([self.costs, exact_distances(source, target, *np.divmod(new, self.n))])
         order = pairs.argsort()
