@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from hf_affscore.score.distances import BLOCK
 from hf_affscore.score.priced import START
 from hf_affscore.score.transport import DENSE, WIDE, by_price
 
@@ -46,8 +47,11 @@ COVARIANCE_BYTES = 72
 #: Bytes for each pair of samples where products of samples stand in for covariances.
 WIDE_PRODUCTS_BYTES = 288
 
-#: Bytes for each direction that the rows span while samples are left out, of which there may be 48 at a time.
-LEFT_OUT_BYTES = 30_000
+#: Bytes for each direction that the rows span while samples are left out: their changes of the map, 512 columns.
+LEFT_OUT_BYTES = 22_000
+
+#: Bytes for each pair of samples that are compared at a time.
+COMPARED_BYTES = 9
 
 
 def scoring_bytes(num_samples: int, width: int) -> int:
@@ -66,7 +70,7 @@ def scoring_bytes(num_samples: int, width: int) -> int:
     n, d = num_samples, width
     if d == 1:
         return 100 * n
-    pairs = (PAIR_BYTES_WIDE if d >= WIDE else PAIR_BYTES) * n * n
+    pairs = (PAIR_BYTES_WIDE if d >= WIDE else PAIR_BYTES) * n * n + COMPARED_BYTES * min(n * n, BLOCK)
     if by_price(n):
         pairs = max(PRICED_BYTES * n, START_BYTES * START**2)
     rows, products = ENTRY_BYTES * n * d, COVARIANCE_BYTES * d * d

@@ -98,10 +98,13 @@ class Layer:
 
     @cached_property
     def _coordinates(self) -> Array:
-        """Of the rows of both sides, shape ``(2 n, k)``."""
+        """Of the rows of both sides, ``(2 n, k)``: of rows of length 1 first, so that long ones hide none."""
         xp, cross = namespace(self.pre.rows), self.pre.centred @ self.post.centred.T
         products = xp.vstack([xp.hstack([self.pre.product, cross]), xp.hstack([cross.T, self.post.product])])
+        lengths = products[diagonal(products)] ** 0.5
+        lengths[lengths == 0] = 1
+        products /= lengths[:, None] * lengths
         values, vectors = xp.linalg.eigh(products)
         kept = values > values[-1] * len(values) * 2.0**-52
-        coordinates: Array = vectors[:, kept] * values[kept] ** 0.5
+        coordinates: Array = lengths[:, None] * vectors[:, kept] * values[kept] ** 0.5
         return coordinates

@@ -34,7 +34,7 @@ from dataclasses import dataclass
 from scipy.special import stdtrit
 
 from hf_affscore.score.affinity import NEGLIGIBLE, Solution
-from hf_affscore.score.arrays import Array, ascending, namespace, single, to_host
+from hf_affscore.score.arrays import Array, ascending, doubled, namespace, single, to_host
 from hf_affscore.score.distances import Rows
 from hf_affscore.score.left_out import Samples
 from hf_affscore.summary import GROUPS, degrees_of_freedom
@@ -50,6 +50,11 @@ ALL_SAMPLES = 1 << 26
 #: How many samples are really left out where there are as many features as samples, and the fewest worth it. The
 #: error of first order grows with the square of features over samples, and so does what its correction needs.
 EXACT, FEWEST = 48, 8
+
+#: What a map without one sample may be off, in relation to how it changes: as much as the first number, less in
+#: proportion to the second and the distance between ``T(X)`` and ``Y`` in relation to the largest possible, and the
+#: least. Below the last, float32 is too coarse.
+LARGEST_ERROR, ERROR_SHARE, LEAST_ERROR, SHORT = 1.4e-2, 0.03, 1e-8, 1e-5
 
 #: Features sorted at a time, so that they stay in a core's cache.
 BLOCK = 64
@@ -145,19 +150,22 @@ def _samples(solution: Solution, chosen: range) -> Samples:
     assert solution.transport is not None
     some, unit = slice(None, None, chosen.step), solution.coupling.cost**0.5
     basis, spectrum = solution.transport.basis, solution.transport.spectrum
+    error = min(LARGEST_ERROR, max(LEAST_ERROR, ERROR_SHARE * unit / (2 * solution.total) ** 0.5))
+    rounded = single if error >= SHORT else doubled
     residual = solution.target[solution.coupling.assignment]
     namespace(residual).subtract(solution.mapped, residual, out=residual)
     residual /= unit
-    residual = single(residual)
+    residual = rounded(residual)
     whitening = basis / spectrum
     return Samples(
         before=solution.source[some] @ whitening,
         after=_coordinates(solution.target[some], basis),
         residual=residual[some],
         spectrum=spectrum,
-        basis=single(basis / unit),
-        slope=_slope(residual, single(basis / unit), solution.source, whitening),
+        basis=rounded(basis / unit),
+        slope=_slope(residual, rounded(basis / unit), solution.source, whitening),
         count=len(residual),
+        error=error,
     )
 
 
@@ -170,9 +178,10 @@ def _left_out(solution: Solution, chosen: range, others: Rows, own: Rows) -> tup
 
 
 def _slope(residual: Array, basis: Array, source: Array, whitening: Array) -> Array:
-    """``basis.T @ residual.T @ source @ whitening`` in float32, whatever the rows' unit; cheap products first."""
-    unit = max(float(abs(source).max()), math.ulp(0.0))
-    source, whitening = single(source / unit), single(whitening * unit)
+    """``basis.T @ residual.T @ source @ whitening`` in the precision of the basis; cheap products first."""
+    if basis.dtype != source.dtype:  # float32, whatever the rows' unit
+        unit = max(float(abs(source).max()), math.ulp(0.0))
+        source, whitening = single(source / unit), single(whitening * unit)
     n, d = source.shape
     if n > d:
         return basis.T @ ((residual.T @ source) @ whitening)

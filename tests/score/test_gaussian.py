@@ -208,6 +208,21 @@ def test_map_without_ridge_is_the_polar_factor_in_sample_space(n, d):
     np.testing.assert_allclose(solution.mapped @ solution.target.T, polar @ yc @ yc.T, atol=1e-8)
 
 
+@pytest.mark.parametrize("longer", ["one side", "one row"])
+@pytest.mark.parametrize("scale", [1e2, 1e4, 1e6])
+def test_long_rows_do_not_hide_short_ones(scale, longer):
+    rows = np.random.default_rng(0).normal(size=(60, 200))
+    x, y = rows.copy(), 1 + 1e-3 * np.tanh(rows)
+    if longer == "one side":
+        x *= scale
+    else:
+        x[0] *= scale
+    pre, post = (fit(side, regularization="relative") for side in (x, y))
+    expected = identity_score(pre, post, pre._map_from_roots(post).matrix)
+    found = affinity(x, y, regularization="relative").identity_coupling_score
+    assert found == pytest.approx(expected, abs=2e-9)
+
+
 @pytest.mark.parametrize("kind", [np.asarray, torch.from_numpy])
 def test_coordinates_of_the_span_change_neither_map_nor_distance(kind):
     rng = np.random.default_rng(4)

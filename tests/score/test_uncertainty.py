@@ -25,9 +25,12 @@ def relu(x):
     return np.maximum(x, 0)
 
 
+def record_of(x, y, **options):
+    return score_layer(x, y, **{"shrinkage": False, "regularization": 1e-6, **options})
+
+
 def record(n, d, function=np.tanh, seed=0, **options):
-    rows = mixed(n, d, seed, function)
-    return score_layer(*rows, **{"shrinkage": False, "regularization": 1e-6, **options})
+    return record_of(*mixed(n, d, seed, function), **options)
 
 
 def known(x, y):
@@ -97,6 +100,16 @@ def test_the_map_without_a_sample_is_known_in_closed_form(d, regularization):
     really = one_by_one(x, y, regularization)
     assert np.corrcoef(effects, really)[0, 1] > 0.99
     assert effects.std() == pytest.approx(really.std(), rel=0.03)
+
+
+@pytest.mark.parametrize(("n", "d"), [(70, 40), (60, 80), (46, 140)])
+@pytest.mark.parametrize("share", [0.1, 1e-3, 1e-5])
+def test_nearly_affine_layers_are_known_as_well(share, n, d):
+    """There the map without a sample changes little, as a sum of large terms that cancel."""
+    x = np.random.default_rng(0).normal(size=(n, d))
+    y = 2 * x + share * relu(x)
+    found, each = record_of(x, y)["affinity_score_stderr"], one_by_one(x, y, 1e-6)
+    assert found == pytest.approx(each.std(ddof=1) / math.sqrt(n), rel=0.2)
 
 
 @pytest.mark.parametrize(("n", "d"), [(256, 4), (256, 32), (128, 64), (100, 95), (100, 150)])
