@@ -42,11 +42,14 @@ LAYERS = (
 )
 
 
+def rows(folder: Path, name: str, count: int) -> list[np.ndarray]:
+    """The first rows before and after an activation."""
+    return [np.array(np.load(folder / f"{name}_{side}.npy", "r")[:count]) for side in ("pre", "post")]
+
+
 def measured(folder: Path, name: str, count: int, *, dense: bool = False) -> dict[str, Any]:
     """The score of the first ``count`` rows, with seconds of processor time and peak memory beyond the rows."""
-    before, after = (
-        np.array(np.load(folder / f"{name}_{side}.npy", "r")[:count]) for side in ("pre", "post")
-    )
+    before, after = rows(folder, name, count)
     transport.DENSE = count if dense else AGREEMENT - 1
     at_start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     start = time.process_time()
@@ -65,10 +68,7 @@ def measured(folder: Path, name: str, count: int, *, dense: bool = False) -> dic
 
 def limits(folder: Path, name: str) -> list[float]:
     """What the first samples say of the score of infinitely many: no less, and no more."""
-    before, after = (
-        np.array(np.load(folder / f"{name}_{side}.npy", "r")[:CLAIMED]) for side in ("pre", "post")
-    )
-    record: dict[str, Any] = score_layer(before, after, shrinkage=False, regularization=1e-6)
+    record: dict[str, Any] = score_layer(*rows(folder, name, CLAIMED), shrinkage=False, regularization=1e-6)
     return [record["limit_low"], record["limit_high"]]
 
 
@@ -127,7 +127,8 @@ def main() -> None:
     known = json.loads(notes.read_text()) if notes.exists() else {}
     fresh = multiprocessing.get_context("spawn")  # peak memory is that of a process
     for name in LAYERS:
-        known.setdefault(f"{name} limits", limits(folder, name))
+        if f"{name} limits" not in known:
+            known[f"{name} limits"] = limits(folder, name)
         for count in (*NUMBERS, AGREEMENT):
             dense = f"{name} {count}" in known
             key = f"{name} {count}{' dense' if dense else ''}"

@@ -156,14 +156,14 @@ def _samples(solution: Solution, chosen: range) -> Samples:
     namespace(residual).subtract(solution.mapped, residual, out=residual)
     residual /= unit
     residual = rounded(residual)
-    whitening = basis / spectrum
+    whitening, in_units = basis / spectrum, rounded(basis / unit)
     return Samples(
         before=solution.source[some] @ whitening,
         after=_coordinates(solution.target[some], basis),
         residual=residual[some],
         spectrum=spectrum,
-        basis=rounded(basis / unit),
-        slope=_slope(residual, rounded(basis / unit), solution.source, whitening),
+        basis=in_units,
+        slope=_slope(residual, in_units, solution.source, whitening),
         count=len(residual),
         error=error,
     )
