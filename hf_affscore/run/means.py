@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from hf_affscore.capture.sites import CallSite
-from hf_affscore.run.scoring import Columns, Scores
+from hf_affscore.run.columns import Columns
+from hf_affscore.run.scoring import Scores
 from hf_affscore.summary import EFFECTS, standardised
 
 #: Columns with the ends of intervals that narrow with the number of groups.

@@ -19,11 +19,12 @@ from hf_affscore.capture.sites import CallSite
 from hf_affscore.errors import InputError
 from hf_affscore.options import Options
 from hf_affscore.record import Record
+from hf_affscore.run.columns import Columns, columns_of
 from hf_affscore.run.fit import MemoryBudget
 from hf_affscore.run.keep import ImageId
 from hf_affscore.run.progress import bar
 from hf_affscore.run.rows import records
-from hf_affscore.run.scoring import Columns, columns_of, num_threads
+from hf_affscore.run.scoring import num_threads
 from hf_affscore.run.stored import digest
 from hf_affscore.score.cost import scoring_bytes
 from hf_affscore.signature import Signature

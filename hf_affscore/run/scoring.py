@@ -1,37 +1,30 @@
-"""Scores the layers of a group: each in a thread of one process; all processes get the results."""
+"""Distributes the layers of a group over threads and processes; all processes get the results."""
 
 from __future__ import annotations
 
 import itertools
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import suppress
 from dataclasses import asdict
-from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeAlias
 
-from hf_affscore.capture.features import FirstSeen, Pair, SiteFeatures, defect
+from hf_affscore.capture.features import FirstSeen, Pair, SiteFeatures
 from hf_affscore.capture.sites import CallSite
 from hf_affscore.options import Options
 from hf_affscore.run.collect import Group
-from hf_affscore.run.fit import MemoryBudget
+from hf_affscore.run.columns import Columns, Layer, LayerScorer, together_on_accelerators
 from hf_affscore.run.keep import RowKeeper
 from hf_affscore.run.memory import give_memory_back
 from hf_affscore.run.processes import Processes
 from hf_affscore.run.progress import bar
 from hf_affscore.run.resume import ResumeCache
-from hf_affscore.score import score_layer
-from hf_affscore.score.block import score_block
-from hf_affscore.score.cost import block_bytes, scoring_bytes
 
 if TYPE_CHECKING:
     import torch
     from tqdm import tqdm
 
-#: The columns of one row, or ``skipped`` with the reason why there is none.
-Columns: TypeAlias = dict[str, Any]
 #: The result of one group: sites and their columns, in execution order.
 Scores: TypeAlias = list[tuple[CallSite, Columns]]
 
@@ -48,7 +41,7 @@ class _Scored(NamedTuple):
 
 
 class _Load(NamedTuple):
-    """The state of a process: unfinished layers minus threads (at 0 or less it takes more), and layers done."""
+    """The state of a process: unfinished tasks minus threads (at 0 or less it takes more), and layers done."""
 
     left: int
     done: int
@@ -74,16 +67,14 @@ class Scorer:
         keeper: RowKeeper | None = None,
         devices: Sequence[torch.device] = (),
     ) -> None:
-        self._options = options
         self._processes = processes.with_own_connections()
         self._resume = resume
         self._keeper = keeper or RowKeeper()
         self._progress: tqdm[Any] | None = None  # made with the first group
+        self._show_progress = options.progress
         self._num_threads = num_threads()
         self._threads = ThreadPoolExecutor(self._num_threads, "score")
-        self._memory = MemoryBudget()
-        self._limit = int(options.device_memory_limit * 1e9)
-        self._devices = [(device, MemoryBudget(self._limit)) for device in devices]
+        self._layers = LayerScorer(options, devices)
         self._scheduler = ThreadPoolExecutor(1, "schedule")
         self._ended_by: BaseException | None = None
 
@@ -119,35 +110,41 @@ class Scorer:
         """
         seen = self._processes.gather(group.features.first_seen)
         sites = sorted(_earliest(seen).items(), key=lambda item: item[1])
-        # Wide layers take longest: start them first, so that none is left when the others are done.
-        unassigned = deque(sorted(range(len(sites)), key=lambda place: -sites[place][1].width))
-        work: list[Future[_Scored]] = []
-        before, done, own_rows = self._count_layers(len(sites)), 0, dict[int, Pair]()
+        unassigned = deque(self._tasks([first.width for _, first in sites], group.num_samples))
+        work: list[Future[list[_Scored]]] = []
+        before, done, own_rows = self._count_layers(len(sites)), 0, list[Layer]()
         while done < len(sites):
             # Everything that may fail comes before the exchange, which tells the other processes of an error.
             if self._ended_by is not None:
                 raise self._ended_by
             own = [future.result() for future in work if future.done()]
             if unassigned and not own_rows:
-                own_rows = group.features.take(sites[unassigned[0]][0])
-            loads = self._processes.gather(_Load(len(work) - len(own) - self._num_threads, len(own)))
+                own_rows = [Layer(i, sites[i][0], group.features.take(sites[i][0])) for i in unassigned[0]]
+            load = _Load(len(work) - len(own) - self._num_threads, sum(map(len, own)))
+            loads = self._processes.gather(load)
             done, least = sum(load.done for load in loads), min(loads)
             if unassigned and least.left <= 0:
-                place, owner = unassigned.popleft(), loads.index(least)
-                batches, own_rows = self._batches_at(owner, own_rows), {}
+                unassigned.popleft()
+                owner = loads.index(least)
+                task, own_rows = [self._with_batches_at(owner, layer) for layer in own_rows], []
                 if owner == self._processes.rank:
-                    site = sites[place][0]
-                    work.append(self._threads.submit(self._score, group, number, place, site, batches))
+                    work.append(self._threads.submit(self._score, group, number, task))
             else:
                 wait([future for future in work if not future.done()], ROUND, FIRST_COMPLETED)
             self._show(before + done)
-        layers = itertools.chain.from_iterable(self._processes.gather([future.result() for future in work]))
-        return [(layer.site, layer.columns) for layer in sorted(layers, key=lambda layer: layer.place)]
+        scored = [layer for future in work for layer in future.result()]
+        everywhere = itertools.chain(*self._processes.gather(scored))
+        return [(layer.site, layer.columns) for layer in sorted(everywhere, key=lambda layer: layer.place)]
+
+    def _tasks(self, widths: Sequence[int], num_samples: int) -> list[list[int]]:
+        """The places of the layers of each task: one, or some that accelerators score together."""
+        limit = max(self._processes.gather(self._layers.device_bytes))
+        return together_on_accelerators(widths, num_samples, limit)
 
     def _count_layers(self, count: int) -> int:
         """Add ``count`` layers to the total of the bar; returns how many layers are done already."""
         if self._progress is None:
-            self._progress = bar(count, "Scores", "layer", enabled=self._options.progress)
+            self._progress = bar(count, "Scores", "layer", enabled=self._show_progress)
         else:
             self._progress.total += count
         return int(self._progress.n)
@@ -156,102 +153,35 @@ class Scorer:
         assert self._progress is not None
         self._progress.update(done - self._progress.n)
 
-    def _batches_at(self, owner: int, own: dict[int, Pair]) -> dict[int, Pair]:
-        """The batches of one layer from all processes, in the process that scores it."""
+    def _with_batches_at(self, owner: int, own: Layer) -> Layer:
+        """A layer with its batches from all processes, in the process that scores it."""
         gathered: dict[int, Pair] = {}
-        for batches in self._processes.gather_at(owner, own):
+        for batches in self._processes.gather_at(owner, own.batches):
             gathered |= batches
-        return gathered
+        return own._replace(batches=gathered)
 
-    def _score(
-        self, group: Group, number: int, place: int, site: CallSite, batches: dict[int, Pair]
-    ) -> _Scored:
-        """Score one site in this thread, or take it from the cache of an interrupted run."""
-        columns = self._resume.load_layer(number, place, group.known_by)
-        kept = (
-            columns is None
-            or "skipped" in columns
-            or not self._keeper.lacks(number, place, site, group.known_by)
-        )
-        if columns is None or not kept:
-            keep = partial(self._keeper.keep, number, place, site, group.known_by)
-            columns = self._columns(place, site, batches, group.num_batches, keep)
+    def _score(self, group: Group, number: int, layers: Sequence[Layer]) -> list[_Scored]:
+        """Score layers in this thread, or take them from the cache of an interrupted run if all are there."""
+        found = [self._stored(group, number, layer) for layer in layers]
+        columns = [known for known in found if known is not None]
+        if len(columns) < len(layers):
+
+            def keep(layer: Layer, rows: SiteFeatures) -> None:
+                self._keeper.keep(number, layer.place, layer.site, group.known_by, rows)
+
+            columns = self._layers.columns(layers, group.num_batches, keep)
             give_memory_back()
-            self._resume.save_layer(number, place, group.known_by, columns)
-        return _Scored(place, site, columns)
+            for layer, computed in zip(layers, columns, strict=True):
+                self._resume.save_layer(number, layer.place, group.known_by, computed)
+        return [_Scored(layer.place, layer.site, known) for layer, known in zip(layers, columns, strict=True)]
 
-    def _columns(
-        self,
-        place: int,
-        site: CallSite,
-        batches: dict[int, Pair],
-        num_batches: int,
-        keep: Callable[[SiteFeatures], None],
-    ) -> Columns:
-        reason = defect(batches, num_batches)
-        if reason is not None:
-            return {"skipped": reason}
-        count = sum(len(pre.rows) for pre, _ in batches.values())
-        width = max(side.rows.shape[1] for pair in batches.values() for side in pair)
-        most_bytes = block_bytes if site.part else scoring_bytes
-        with self._memory.reserved(most_bytes(count, width)):
-            layer = SiteFeatures.join(batches)
-            batches.clear()  # otherwise the rows are in memory twice
-            keep(layer)
-            return block_columns(layer, site.part) if site.part else self._layer_columns(place, layer)
-
-    def _layer_columns(self, place: int, layer: SiteFeatures) -> Columns:
-        """The columns of one activation, from an accelerator where the layer fits, else from the CPU.
-
-        The CPU also scores what an accelerator cannot: where others have taken its memory, or where its
-        decomposition of a matrix fails and LAPACK's may not.
-        """
-        import torch
-
-        linalg: Any = torch.linalg  # partly without annotations
-        failures = torch.OutOfMemoryError, linalg.LinAlgError
-        size = scoring_bytes(len(layer.pre), max(layer.pre.shape[1], layer.post.shape[1]))
-        if self._devices and size <= self._limit:
-            device, memory = self._devices[place % len(self._devices)]
-            with memory.reserved(size), suppress(*failures):
-                return columns_of(layer, self._options, device)
-        return columns_of(layer, self._options)
-
-
-def columns_of(layer: SiteFeatures, options: Options, device: torch.device | None = None) -> Columns:
-    """The columns of one activation, scored on this accelerator, or else on the CPU."""
-    import torch
-
-    pre, post = (
-        side if device is None else torch.from_numpy(side).to(device) for side in (layer.pre, layer.post)
-    )
-    numbers = score_layer(
-        pre,
-        post,
-        shrinkage=options.shrinkage,
-        regularization=options.regularization,
-        num_groups=min(options.num_groups, len(layer.pre) // 2),
-    )
-    return {
-        "dim": layer.pre.shape[1],
-        "num_samples": layer.pre.shape[0],
-        **numbers,
-        **({"scored_on": str(device or "cpu")} if options.device_memory_limit else {}),
-        "sparsity_pre": layer.sparsity_pre[0],
-        "sparsity_pre_error": layer.sparsity_pre[1],
-        "sparsity_post": layer.sparsity_post[0],
-        "sparsity_post_error": layer.sparsity_post[1],
-    }
-
-
-def block_columns(rows: SiteFeatures, part: str) -> Columns:
-    """The columns of one block, or part of one."""
-    return {
-        "dim": rows.pre.shape[1],
-        "dim_out": rows.post.shape[1],
-        "num_samples": rows.pre.shape[0],
-        **score_block(rows.pre, rows.post, rows.products, is_part=part != "block"),
-    }
+    def _stored(self, group: Group, number: int, layer: Layer) -> Columns | None:
+        """The columns from the cache, unless the rows are to be kept too and are not yet."""
+        columns = self._resume.load_layer(number, layer.place, group.known_by)
+        if columns is None or "skipped" in columns:
+            return columns
+        lacks = self._keeper.lacks(number, layer.place, layer.site, group.known_by)
+        return None if lacks else columns
 
 
 def to_json(scores: Scores) -> list[Any]:

@@ -17,13 +17,13 @@ duality). So a coupling that is not proved optimal comes with a bound of how far
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 from scipy.sparse import coo_array
 
 from hf_affscore.score.arrays import Array, from_host, namespace, to_host
 from hf_affscore.score.distances import Rows, error_bound, exact_distances, rough_distances
+from hf_affscore.score.once import once
 from hf_affscore.score.sinkhorn import approximate_duals
 
 #: Samples whose duals are the start, and the smoothing of their extension to all, in units of the mean cost of the
@@ -125,17 +125,17 @@ class _Candidates:
     costs: Rows
     n: int
 
-    @cached_property
+    @once
     def rows(self) -> Rows:
         """The row of each pair."""
         return self.pairs // self.n
 
-    @cached_property
+    @once
     def columns(self) -> Rows:
         """The column of each pair."""
         return self.pairs % self.n
 
-    @cached_property
+    @once
     def starts(self) -> Rows:
         """Where the pairs of each row begin."""
         return np.searchsorted(self.rows, np.arange(self.n))

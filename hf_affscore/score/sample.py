@@ -7,9 +7,9 @@ shrinkage, CKA and the regression all need the same products of centred rows.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 
 from hf_affscore.score.arrays import Array, diagonal, doubled, namespace
+from hf_affscore.score.once import once
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,44 +30,44 @@ class Sample:
         n, d = self.shape
         return d > n
 
-    @cached_property
+    @once
     def centred(self) -> Array:
         """The rows less their mean; a constant feature becomes exactly zero, whatever its value."""
         shifted = self.rows - doubled(self.rows[0])  # float32 less float64 is exact
         shifted -= shifted.mean(axis=0)
         return shifted
 
-    @cached_property
+    @once
     def product(self) -> Array:
         """Sums of products of centred rows: ``(d, d)`` over pairs of features, ``(n, n)`` if wide."""
         rows = self.centred
         return rows @ rows.T if self.wide else rows.T @ rows
 
-    @cached_property
+    @once
     def moments(self) -> Array:
         """Sums of products of centred rows over pairs of features, ``(d, d)``, for both covariances of a layer."""
         return self.centred.T @ self.centred if self.wide else self.product
 
-    @cached_property
+    @once
     def squares(self) -> Array:
         """Sum of squares of every centred feature, shape ``(d,)``."""
         if not self.wide:
             return self.product[diagonal(self.product)]
         return namespace(self.rows).einsum("ij,ij->j", self.centred, self.centred)
 
-    @cached_property
+    @once
     def lengths(self) -> Array:
         """Squared length of every centred row, shape ``(n,)``."""
         if self.wide:
             return self.product[diagonal(self.product)]
         return namespace(self.rows).einsum("ij,ij->i", self.centred, self.centred)
 
-    @cached_property
+    @once
     def total(self) -> float:
         """Sum of squares of all centred entries."""
         return float(self.squares.sum())
 
-    @cached_property
+    @once
     def frobenius(self) -> float:
         """Frobenius norm of the sums of products, the same over features and over samples."""
         return float((self.product**2).sum() ** 0.5)
@@ -80,7 +80,7 @@ class Layer:
     pre: Sample
     post: Sample
 
-    @cached_property
+    @once
     def cross(self) -> Array:
         """Sums of products of features before with features after, shape ``(d_pre, d_post)``."""
         return self.pre.centred.T @ self.post.centred
@@ -96,7 +96,7 @@ class Layer:
         n, d = self.pre.shape
         return self if d <= 2 * n else Layer(Sample(self._coordinates[:n]), Sample(self._coordinates[n:]))
 
-    @cached_property
+    @once
     def _coordinates(self) -> Array:
         """Of the rows of both sides, ``(2 n, k)``: of rows of length 1 first, so that long ones hide none."""
         xp, cross = namespace(self.pre.rows), self.pre.centred @ self.post.centred.T

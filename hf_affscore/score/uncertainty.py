@@ -56,6 +56,9 @@ EXACT, FEWEST = 48, 8
 #: least. Below the last, float32 is too coarse.
 LARGEST_ERROR, ERROR_SHARE, LEAST_ERROR, SHORT = 1.4e-2, 0.03, 1e-8, 1e-5
 
+#: Rows that are whitened at a time, at least.
+ROWS = 2048
+
 #: Features sorted at a time, so that they stay in a core's cache.
 BLOCK = 64
 
@@ -178,14 +181,17 @@ def _left_out(solution: Solution, chosen: range, others: Rows, own: Rows) -> tup
 
 
 def _slope(residual: Array, basis: Array, source: Array, whitening: Array) -> Array:
-    """``basis.T @ residual.T @ source @ whitening`` in the precision of the basis; cheap products first."""
-    if basis.dtype != source.dtype:  # float32, whatever the rows' unit
-        unit = max(float(abs(source).max()), math.ulp(0.0))
-        source, whitening = single(source / unit), single(whitening * unit)
-    n, d = source.shape
-    if n > d:
-        return basis.T @ ((residual.T @ source) @ whitening)
-    return (residual @ basis).T @ (source @ whitening)
+    """``basis.T @ residual.T @ source @ whitening`` in the precision of the basis.
+
+    Whitening magnifies small directions, so that it takes float64; of some rows at a time, for memory.
+    """
+    rounded = doubled if basis.dtype == source.dtype else single
+
+    def of_some(rows: slice) -> Array:
+        return (residual[rows] @ basis).T @ rounded(source[rows] @ whitening)
+
+    step = max(ROWS, len(basis))
+    return sum(of_some(slice(start, start + step)) for start in range(0, len(source), step))
 
 
 def _coordinates(rows: Array, basis: Array) -> Array:

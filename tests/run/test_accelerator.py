@@ -14,7 +14,7 @@ import hf_affscore as ha
 from hf_affscore.capture.sites import CallSite
 from hf_affscore.comparison.agreement import differences
 from hf_affscore.options import Options
-from hf_affscore.run import scoring
+from hf_affscore.run import columns
 from hf_affscore.run.accelerators import usable
 from hf_affscore.run.means import over_groups
 from hf_affscore.score import score_layer
@@ -120,6 +120,19 @@ def test_layers_are_scored_on_the_accelerators_as_far_as_their_memory_may_be_use
     assert differences([here, there], ["here", "there"]) == ()
 
 
+def test_layers_of_one_width_are_scored_together(monkeypatch):
+    """Four of them take as many decompositions as one."""
+    options, counts, found = {**OPTIONS, "device_memory_limit": 1.0}, [], []
+    for most in (4, 1):
+        monkeypatch.setattr(columns, "TOGETHER", most)
+        with accelerator() as noted:
+            found.append(ha.analyze(Blocks().to(f"{KIND}:0"), images(), **options))
+            counts.append(noted.operations[f"{KIND}:0"].count("_linalg_eigh"))
+    assert 4 * counts[0] == counts[1] > 0
+    for together, alone in zip(*(signature.rows for signature in found), strict=True):
+        assert_same(dict(together), dict(alone))
+
+
 def test_rows_are_scored_again_on_the_cpu(tmp_path):
     with accelerator():
         ha.analyze(spread(), images(), keep_rows=tmp_path / "rows", device_memory_limit=1.0, **OPTIONS)
@@ -143,7 +156,7 @@ def test_a_layer_that_an_accelerator_cannot_score_is_scored_on_the_cpu(failure, 
         return score_layer(pre, *others, **options)
 
     here = ha.analyze(OverDevices(), images(), **OPTIONS)
-    monkeypatch.setattr(scoring, "score_layer", score)
+    monkeypatch.setattr(columns, "score_layer", score)
     with accelerator():
         there = ha.analyze(spread(), images(), device_memory_limit=1.0, **OPTIONS)
     assert [dict(row) for row in there.rows] == [{**row, "scored_on": "cpu"} for row in here.rows]

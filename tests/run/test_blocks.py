@@ -326,7 +326,7 @@ def test_rows_are_kept_and_a_run_goes_on(
     sig: Signature, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HF_AFFSCORE_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("hf_affscore.run.scoring.score_block", None)
+    monkeypatch.setattr("hf_affscore.run.columns.score_block", None)
     with pytest.raises(TypeError):  # after the batches are stored
         ha.analyze(DEMO_MODEL, DEMO_DATASET, level="blocks", **FEW)
     monkeypatch.undo()

@@ -25,7 +25,7 @@ from hf_affscore.images import stream as streams
 from hf_affscore.images.stream import ImageStream
 from hf_affscore.models import evaluation
 from hf_affscore.options import Options
-from hf_affscore.run import scoring
+from hf_affscore.run import columns
 from hf_affscore.run.cache import cache_entries, cache_folder, remove_from_cache
 from hf_affscore.run.forward import BatchForward
 from hf_affscore.run.many import analyze_many
@@ -654,7 +654,7 @@ import torch
 from torch import nn
 from hf_affscore.errors import ModelError
 from hf_affscore.models import evaluation
-from hf_affscore.run import scoring
+from hf_affscore.run import columns
 from hf_affscore.run.forward import BatchForward
 from hf_affscore.run.many import analyze_many
 from hf_affscore.run.processes import Processes
@@ -662,7 +662,7 @@ from hf_affscore.run.processes import Processes
 warnings.simplefilter("ignore")
 failing = sys.argv[1]
 processes = Processes.current()
-forward, score, scored = BatchForward._forward, scoring.score_layer, []
+forward, score, scored = BatchForward._forward, columns.score_layer, []
 
 class Broken(nn.Sequential):
     pass
@@ -681,7 +681,7 @@ def failing_score(*rows, **options):
         raise ModelError("the scores failed")
     return score(*rows, **options)
 
-BatchForward._forward, scoring.score_layer = failing_forward, failing_score
+BatchForward._forward, columns.score_layer = failing_forward, failing_score
 layers = [layer for _ in range(6) for layer in (nn.Conv2d(3, 3, 1), nn.ReLU())]
 images = list(torch.randn(96, 3, 8, 8, generator=torch.Generator().manual_seed(0)))
 options = dict(num_samples="all", group_size=32, batch_size=4, shuffle=False, cache=False)
@@ -724,7 +724,7 @@ def test_images_end_where_scores_have_failed(monkeypatch):
         raise RuntimeError("not expected")
 
     monkeypatch.setattr(BatchForward, "_forward", forward)
-    monkeypatch.setattr(scoring, "score_layer", score)
+    monkeypatch.setattr(columns, "score_layer", score)
     with pytest.raises(RuntimeError, match="not expected"):
         ha.analyze(DEMO_MODEL, DEMO_DATASET, num_samples="all", group_size=64, batch_size=16, cache=False)
     assert len(passes) <= 8

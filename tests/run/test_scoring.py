@@ -22,6 +22,7 @@ from hf_affscore.run.processes import Processes
 from hf_affscore.run.resume import ResumeCache
 from hf_affscore.run.scoring import Scorer
 from hf_affscore.training.track import by_main
+from tests.accelerator import KIND, accelerator
 
 LAYERS = 6
 SECONDS = 3  # after which a test gives up
@@ -88,9 +89,10 @@ def group(rank, size):
     return Group(features, num_samples=8 * size, num_batches=size)
 
 
-def scored(processes, resume):
-    with Scorer(Options(progress=False), processes=processes, resume=resume) as scorer:
-        return scorer.start(group(processes.rank, processes.size), 0).result(SECONDS)
+def scored(processes, resume, rows=group, *, device_memory_limit=0.0, devices=()):
+    options = Options(progress=False, device_memory_limit=device_memory_limit)
+    with Scorer(options, processes=processes, resume=resume, devices=devices) as scorer:
+        return scorer.start(rows(processes.rank, processes.size), 0).result(SECONDS)
 
 
 def in_threads(size, function):
@@ -129,6 +131,60 @@ def test_layers_have_the_rows_of_all_processes():
         answers = list(processes.map(lambda rank: scored(OneOfThreads(rank, meeting), Watched()), range(3)))
     assert answers[0] == answers[1] == answers[2]
     assert {columns["num_samples"] for _, columns in answers[0]} == {24}
+
+
+def part_of_one_batch(rank, size):
+    """The share of a process in 16 images, whose rows are the same for any number of processes."""
+    generator, features = np.random.default_rng(0), Features()
+    count = 16 // size
+    rows = [generator.normal(size=(16, 4))[rank * count :][:count] for _ in range(LAYERS)]
+    features.add(
+        rank * count,
+        [(site(number), *[Summary(own, np.zeros(count))] * 2) for number, own in enumerate(rows)],
+    )
+    return Group(features, num_samples=16, num_batches=size)
+
+
+def test_scores_on_accelerators_are_the_same_in_any_number_of_processes():
+    """Tasks go to processes as a whole, also where one of them has no accelerator."""
+    there = {"device_memory_limit": 1.0, "devices": [torch.device(KIND, 0)]}
+    meeting, tasks = Meeting(2), []
+    with accelerator():
+        alone = scored(Processes(), Watched(), part_of_one_batch, **there)
+        for second in (there, {**there, "devices": []}):
+            caches = [Watched(), Watched()]
+
+            def answer(rank, second=second, caches=caches):
+                processes = OneOfThreads(rank, meeting)
+                return scored(processes, caches[rank], part_of_one_batch, **(second if rank else there))
+
+            tasks.append([cache.places for cache in caches])
+            found, same = in_threads(2, answer)
+            assert found == same
+            for (_, columns), (_, expected) in zip(found, alone, strict=True):
+                if columns["scored_on"] != "cpu":
+                    assert columns == expected
+    assert all(sorted(map(len, places)) == [0, LAYERS] for places in tasks)
+
+
+def test_a_task_that_was_not_finished_is_scored_again_as_a_whole():
+    """Alone its layers would be decomposed alone, which may give other bits."""
+
+    class Half(Watched):
+        def load_layer(self, group, place, images):
+            return {"skipped": "as in an earlier run"} if place % 2 else None
+
+    class Whole(Half):
+        def load_layer(self, group, place, images):
+            return {"skipped": "as in an earlier run"}
+
+    with accelerator():
+        place = {"device_memory_limit": 1.0, "devices": [torch.device(KIND, 0)]}
+        fresh = scored(Processes(), Watched(), **place)
+        assert scored(Processes(), half := Half(), **place) == fresh
+        assert sorted(half.places) == list(range(LAYERS))
+        assert scored(Processes(), whole := Whole(), **place) != fresh
+        assert whole.places == []
 
 
 def test_an_error_ends_the_dealing():

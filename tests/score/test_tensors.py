@@ -68,7 +68,7 @@ def assert_same(there, here):
     for name, value in here.items():
         if name == "effects":
             largest = max(map(abs, value), default=0)
-            assert there[name] == pytest.approx(value, rel=0, abs=1e-4 * largest), name
+            assert there[name] == pytest.approx(value, rel=0, abs=1e-5 * largest), name
         elif isinstance(value, float):
             digits = {"rel": 1e-4, "abs": 5e-5 * ("stderr" not in name)} if name in SHORT else {"abs": 1e-9}
             assert there[name] == pytest.approx(value, nan_ok=True, **digits), name

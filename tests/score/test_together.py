@@ -1,0 +1,129 @@
+"""Layers scored together on an accelerator: the records of each alone, from fewer decompositions."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+
+from hf_affscore.score import score_layer
+from hf_affscore.score import together as module
+from hf_affscore.score.cost import scoring_bytes
+from hf_affscore.score.together import together
+from tests.accelerator import KIND, accelerator
+from tests.score.test_tensors import assert_same
+
+#: As the accelerator calls them.
+DECOMPOSITIONS = ("_linalg_eigh", "_linalg_svd", "linalg_qr", "linalg_cholesky_ex", "_linalg_solve_ex")
+
+
+def rows(seed, n, d):
+    rng = np.random.default_rng(seed)
+    pre = (rng.standard_normal((n, d)) @ rng.standard_normal((d, d)) / d**0.5).astype(np.float32)
+    return pre, np.maximum(pre, 0)
+
+
+def record(pre, post, place="cpu"):
+    pre, post = (torch.from_numpy(side).to(place) for side in (pre, post))
+    return score_layer(pre, post, shrinkage=True, regularization=1e-6)
+
+
+def decomposed(noted):
+    counts = Counter(noted.operations[f"{KIND}:0"])
+    return {name: counts[name] for name in DECOMPOSITIONS}
+
+
+@pytest.mark.parametrize(("n", "d"), [(200, 40), (200, 150), (60, 200)], ids=str)
+def test_records_are_those_of_each_layer_alone_from_as_many_decompositions_as_one(n, d):
+    layers = [rows(seed, n, d) for seed in range(4)]
+    with accelerator() as noted:
+        record(*layers[0], KIND)
+        alone = decomposed(noted)
+    with accelerator() as noted:
+        found = [done.result() for done in together([partial(record, *layer, KIND) for layer in layers])]
+        assert not noted.held
+        assert decomposed(noted) == alone
+        assert noted.peak <= len(layers) * scoring_bytes(n, d)
+    for there, layer in zip(found, layers, strict=True):
+        assert_same(there, record(*layer))
+
+
+def test_what_is_decomposed_together_does_not_depend_on_time(monkeypatch):
+    """Three layers, two of one width; threads that are held up at random places meet as others do."""
+    layers, seen = [rows(seed, 80, d) for seed, d in enumerate((9, 9, 20))], []
+    decompose = module._decompose
+
+    def noting(requests):
+        seen.append((requests[0].function.__name__, [request.number for request in requests]))
+        decompose(requests)
+
+    def run(layer, pause):
+        time.sleep(pause)
+        return record(*layer, KIND)
+
+    monkeypatch.setattr(module, "_decompose", noting)
+    histories = []
+    with accelerator():
+        for pauses in ((0.1, 0, 0.05), (0, 0.1, 0)):
+            tasks = [partial(run, layer, pause) for layer, pause in zip(layers, pauses, strict=True)]
+            histories.append([done.result() for done in together(tasks)])
+    half = len(seen) // 2
+    assert sorted(seen[:half]) == sorted(seen[half:])
+    assert any(numbers == [0, 1] for _, numbers in seen)
+    assert histories[0] == histories[1]
+
+
+def test_a_layer_that_needs_another_step_meets_the_others_after_it(monkeypatch):
+    decompose, seen = module._decompose, []
+
+    def noting(requests):
+        seen.append((requests[0].function.__name__, [request.number for request in requests]))
+        decompose(requests)
+
+    def steps(more):
+        found = torch.eye(2).to(KIND)
+        if more:
+            found = torch.linalg.cholesky(found)
+        return torch.linalg.eigh(found)[0].cpu().tolist()
+
+    monkeypatch.setattr(module, "_decompose", noting)
+    with accelerator():
+        assert [done.result() for done in together([partial(steps, i == 1) for i in range(3)])] == [
+            [1, 1]
+        ] * 3
+    assert seen == [("linalg_cholesky", [1]), ("linalg_eigh", [0, 1, 2])]
+
+
+def test_a_matrix_that_cannot_be_decomposed_is_the_failure_of_its_own_task():
+    def factor(diagonal):
+        return torch.linalg.cholesky(torch.diag(torch.tensor(diagonal)).to(KIND)).cpu().diagonal().tolist()
+
+    with accelerator():
+        tasks = [partial(factor, [1.0, 4.0]), partial(factor, [-1.0, 1.0]), partial(factor, [9.0, 1.0])]
+        first, broken, last = together(tasks)
+    assert (first.result(), last.result()) == ([1, 2], [3, 1])
+    assert isinstance(broken.exception(), torch.linalg.LinAlgError)
+
+
+def test_a_task_that_fails_elsewhere_keeps_no_other_waiting():
+    def fails():
+        raise KeyError("no rows")
+
+    def decomposes():
+        return torch.linalg.eigh(torch.eye(2).to(KIND))[0].cpu().tolist()
+
+    with accelerator():
+        failed, *others = together([fails, decomposes, decomposes])
+    assert isinstance(failed.exception(), KeyError)
+    assert [other.result() for other in others] == [[1, 1], [1, 1]]
+
+
+def test_nothing_is_stacked_in_main_memory(monkeypatch):
+    monkeypatch.setattr(module, "_decompose", None)
+    values = [done.result() for done in together([lambda: torch.linalg.eigh(torch.eye(2))[0].tolist()] * 2)]
+    assert values == [[1, 1], [1, 1]]
+    assert together([]) == []
