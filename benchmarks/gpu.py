@@ -6,7 +6,8 @@
 It needs nothing but this package: rows are drawn at random, and the networks are those of transformers with random
 weights. Three questions, in the order in which they are answered:
 
-1. How long does the record of a layer take there, and how long on one core? And how much memory?
+1. How long does the record of a layer take there, alone and where eight of one width are scored together, and how
+   long on one core? And how much memory?
 2. Are its numbers those of the CPU? The largest difference in every column. Where a score differs by more than 1e-9
    the script ends with status 1, when the table is written.
 3. How many images a second pass through ResNet-50 and ViT-L alone, and in an analysis, scores included, with layers
@@ -24,6 +25,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,7 +35,9 @@ from torch import nn
 from transformers import ResNetConfig, ResNetForImageClassification, ViTConfig, ViTForImageClassification
 
 import hf_affscore as ha
+from hf_affscore.run.columns import TOGETHER
 from hf_affscore.score import score_layer
+from hf_affscore.score.together import together
 
 HERE = Path(__file__).parent
 
@@ -116,6 +120,12 @@ def timed(device: str, function: Callable[..., Any], *arguments: Any, **keywords
     return time.perf_counter() - start, result
 
 
+def records_together(rows: list[torch.Tensor]) -> list[dict[str, Any]]:
+    """As many records of one layer as an analysis computes together."""
+    tasks = [partial(record, *(side.clone() for side in rows)) for _ in range(TOGETHER)]
+    return [done.result() for done in together(tasks)]
+
+
 def synchronise(device: str) -> None:
     """Wait until the device is done."""
     if device != "cpu":
@@ -133,21 +143,30 @@ def peak(device: str) -> str:
 
 def scores(device: str, size: Size, late: Callable[[], bool], worst: dict[str, float]) -> Iterator[str]:
     """The first question, a line for every layer; ``worst`` takes what the second one asks."""
-    yield "| layer | seconds on one core | seconds on the device | peak GB | largest difference of a score |"
-    yield "| --- | --: | --: | --: | --: |"
+    yield (
+        f"| layer | seconds on one core | seconds on the device | each of {TOGETHER} together | peak GB "
+        "| largest difference of a score |"
+    )
+    yield "| --- | --: | --: | --: | --: | --: |"
     for name, *host in layers(size):
         if late():
-            yield f"| {name} | left out: out of time | | | |"
+            yield f"| {name} | left out: out of time | | | | |"
             continue
         there = [torch.from_numpy(rows).to(device) for rows in host]
         record(*there)  # the first call loads the libraries of the device
         peak(device)
         taken, found = timed(device, record, *there)
+        all_taken, all_found = timed(device, records_together, there)
         most = peak(device)
         alone, expected = timed("cpu", record, *host)
         apart = differences(expected, found)
+        for other in all_found:
+            apart = {column: max(apart[column], far) for column, far in differences(expected, other).items()}
         worst.update({column: max(apart[column], worst.get(column, 0.0)) for column in apart})
-        yield f"| {name} | {alone:.2f} | {taken:.2f} | {most} | {max(map(apart.get, SCORES)):.1e} |"
+        yield (
+            f"| {name} | {alone:.2f} | {taken:.2f} | {all_taken / TOGETHER:.2f} | {most} "
+            f"| {max(map(apart.get, SCORES)):.1e} |"
+        )
 
 
 def columns(worst: dict[str, float]) -> Iterator[str]:
