@@ -122,8 +122,7 @@ def timed(device: str, function: Callable[..., Any], *arguments: Any, **keywords
 
 def records_together(rows: list[torch.Tensor]) -> list[dict[str, Any]]:
     """As many records of one layer as an analysis computes together."""
-    tasks = [partial(record, *(side.clone() for side in rows)) for _ in range(TOGETHER)]
-    return [done.result() for done in together(tasks)]
+    return together([partial(record, *(side.clone() for side in rows)) for _ in range(TOGETHER)])
 
 
 def synchronise(device: str) -> None:

@@ -33,7 +33,7 @@ class FirstSeen(NamedTuple):
     Attributes:
         start: Position of the first image of its batch.
         number: Number of the call within that batch.
-        width: Number of its features.
+        width: Number of its features, before or after it, whichever are more.
     """
 
     start: int
@@ -110,7 +110,7 @@ class Features:
         """Keep the calls of one forward pass; ``start`` is the position of its first image."""
         self.num_batches += 1
         for number, (site, pre, post) in enumerate(calls):
-            first = FirstSeen(start, number, pre.rows.shape[1])
+            first = FirstSeen(start, number, max(pre.rows.shape[1], post.rows.shape[1]))
             self._first[site] = min(self._first.get(site, first), first)
             kept = self._stored(site, pre), self._stored(site, post)
             self._sites.setdefault(site, {})[start] = kept

@@ -6,6 +6,7 @@ On an accelerator some layers of one width are scored together (:mod:`hf_affscor
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
@@ -18,14 +19,12 @@ from hf_affscore.score.block import score_block
 from hf_affscore.score.cost import block_bytes, scoring_bytes
 
 if TYPE_CHECKING:
-    from concurrent.futures import Future
-
     import torch
 
 #: The columns of one row, or ``skipped`` with the reason why there is none.
 Columns: TypeAlias = dict[str, Any]
 
-#: Layers that are scored together on an accelerator at most: with more, other accelerators have nothing to do.
+#: Layers that are scored together on an accelerator at most: of more, other accelerators would have none.
 TOGETHER = 8
 
 
@@ -64,26 +63,37 @@ class LayerScorer:
         self.device_bytes = int(options.device_memory_limit * 1e9) if devices else 0
         self._devices = [(device, MemoryBudget(self.device_bytes)) for device in devices]
 
-    def columns(self, layers: Sequence[Layer], num_batches: int, keep: Keep) -> list[Columns]:
+    def columns(
+        self, layers: Sequence[Layer], num_batches: int, keep: Keep, number: int = 0
+    ) -> list[Columns]:
         """The columns of layers that are scored together, or why they are skipped.
 
         Args:
             layers: Their batches are dropped, as soon as they are joined.
             num_batches: How many batches a layer has that ran in all of them.
             keep: Called with a layer and its rows before they are scored.
+            number: Of these layers among all that are scored together; chooses the accelerator.
         """
         reasons = [defect(layer.batches, num_batches) for layer in layers]
         whole = [layer for layer, reason in zip(layers, reasons, strict=True) if reason is None]
-        found = iter(self._scored(whole, keep))
+        found = iter(self._scored(whole, keep, number))
         return [next(found) if reason is None else {"skipped": reason} for reason in reasons]
 
-    def _scored(self, layers: Sequence[Layer], keep: Keep) -> list[Columns]:
+    def _scored(self, layers: Sequence[Layer], keep: Keep, number: int) -> list[Columns]:
         size = sum(map(_scoring_bytes, layers))
-        if self._devices and layers and size <= self.device_bytes:
-            device, memory = self._devices[layers[0].place % len(self._devices)]
-            with self._memory.reserved(size), memory.reserved(size):
-                return self._on_accelerator(device, [_joined(layer, keep) for layer in layers])
-        return [self._on_cpu(layer, keep) for layer in layers]
+        if not self._devices or size > self.device_bytes:
+            return [self._on_cpu(layer, keep) for layer in layers]
+        if len(layers) > 1 and not self._memory.can_hold(size):
+            return [columns for layer in layers for columns in self._scored([layer], keep, number)]
+        device, memory = self._devices[number % len(self._devices)]
+        with self._memory.reserved(size):
+            rows = [_joined(layer, keep) for layer in layers]
+            with memory.reserved(size):
+                found = self._on_accelerator(device, rows)
+            return [
+                columns_of(side, self._options) if columns is None else columns
+                for side, columns in zip(rows, found, strict=True)
+            ]
 
     def _on_cpu(self, layer: Layer, keep: Keep) -> Columns:
         with self._memory.reserved(_scoring_bytes(layer)):
@@ -91,8 +101,8 @@ class LayerScorer:
             part = layer.site.part
             return block_columns(rows, part) if part else columns_of(rows, self._options)
 
-    def _on_accelerator(self, device: torch.device, layers: Sequence[SiteFeatures]) -> list[Columns]:
-        """The columns; from the CPU where the accelerator fails.
+    def _on_accelerator(self, device: torch.device, layers: Sequence[SiteFeatures]) -> list[Columns | None]:
+        """The columns; None for a layer that the accelerator fails on.
 
         That is where others have taken its memory, or its decomposition of a matrix fails and LAPACK's may not.
         """
@@ -103,20 +113,19 @@ class LayerScorer:
         linalg: Any = torch.linalg  # partly without annotations
         failures = torch.OutOfMemoryError, linalg.LinAlgError
 
-        def columns(rows: SiteFeatures, scored: Future[Columns]) -> Columns:
-            try:
-                return scored.result()
-            except failures:
-                return columns_of(rows, self._options)
+        def columns(rows: SiteFeatures) -> Columns | None:
+            with suppress(*failures):
+                return columns_of(rows, self._options, device)
+            return None
 
-        scored = together([partial(columns_of, rows, self._options, device) for rows in layers])
-        return list(map(columns, layers, scored))
+        return together([partial(columns, rows) for rows in layers])
 
 
 def together_on_accelerators(widths: Sequence[int], num_samples: int, limit: int) -> list[list[int]]:
-    """The places of layers that are scored together: of one width, as far as the memory suffices.
+    """The places of layers that are scored together: of one width, as far as the memory of an accelerator suffices.
 
-    They depend on nothing else, so that the same layers have the same bits on any number of accelerators.
+    They depend on nothing else, so that the same layers have the same bits on any number of accelerators. Where
+    main memory does not suffice for all of them, each is scored alone.
 
     Args:
         widths: Features of each layer.

@@ -73,13 +73,18 @@ class MemoryBudget:
         self._fixed = limit
         self._limit = limit or 0
 
+    def can_hold(self, size: int) -> bool:
+        """Whether ``size`` bytes would be free if nothing were reserved."""
+        with self._changed:
+            self._measure()
+            return size <= self._limit
+
     @contextmanager
     def reserved(self, size: int) -> Iterator[None]:
         """Wait until ``size`` bytes are free besides those that other threads have reserved."""
         with self._changed:
             self._changed.wait_for(lambda: not self._reserved or sum(self._reserved) + size <= self._limit)
-            if self._fixed is None and not self._reserved:
-                self._limit = _share(available_bytes())
+            self._measure()
             self._reserved.append(size)
         try:
             yield
@@ -87,6 +92,10 @@ class MemoryBudget:
             with self._changed:
                 self._reserved.remove(size)
                 self._changed.notify_all()
+
+    def _measure(self) -> None:
+        if self._fixed is None and not self._reserved:
+            self._limit = _share(available_bytes())
 
 
 def _share(size: int) -> int:

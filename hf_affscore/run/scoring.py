@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeAlias
 
 from hf_affscore.capture.features import FirstSeen, Pair, SiteFeatures
@@ -71,9 +72,9 @@ class Scorer:
         self._resume = resume
         self._keeper = keeper or RowKeeper()
         self._progress: tqdm[Any] | None = None  # made with the first group
-        self._show_progress = options.progress
         self._num_threads = num_threads()
         self._threads = ThreadPoolExecutor(self._num_threads, "score")
+        self._options = options
         self._layers = LayerScorer(options, devices)
         self._scheduler = ThreadPoolExecutor(1, "schedule")
         self._ended_by: BaseException | None = None
@@ -128,7 +129,7 @@ class Scorer:
                 owner = loads.index(least)
                 task, own_rows = [self._with_batches_at(owner, layer) for layer in own_rows], []
                 if owner == self._processes.rank:
-                    work.append(self._threads.submit(self._score, group, number, task))
+                    work.append(self._threads.submit(self._score, group, number, task, len(unassigned)))
             else:
                 wait([future for future in work if not future.done()], ROUND, FIRST_COMPLETED)
             self._show(before + done)
@@ -138,13 +139,15 @@ class Scorer:
 
     def _tasks(self, widths: Sequence[int], num_samples: int) -> list[list[int]]:
         """The places of the layers of each task: one, or some that accelerators score together."""
-        limit = max(self._processes.gather(self._layers.device_bytes))
+        limit = 0
+        if self._options.device_memory_limit:  # the same in all processes
+            limit = max(self._processes.gather(self._layers.device_bytes))
         return together_on_accelerators(widths, num_samples, limit)
 
     def _count_layers(self, count: int) -> int:
         """Add ``count`` layers to the total of the bar; returns how many layers are done already."""
         if self._progress is None:
-            self._progress = bar(count, "Scores", "layer", enabled=self._show_progress)
+            self._progress = bar(count, "Scores", "layer", enabled=self._options.progress)
         else:
             self._progress.total += count
         return int(self._progress.n)
@@ -160,20 +163,20 @@ class Scorer:
             gathered |= batches
         return own._replace(batches=gathered)
 
-    def _score(self, group: Group, number: int, layers: Sequence[Layer]) -> list[_Scored]:
+    def _score(self, group: Group, number: int, layers: Sequence[Layer], task: int) -> list[_Scored]:
         """Score layers in this thread, or take them from the cache of an interrupted run if all are there."""
-        found = [self._stored(group, number, layer) for layer in layers]
-        columns = [known for known in found if known is not None]
+        stored = [self._stored(group, number, layer) for layer in layers]
+        columns = [known for known in stored if known is not None]
         if len(columns) < len(layers):
-
-            def keep(layer: Layer, rows: SiteFeatures) -> None:
-                self._keeper.keep(number, layer.place, layer.site, group.known_by, rows)
-
-            columns = self._layers.columns(layers, group.num_batches, keep)
+            keep = partial(self._keep, group, number)
+            columns = self._layers.columns(layers, group.num_batches, keep, task)
             give_memory_back()
             for layer, computed in zip(layers, columns, strict=True):
                 self._resume.save_layer(number, layer.place, group.known_by, computed)
         return [_Scored(layer.place, layer.site, known) for layer, known in zip(layers, columns, strict=True)]
+
+    def _keep(self, group: Group, number: int, layer: Layer, rows: SiteFeatures) -> None:
+        self._keeper.keep(number, layer.place, layer.site, group.known_by, rows)
 
     def _stored(self, group: Group, number: int, layer: Layer) -> Columns | None:
         """The columns from the cache, unless the rows are to be kept too and are not yet."""

@@ -31,5 +31,7 @@ class once(Generic[T]):  # noqa: N801 (a decorator)
         self.__doc__ = function.__doc__
 
     def __get__(self, instance: Any, owner: type) -> T:
+        if instance is None:
+            return self  # type: ignore[return-value]
         value = instance.__dict__[self._function.__name__] = self._function(instance)
         return value

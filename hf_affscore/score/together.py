@@ -1,19 +1,20 @@
 """Layers scored together on an accelerator: their matrices are decomposed in one call.
 
 An accelerator decomposes many small matrices in little more time than one. Every layer has a thread of its own,
-which waits at each decomposition until all threads that are still at work have come to one. Then it is the turn of
-those that are furthest behind in the code, all at one place of it: their matrices are stacked. A layer that needs
-another step meets the others again after it. What is decomposed together depends on the layers and not on how fast
-each thread was, so that the same layers give the same bits.
+which waits at each decomposition until all threads that are still at work have come to one. Then those that are at
+the earliest place of the code have their turn: their matrices are stacked. So a layer that needs another step meets
+the others again after it. What is decomposed together depends on the layers and not on how fast each thread was, so
+that the same layers give the same bits.
 """
 
 from __future__ import annotations
 
+import sys
 import traceback
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future
 from dataclasses import dataclass, field
-from threading import Condition
+from threading import Condition, Thread
 from typing import Any, TypeVar
 
 import torch
@@ -21,32 +22,48 @@ from torch.overrides import TorchFunctionMode
 
 T = TypeVar("T")
 
-#: Called with matrices, and named options that say the same of all of them.
 _linalg: Any = torch.linalg  # partly without annotations
+
+#: What is brought together: functions of matrices, with options by name.
 DECOMPOSITIONS = {
-    *(_linalg.cholesky, _linalg.cholesky_ex, _linalg.eigh, _linalg.pinv, _linalg.qr),
-    *(_linalg.solve, _linalg.solve_triangular, _linalg.svd),
+    _linalg.cholesky,
+    _linalg.cholesky_ex,
+    _linalg.eigh,
+    _linalg.pinv,
+    _linalg.qr,
+    _linalg.solve,
+    _linalg.solve_triangular,
+    _linalg.svd,
 }
 
 
-def together(tasks: Sequence[Callable[[], T]]) -> list[Future[T]]:
+def together(tasks: Sequence[Callable[[], T]]) -> list[T]:
     """Run each task in a thread of its own, with matrices on accelerators decomposed together.
 
-    A task of its own decomposes as it would without this. One that fails does not disturb the others.
+    A task that fails does not disturb the others. A single one decomposes as it would without this.
 
     Returns:
-        For each task a future that is done: it has the result, or raises what the task has raised.
+        The results, in the order of the tasks, when all are done.
+
+    Raises:
+        BaseException: What the first task that failed has raised.
 
     Example:
-        >>> first, second = together([lambda: 1, lambda: 1 // 0])
-        >>> first.result(), second.exception()
-        (1, ZeroDivisionError('integer division or modulo by zero'))
+        >>> together([lambda: 1, lambda: 2])
+        [1, 2]
     """
-    meeting = _Meeting(len(tasks))
-    with ThreadPoolExecutor(max(1, len(tasks)), "together") as threads:
-        futures = [threads.submit(_attend, meeting, number, task) for number, task in enumerate(tasks)]
-        wait(futures)
-    return futures
+    meeting, results, threads = _Meeting(len(tasks)), [Future[T]() for _ in tasks], list[Thread]()
+    try:
+        for number, task in enumerate(tasks):
+            thread = Thread(target=_attend, args=(meeting, number, task, results[number]), name="together")
+            thread.start()
+            threads.append(thread)
+    finally:
+        for _ in tasks[len(threads) :]:  # none, unless the system starts no more threads
+            meeting.leave()
+        for thread in threads:
+            thread.join()
+    return [result.result() for result in results]
 
 
 @dataclass(eq=False)
@@ -55,9 +72,9 @@ class _Request:
 
     Attributes:
         number: Of the task.
-        position: Lines of the calls that lead to it, outermost first: where threads run the same code, the smaller
-            is behind.
+        position: Lines of the calls that lead to it, outermost first. Threads that run the same code are in order.
         function: What decomposes the matrices, with these options.
+        kind: Equal for those that can be stacked.
         outcome: The result, when it is there.
     """
 
@@ -66,13 +83,8 @@ class _Request:
     function: Callable[..., Any]
     matrices: tuple[torch.Tensor, ...]
     options: dict[str, Any]
+    kind: tuple[Any, ...]
     outcome: Future[Any] = field(default_factory=Future)
-
-    @property
-    def kind(self) -> tuple[Any, ...]:
-        """Equal for those that can be stacked."""
-        described = ((tuple(matrix.shape), matrix.dtype, matrix.device) for matrix in self.matrices)
-        return (self.function, *sorted(self.options.items()), *described)
 
 
 class _Meeting:
@@ -83,27 +95,27 @@ class _Meeting:
         self._requests: list[_Request] = []
         self._changed = Condition()
 
+    def leave(self) -> None:
+        """Be no longer one of those that are waited for."""
+        with self._changed:
+            self._at_work -= 1
+            self._decompose_if_all_wait()
+
     def decomposed(self, request: _Request) -> Any:
-        """The result of a request, when all threads have made one or left, and it is its turn."""
+        """The result of a request, when all others have made one or left, and it is its turn."""
         with self._changed:
             self._requests.append(request)
             self._decompose_if_all_wait()
             self._changed.wait_for(request.outcome.done)
         return request.outcome.result()
 
-    def leave(self) -> None:
-        """Called once by each thread, at its end."""
-        with self._changed:
-            self._at_work -= 1
-            self._decompose_if_all_wait()
-
     def _decompose_if_all_wait(self) -> None:
         if not self._requests or len(self._requests) < self._at_work:
             return
-        behind = min(request.position for request in self._requests)
+        earliest = min(request.position for request in self._requests)
         kinds: dict[Any, list[_Request]] = {}
         for request in sorted(self._requests, key=lambda request: request.number):
-            if request.position == behind:
+            if request.position == earliest:
                 kinds.setdefault(request.kind, []).append(request)
         for alike in kinds.values():
             _decompose(alike)
@@ -122,25 +134,27 @@ class _Attending(TorchFunctionMode):
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        if func not in DECOMPOSITIONS or args[0].device.type == "cpu":
-            return func(*args, **(kwargs or {}))
-        return self._meeting.decomposed(_Request(self._number, _position(), func, args, kwargs or {}))
+        options = kwargs or {}
+        if func not in DECOMPOSITIONS or not args or not all(map(_on_accelerator, args)):
+            return func(*args, **options)
+        position = tuple(line for _, line in traceback.walk_stack(sys._getframe()))[::-1]
+        described = ((tuple(matrix.shape), matrix.dtype, matrix.device) for matrix in args)
+        kind = (func, *sorted(options.items()), *described)
+        return self._meeting.decomposed(_Request(self._number, position, func, args, options, kind))
 
 
-def _attend(meeting: _Meeting, number: int, task: Callable[[], T]) -> T:
+def _on_accelerator(value: Any) -> bool:
+    return isinstance(value, torch.Tensor) and value.device.type != "cpu"
+
+
+def _attend(meeting: _Meeting, number: int, task: Callable[[], T], result: Future[T]) -> None:
     try:
         with _Attending(meeting, number):
-            return task()
+            result.set_result(task())
     except BaseException as error:
-        traceback.clear_frames(error.__traceback__)  # they hold the memory of the layer
-        raise
+        result.set_exception(error)
     finally:
         meeting.leave()
-
-
-def _position() -> tuple[int, ...]:
-    """The lines of all calls of this thread, outermost first."""
-    return tuple(line for _, line in traceback.walk_stack(None))[::-1]
 
 
 def _decompose(requests: Sequence[_Request]) -> None:
@@ -160,9 +174,11 @@ def _decompose(requests: Sequence[_Request]) -> None:
 
 
 def _decomposed(requests: Sequence[_Request]) -> list[Any]:
-    stacks = map(torch.stack, zip(*(request.matrices for request in requests), strict=True))
+    """The outcomes of requests of one kind, from one call."""
+    stacks = [torch.stack(matrices) for matrices in zip(*(each.matrices for each in requests), strict=True)]
     found = requests[0].function(*stacks, **requests[0].options)
     if isinstance(found, torch.Tensor):
         return list(found)
-    factors = [factor if len(factor) else [factor] * len(requests) for factor in found]  # some have no Q
+    # A factor that was not asked for is empty, whatever the number of matrices: Q of ``qr(mode="r")``.
+    factors = [factor if len(factor) else [factor] * len(requests) for factor in found]
     return list(zip(*factors, strict=True))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from unittest.mock import Mock
 
 import accelerate
@@ -14,10 +15,12 @@ import hf_affscore as ha
 from hf_affscore.capture.sites import CallSite
 from hf_affscore.comparison.agreement import differences
 from hf_affscore.options import Options
-from hf_affscore.run import columns
+from hf_affscore.run import collect, columns, fit
 from hf_affscore.run.accelerators import usable
 from hf_affscore.run.means import over_groups
 from hf_affscore.score import score_layer
+from hf_affscore.score import together as module
+from hf_affscore.score.together import together
 from tests.accelerator import KIND, accelerator
 from tests.score.test_tensors import assert_same
 
@@ -129,8 +132,33 @@ def test_layers_of_one_width_are_scored_together(monkeypatch):
             found.append(ha.analyze(Blocks().to(f"{KIND}:0"), images(), **options))
             counts.append(noted.operations[f"{KIND}:0"].count("_linalg_eigh"))
     assert 4 * counts[0] == counts[1] > 0
-    for together, alone in zip(*(signature.rows for signature in found), strict=True):
-        assert_same(dict(together), dict(alone))
+    for one, other in zip(*(signature.rows for signature in found), strict=True):
+        assert_same(dict(one), dict(other))
+
+
+@pytest.mark.parametrize(("room", "expected"), [(1e12, [4]), (3e5, [1, 1, 1, 1])], ids=["enough", "little"])
+def test_no_more_layers_are_scored_together_than_main_memory_holds(monkeypatch, room, expected):
+    sizes = []
+
+    def noted(tasks):
+        sizes.append(len(tasks))
+        return together(tasks)
+
+    monkeypatch.setattr(module, "together", noted)
+    monkeypatch.setattr(fit, "available_bytes", lambda: int(room))
+    monkeypatch.setattr(collect, "check_fits", lambda *_: None)
+    with accelerator():
+        ha.analyze(Blocks().to(f"{KIND}:0"), images(), **{**OPTIONS, "device_memory_limit": 1.0})
+    assert sizes == expected
+
+
+def test_every_accelerator_has_some_of_many_layers():
+    layers = [nn.Sequential(nn.Conv2d(3, 3, 1), nn.ReLU()) for _ in range(2 * columns.TOGETHER)]
+    with accelerator():
+        model = nn.Sequential(*layers).to(f"{KIND}:0")
+        model.register_buffer("elsewhere", torch.zeros(1).to(f"{KIND}:1"))
+        rows = ha.analyze(model, images(), **{**OPTIONS, "device_memory_limit": 1.0}).rows
+    assert Counter(row["scored_on"] for row in rows) == {f"{KIND}:{i}": columns.TOGETHER for i in range(2)}
 
 
 def test_rows_are_scored_again_on_the_cpu(tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from functools import partial
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -44,7 +45,7 @@ def test_records_are_those_of_each_layer_alone_from_as_many_decompositions_as_on
         record(*layers[0], KIND)
         alone = decomposed(noted)
     with accelerator() as noted:
-        found = [done.result() for done in together([partial(record, *layer, KIND) for layer in layers])]
+        found = together([partial(record, *layer, KIND) for layer in layers])
         assert not noted.held
         assert decomposed(noted) == alone
         assert noted.peak <= len(layers) * scoring_bytes(n, d)
@@ -70,7 +71,7 @@ def test_what_is_decomposed_together_does_not_depend_on_time(monkeypatch):
     with accelerator():
         for pauses in ((0.1, 0, 0.05), (0, 0.1, 0)):
             tasks = [partial(run, layer, pause) for layer, pause in zip(layers, pauses, strict=True)]
-            histories.append([done.result() for done in together(tasks)])
+            histories.append(together(tasks))
     half = len(seen) // 2
     assert sorted(seen[:half]) == sorted(seen[half:])
     assert any(numbers == [0, 1] for _, numbers in seen)
@@ -92,38 +93,56 @@ def test_a_layer_that_needs_another_step_meets_the_others_after_it(monkeypatch):
 
     monkeypatch.setattr(module, "_decompose", noting)
     with accelerator():
-        assert [done.result() for done in together([partial(steps, i == 1) for i in range(3)])] == [
-            [1, 1]
-        ] * 3
+        assert together([partial(steps, i == 1) for i in range(3)]) == [[1, 1]] * 3
     assert seen == [("linalg_cholesky", [1]), ("linalg_eigh", [0, 1, 2])]
 
 
 def test_a_matrix_that_cannot_be_decomposed_is_the_failure_of_its_own_task():
     def factor(diagonal):
-        return torch.linalg.cholesky(torch.diag(torch.tensor(diagonal)).to(KIND)).cpu().diagonal().tolist()
+        try:
+            return (
+                torch.linalg.cholesky(torch.diag(torch.tensor(diagonal)).to(KIND)).cpu().diagonal().tolist()
+            )
+        except torch.linalg.LinAlgError:
+            return "not positive definite"
 
     with accelerator():
-        tasks = [partial(factor, [1.0, 4.0]), partial(factor, [-1.0, 1.0]), partial(factor, [9.0, 1.0])]
-        first, broken, last = together(tasks)
-    assert (first.result(), last.result()) == ([1, 2], [3, 1])
-    assert isinstance(broken.exception(), torch.linalg.LinAlgError)
+        found = together([partial(factor, values) for values in ([1.0, 4.0], [-1.0, 1.0], [9.0, 1.0])])
+    assert found == [[1, 2], "not positive definite", [3, 1]]
+
+
+def decomposes(done):
+    done.append(torch.linalg.eigh(torch.eye(2).to(KIND))[0].cpu().tolist())
 
 
 def test_a_task_that_fails_elsewhere_keeps_no_other_waiting():
-    def fails():
-        raise KeyError("no rows")
-
-    def decomposes():
-        return torch.linalg.eigh(torch.eye(2).to(KIND))[0].cpu().tolist()
-
-    with accelerator():
-        failed, *others = together([fails, decomposes, decomposes])
-    assert isinstance(failed.exception(), KeyError)
-    assert [other.result() for other in others] == [[1, 1], [1, 1]]
+    done = []
+    with accelerator(), pytest.raises(KeyError, match="rows"):
+        together([partial({}.pop, "rows"), *[partial(decomposes, done)] * 2])
+    assert done == [[1, 1], [1, 1]]
 
 
-def test_nothing_is_stacked_in_main_memory(monkeypatch):
+def test_a_thread_that_cannot_be_started_keeps_no_other_waiting(monkeypatch):
+    done, start, started = [], Thread.start, []
+
+    def limited(thread):
+        started.append(thread)
+        if len(started) == 3:
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(Thread, "start", limited)
+    with accelerator(), pytest.raises(RuntimeError, match="new thread"):
+        together([partial(decomposes, done)] * 4)
+    assert done == [[1, 1], [1, 1]]
+
+
+def test_only_matrices_on_accelerators_are_stacked(monkeypatch):
+    def values():
+        by_position = torch.linalg.svd(torch.eye(2).to(KIND), False)[1]
+        return torch.linalg.eigh(torch.eye(2))[0].tolist(), by_position.cpu().tolist()
+
     monkeypatch.setattr(module, "_decompose", None)
-    values = [done.result() for done in together([lambda: torch.linalg.eigh(torch.eye(2))[0].tolist()] * 2)]
-    assert values == [[1, 1], [1, 1]]
+    with accelerator():
+        assert together([values] * 2) == [([1, 1], [1, 1])] * 2
     assert together([]) == []
