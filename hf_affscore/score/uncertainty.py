@@ -29,6 +29,7 @@ Both bounds are widened by the sampling error, at a level of 99 %.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from scipy.special import stdtrit
@@ -55,9 +56,6 @@ EXACT, FEWEST = 48, 8
 #: proportion to the second and the distance between ``T(X)`` and ``Y`` in relation to the largest possible, and the
 #: least. Below the last, float32 is too coarse.
 LARGEST_ERROR, ERROR_SHARE, LEAST_ERROR, SHORT = 1.4e-2, 0.03, 1e-8, 1e-5
-
-#: Rows that are whitened at a time, at least.
-ROWS = 2048
 
 #: Features sorted at a time, so that they stay in a core's cache.
 BLOCK = 64
@@ -158,15 +156,15 @@ def _samples(solution: Solution, chosen: range) -> Samples:
     residual = solution.target[solution.coupling.assignment]
     namespace(residual).subtract(solution.mapped, residual, out=residual)
     residual /= unit
-    residual = rounded(residual)
-    whitening, in_units = basis / spectrum, rounded(basis / unit)
+    whitening, in_units = basis / spectrum, basis / unit
+    slope = _slope(residual, in_units, solution.source, whitening, rounded)
     return Samples(
         before=solution.source[some] @ whitening,
         after=_coordinates(solution.target[some], basis),
-        residual=residual[some],
+        residual=rounded(residual[some]),
         spectrum=spectrum,
-        basis=in_units,
-        slope=_slope(residual, in_units, solution.source, whitening),
+        basis=rounded(in_units),
+        slope=slope,
         count=len(residual),
         error=error,
     )
@@ -180,18 +178,17 @@ def _left_out(solution: Solution, chosen: range, others: Rows, own: Rows) -> tup
     return -math.sqrt(cost / (8 * solution.total)) * effects, cost * own
 
 
-def _slope(residual: Array, basis: Array, source: Array, whitening: Array) -> Array:
-    """``basis.T @ residual.T @ source @ whitening`` in the precision of the basis.
+def _slope(
+    residual: Array, basis: Array, source: Array, whitening: Array, rounded: Callable[[Array], Array]
+) -> Array:
+    """``basis.T @ residual.T @ source @ whitening``, rounded; cheap products first.
 
-    Whitening magnifies small directions, so that it takes float64; of some rows at a time, for memory.
+    Whitening magnifies small directions, so that it takes float64.
     """
-    rounded = doubled if basis.dtype == source.dtype else single
-
-    def of_some(rows: slice) -> Array:
-        return (residual[rows] @ basis).T @ rounded(source[rows] @ whitening)
-
-    step = max(ROWS, len(basis))
-    return sum(of_some(slice(start, start + step)) for start in range(0, len(source), step))
+    n, d = source.shape
+    if n > d:
+        return rounded(basis).T @ rounded((residual.T @ source) @ whitening)
+    return (rounded(residual) @ rounded(basis)).T @ rounded(source @ whitening)
 
 
 def _coordinates(rows: Array, basis: Array) -> Array:

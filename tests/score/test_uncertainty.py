@@ -112,6 +112,15 @@ def test_nearly_affine_layers_are_known_as_well(share, n, d):
     assert found == pytest.approx(each.std(ddof=1) / math.sqrt(n), rel=0.2)
 
 
+def test_large_inputs_of_low_rank_are_known_as_well():
+    """Directions without variance but for rounding and the ridge, a billionth of that of the others."""
+    rng, unit = np.random.default_rng(1), 1e6
+    x = (unit / 2 * rng.normal(size=(90, 4)) @ rng.normal(size=(4, 60))).astype(np.float32)
+    y = unit * np.tanh(x / unit)
+    effects = one_by_one(x, y, 1e-6)
+    assert record_of(x, y)["affinity_score_stderr"] == pytest.approx(effects.std(ddof=1) / 90**0.5, rel=0.06)
+
+
 @pytest.mark.parametrize(("n", "d"), [(256, 4), (256, 32), (128, 64), (100, 95), (100, 150)])
 @pytest.mark.parametrize("function", [relu, np.tanh])
 def test_the_bounds_hold_the_limit(n, d, function):
