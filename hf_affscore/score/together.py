@@ -9,7 +9,7 @@ that the same layers give the same bits.
 
 from __future__ import annotations
 
-import sys
+import inspect
 import traceback
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -137,7 +137,7 @@ class _Attending(TorchFunctionMode):
         options = kwargs or {}
         if func not in DECOMPOSITIONS or not args or not all(map(_on_accelerator, args)):
             return func(*args, **options)
-        position = tuple(line for _, line in traceback.walk_stack(sys._getframe()))[::-1]
+        position = tuple(line for _, line in traceback.walk_stack(inspect.currentframe()))[::-1]
         described = ((tuple(matrix.shape), matrix.dtype, matrix.device) for matrix in args)
         kind = (func, *sorted(options.items()), *described)
         return self._meeting.decomposed(_Request(self._number, position, func, args, options, kind))
