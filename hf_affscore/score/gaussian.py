@@ -117,43 +117,40 @@ class Gaussian:
 
         :meth:`LinearMap.rounding` estimates what the rounding error of a map means for a score.
         """
-        found = self._map_from_covariances(other) if self.sample.shape[1] > NARROW else None
-        if found is not None:
-            yield found
-            if found.spectrum[0] ** 2 < INEXACT * found.spectrum[-1] ** 2:
-                found = self._solved_below(INEXACT, found.spectrum**2, found.basis)
+        pencil = (
+            symmetric_pencil(self.covariance, other.covariance) if self.sample.shape[1] > NARROW else None
+        )
+        found = None
+        if pencil is not None:
+            squares, basis = pencil
+            if squares[0] > UNRELIABLE * squares[-1]:
+                found = LinearMap(basis, squares**0.5, improvable=True)
+                yield found
+            if not squares[0] > INEXACT * squares[-1]:
+                found = self._solved_again(squares, basis)
                 if found is not None:
                     yield found
         if found is not None:
             found = self._refined(found)
         yield self._map_from_roots(other) if found is None else found
 
-    def _map_from_covariances(self, other: Gaussian) -> LinearMap | None:
-        """The map, or None where the products of the rows have lost too many digits."""
-        found = symmetric_pencil(self.covariance, other.covariance)
-        return None if found is None else self._solved_below(UNRELIABLE, *found)
-
-    def _solved_below(self, share: float, squares: Array, basis: Array) -> LinearMap | None:
+    def _solved_again(self, squares: Array, basis: Array) -> LinearMap | None:
         """A map, solved for again in directions of small eigenvalues, from the rows in their coordinates.
 
         Directions in which neither side varies beyond its ridge have eigenvalues as small as rounding, and come
         out mixed with one another.
 
         Args:
-            share: Of the largest eigenvalue, below which others are small.
             squares: The eigenvalues, ascending, shape ``(d,)``; changed in place.
             basis: The directions, shape ``(d, d)``; changed in place.
 
         Returns:
             The map; None where eigenvalues are not positive.
         """
-        few = int((squares < share * squares[-1]).sum())
-        if few:
-            squares[:few], vectors = namespace(basis).linalg.eigh(self._in_coordinates(basis[:, :few]))
-            basis[:, :few] = basis[:, :few] @ vectors
-        if not squares.min() > 0:
-            return None
-        return LinearMap(basis, spectrum=squares**0.5, improvable=True)
+        few = int((squares < INEXACT * squares[-1]).sum())
+        squares[:few], vectors = namespace(basis).linalg.eigh(self._in_coordinates(basis[:, :few]))
+        basis[:, :few] = basis[:, :few] @ vectors
+        return LinearMap(basis, squares**0.5, improvable=True) if squares.min() > 0 else None
 
     def _in_coordinates(self, basis: Array) -> Array:
         """``basis.T @ covariance @ basis`` from the rows in the coordinates of the basis, shape ``(k, k)``.
