@@ -143,11 +143,11 @@ def locate_files(paths: Sequence[str | Path], called: str | None = None) -> Sour
     Raises:
         DatasetError: A path does not exist, or is not a file.
     """
-    files = [Path(path).expanduser() for path in paths]
-    for file in files:
+    files = [Path(path).expanduser().absolute() for path in paths]
+    for file, path in zip(files, paths, strict=True):
         if not file.is_file():
             raise DatasetError(
-                f"{file} is not a file; expected a list of images, or of Parquet or tar files."
+                f"{path} is not a file; expected a list of images, or of Parquet or tar files."
             )
     digest = hashlib.sha256()
     for file in files:

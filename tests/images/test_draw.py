@@ -480,6 +480,18 @@ def test_a_list_of_image_files(places):
     assert hashes(opened(str(places["folder"] / "0[12]" / "*.png"), shuffle=False)) == EXPECTED[12:36]
 
 
+@pytest.mark.parametrize("form", ["folder", "parquet", "tars"])
+def test_relative_paths_of_files_may_have_folders_in_them(places, form, monkeypatch):
+    monkeypatch.chdir(places[form].parent)
+    files = sorted(path for path in Path(places[form].name).rglob("*.*") if path.is_file())
+    assert hashes(opened(files, shuffle=False)) == EXPECTED
+    pattern = f"./{files[0].parent}/*{files[0].suffix}"
+    for name in (str(files[0]), Path(files[0]), pattern):
+        found = hashes(opened(name, shuffle=False))
+        assert found == EXPECTED[: len(found)]
+        assert found
+
+
 def test_names_of_the_hub(places, hub):
     hub.add("dataset", "ada/first", places["many parquet"])
     head = hub.repo("dataset", "ada/first").refs["main"]
