@@ -148,7 +148,7 @@ def explain(
     if isinstance(error, client_error()):
         return (
             f"{what}: the connection to the Hub broke ({type(error).__name__}: {error}). "
-            "Check the network, then try again."
+            "Check the network, then try again; for something on this machine check the path."
         )
     return None
 

@@ -18,7 +18,7 @@ distributions.
 Degenerate cases, one answer each (paper, and the authors' conventions):
 
 - Constant output: the map is zero and T(X) = Y; score 1, flagged. It is applied where tr Cov(Y), ridge
-  included, is at most twice what the ridge alone gives, as the authors do.
+  included, is at most twice what the ridge alone gives, as the authors do; such a score is at least 1/2.
 - Constant input, varying output: T(X) is the mean of Y, so W2 is the spread of Y; score about 1 - sqrt(1/2).
 - A single sample, NaN or infinite entries, values whose fourth powers float64 cannot hold: no score.
   :func:`affinity_score` raises; :func:`hf_affscore.score.score_layer` gives nan with its reason.
