@@ -85,9 +85,11 @@ def _comparable(evidence: Rows, metadata: Mapping[str, Any]) -> str:
     parts = [
         f"Compare with scores of {' and '.join([', '.join(alike[:-1]), alike[-1]] if alike[1:] else alike)} only"
     ]
-    errors = _known(evidence, "affinity_score_stderr")
+    errors = sorted(_known(evidence, "affinity_score_stderr"))
     if errors and interval_of(metadata) == "score at this number of images":
-        parts.append(f"differences below {_least_difference(errors):.2g} may be chance")
+        usual, most = (f"{_least_difference(error):.2g}" for error in (errors[len(errors) // 2], errors[-1]))
+        least_certain = f" ({most} for the least certain score)" if most != usual else ""
+        parts.append(f"differences below {usual} may be chance{least_certain}")
     falls = max((score - low for score, low in _pairs(evidence, "limit_low")), default=0.0)
     rises = max((high - score for score, high in _pairs(evidence, "limit_high")), default=0.0)
     if falls > 0 or rises > 0:
@@ -95,9 +97,9 @@ def _comparable(evidence: Rows, metadata: Mapping[str, Any]) -> str:
     return f"{'; '.join(parts)}."
 
 
-def _least_difference(errors: Sequence[float]) -> float:
-    """Smallest significant difference (level 5 %) of two scores with the median of these standard errors."""
-    return 1.96 * math.sqrt(2) * sorted(errors)[len(errors) // 2]
+def _least_difference(error: float) -> float:
+    """Smallest significant difference (level 5 %) of two scores with this standard error."""
+    return 1.96 * math.sqrt(2) * error
 
 
 def _next_step(rows: Rows, words: Sequence[Evidence], metadata: Mapping[str, Any]) -> str:

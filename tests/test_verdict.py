@@ -31,6 +31,12 @@ def test_where_all_is_evidence_there_are_two_lines():
     assert verdict([trusted()], METADATA)[0] == "The score is evidence."
 
 
+def test_the_least_certain_score_has_a_limit_of_its_own():
+    rows = [trusted(), trusted() | {"affinity_score_stderr": 0.03}, trusted()]
+    said = "differences below 0.028 may be chance (0.083 for the least certain score);"
+    assert said in verdict(rows, METADATA)[1]
+
+
 def test_what_is_no_evidence_is_counted_by_kind_in_plain_words():
     words = ["few_samples", "few_samples", "constant_output", "ridge_dominates", "undefined"]
     rows = [trusted(), *(row(word) for word in words)]
