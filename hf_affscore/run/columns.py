@@ -63,9 +63,7 @@ class LayerScorer:
         self.device_bytes = int(options.device_memory_limit * 1e9) if devices else 0
         self._devices = [(device, MemoryBudget(self.device_bytes)) for device in devices]
 
-    def columns(
-        self, layers: Sequence[Layer], num_batches: int, keep: Keep, number: int = 0
-    ) -> list[Columns]:
+    def columns(self, layers: Sequence[Layer], num_batches: int, keep: Keep, number: int) -> list[Columns]:
         """The columns of layers that are scored together, or why they are skipped.
 
         Args:

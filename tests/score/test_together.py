@@ -28,8 +28,8 @@ def rows(seed, n, d):
     return pre, np.maximum(pre, 0)
 
 
-def record(pre, post, place="cpu"):
-    pre, post = (torch.from_numpy(side).to(place) for side in (pre, post))
+def record(pre, post):
+    pre, post = (torch.from_numpy(side).to(KIND) for side in (pre, post))
     return score_layer(pre, post, shrinkage=True, regularization=1e-6)
 
 
@@ -38,15 +38,28 @@ def decomposed(noted):
     return {name: counts[name] for name in DECOMPOSITIONS}
 
 
+@pytest.fixture
+def seen(monkeypatch):
+    """What is decomposed in one call: the function and the numbers of the tasks."""
+    decompose, calls = module._decompose, []
+
+    def noting(requests):
+        calls.append((requests[0].function.__name__, [request.number for request in requests]))
+        decompose(requests)
+
+    monkeypatch.setattr(module, "_decompose", noting)
+    return calls
+
+
 @pytest.mark.parametrize(("n", "d"), [(200, 40), (200, 150), (60, 200)], ids=str)
 def test_records_are_those_of_each_layer_alone_from_as_many_decompositions_as_one(n, d):
     layers = [rows(seed, n, d) for seed in range(4)]
     with accelerator() as noted:
-        expected = [record(*layers[0], KIND)]
+        expected = [record(*layers[0])]
         alone = decomposed(noted)
-        expected += [record(*layer, KIND) for layer in layers[1:]]
+        expected += [record(*layer) for layer in layers[1:]]
     with accelerator() as noted:
-        found = together([partial(record, *layer, KIND) for layer in layers])
+        found = together([partial(record, *layer) for layer in layers])
         assert not noted.held
         assert decomposed(noted) == alone
         assert noted.peak <= len(layers) * scoring_bytes(n, d)
@@ -54,20 +67,14 @@ def test_records_are_those_of_each_layer_alone_from_as_many_decompositions_as_on
         assert_same(one, other)
 
 
-def test_what_is_decomposed_together_does_not_depend_on_time(monkeypatch):
-    """Three layers, two of one width; threads that are held up at random places meet as others do."""
-    layers, seen = [rows(seed, 80, d) for seed, d in enumerate((9, 9, 20))], []
-    decompose = module._decompose
-
-    def noting(requests):
-        seen.append((requests[0].function.__name__, [request.number for request in requests]))
-        decompose(requests)
+def test_what_is_decomposed_together_does_not_depend_on_time(seen):
+    """Three layers, two of one width; threads that begin late meet as others do."""
+    layers = [rows(seed, 80, d) for seed, d in enumerate((9, 9, 20))]
 
     def run(layer, pause):
         time.sleep(pause)
-        return record(*layer, KIND)
+        return record(*layer)
 
-    monkeypatch.setattr(module, "_decompose", noting)
     histories = []
     with accelerator():
         for pauses in ((0.1, 0, 0.05), (0, 0.1, 0)):
@@ -79,20 +86,13 @@ def test_what_is_decomposed_together_does_not_depend_on_time(monkeypatch):
     assert histories[0] == histories[1]
 
 
-def test_a_layer_that_needs_another_step_meets_the_others_after_it(monkeypatch):
-    decompose, seen = module._decompose, []
-
-    def noting(requests):
-        seen.append((requests[0].function.__name__, [request.number for request in requests]))
-        decompose(requests)
-
+def test_a_layer_that_needs_another_step_meets_the_others_after_it(seen):
     def steps(more):
         found = torch.eye(2).to(KIND)
         if more:
             found = torch.linalg.cholesky(found)
         return torch.linalg.eigh(found)[0].cpu().tolist()
 
-    monkeypatch.setattr(module, "_decompose", noting)
     with accelerator():
         assert together([partial(steps, i == 1) for i in range(3)]) == [[1, 1]] * 3
     assert seen == [("linalg_cholesky", [1]), ("linalg_eigh", [0, 1, 2])]
