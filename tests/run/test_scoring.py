@@ -146,25 +146,23 @@ def part_of_one_batch(rank, size):
 
 
 def test_scores_on_accelerators_are_the_same_in_any_number_of_processes():
-    """Tasks go to processes as a whole, also where one of them has no accelerator."""
+    """Tasks go to processes as a whole, also where the first, which gets the only one, has no accelerator."""
     there = {"device_memory_limit": 1.0, "devices": [torch.device(KIND, 0)]}
-    meeting, tasks = Meeting(2), []
+    meeting = Meeting(2)
     with accelerator():
         alone = scored(Processes(), Watched(), part_of_one_batch, **there)
-        for second in (there, {**there, "devices": []}):
+        for first, device in ((there, f"{KIND}:0"), ({**there, "devices": []}, "cpu")):
             caches = [Watched(), Watched()]
 
-            def answer(rank, second=second, caches=caches):
+            def answer(rank, first=first, caches=caches):
                 processes = OneOfThreads(rank, meeting)
-                return scored(processes, caches[rank], part_of_one_batch, **(second if rank else there))
+                return scored(processes, caches[rank], part_of_one_batch, **(there if rank else first))
 
-            tasks.append([cache.places for cache in caches])
             found, same = in_threads(2, answer)
             assert found == same
-            for (_, columns), (_, expected) in zip(found, alone, strict=True):
-                if columns["scored_on"] != "cpu":
-                    assert columns == expected
-    assert all(sorted(map(len, places)) == [0, LAYERS] for places in tasks)
+            assert {columns["scored_on"] for _, columns in found} == {device}
+            assert (found == alone) == (device != "cpu")
+            assert [sorted(cache.places) for cache in caches] == [list(range(LAYERS)), []]
 
 
 def test_a_task_that_was_not_finished_is_scored_again_as_a_whole():
