@@ -173,7 +173,7 @@ def _run_demo(arguments: argparse.Namespace) -> None:
 
 
 def _run_inspect(arguments: argparse.Namespace) -> None:
-    from hf_affscore.cli.printing import print_inspection, print_json
+    from hf_affscore.cli.printing import print_json
     from hf_affscore.inspection.inspect import inspect
 
     options = {name: getattr(arguments, name) for name in INSPECT_OPTIONS}
@@ -181,7 +181,7 @@ def _run_inspect(arguments: argparse.Namespace) -> None:
     if arguments.json:
         print_json(inspection.to_dict())
     else:
-        print_inspection(inspection)
+        print(inspection)
 
 
 def _run_cache_ls(arguments: argparse.Namespace) -> None:

@@ -68,7 +68,7 @@ def _add_sources(command: argparse.ArgumentParser) -> None:
 
 
 def _run_compare(arguments: argparse.Namespace) -> None:
-    from hf_affscore.cli.printing import print_comparison, print_json
+    from hf_affscore.cli.printing import print_json
 
     comparison = _compared(arguments)
     if arguments.output:
@@ -78,7 +78,7 @@ def _run_compare(arguments: argparse.Namespace) -> None:
     if arguments.json:
         print_json(comparison.to_dict())
         return
-    print_comparison(comparison)
+    print(comparison)
     if arguments.output:
         print(f"figures, tables, pictures: {arguments.output}")
 

@@ -32,7 +32,7 @@ def add_diff(commands: Any) -> None:
 
 
 def _run_diff(arguments: argparse.Namespace) -> None:
-    from hf_affscore.cli.printing import print_difference, print_json
+    from hf_affscore.cli.printing import print_json
     from hf_affscore.comparison.comparison import names_of
     from hf_affscore.comparison.difference import difference
     from hf_affscore.comparison.sources import read_one
@@ -47,6 +47,6 @@ def _run_diff(arguments: argparse.Namespace) -> None:
     if arguments.json:
         print_json(found.to_dict())
         return
-    print_difference(found)
+    print(found)
     if arguments.output:
         print(f"figures, picture: {arguments.output}")

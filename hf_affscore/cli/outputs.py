@@ -98,7 +98,7 @@ def draw(signature: Signature, path: Path, *, reference: bool) -> str:
 
 def deliver(signature: Signature, arguments: argparse.Namespace) -> None:
     """Save, then print: a closed pipe loses no file, and on a full disk the result is still printed."""
-    from hf_affscore.cli.printing import print_json, print_signature
+    from hf_affscore.cli.printing import print_json
 
     saved: list[str] = []
     try:
@@ -110,5 +110,5 @@ def deliver(signature: Signature, arguments: argparse.Namespace) -> None:
         if arguments.json:
             print_json(signature.to_dict())
         else:
-            print_signature(signature)
+            print(signature)
             print(*saved, sep="\n")

@@ -27,7 +27,7 @@ def add_show(commands: Any) -> None:
 
 
 def _run_show(arguments: argparse.Namespace) -> None:
-    from hf_affscore.cli.printing import print_json, print_signature
+    from hf_affscore.cli.printing import print_json
     from hf_affscore.comparison.sources import read_one
     from hf_affscore.errors import InputError
 
@@ -38,6 +38,6 @@ def _run_show(arguments: argparse.Namespace) -> None:
     if arguments.json:
         print_json(signature.to_dict())
         return
-    print_signature(signature)
+    print(signature)
     if drawn:
         print(drawn)

@@ -19,9 +19,12 @@ from hf_affscore.comparison.difference import Difference, difference
 from hf_affscore.comparison.distances import cut, dtw_distances, leaves, link, warping_path
 from hf_affscore.comparison.families import families_of
 from hf_affscore.comparison.sources import Source, read
+from hf_affscore.comparison.text import comparison_text
 from hf_affscore.errors import InputError, warn
+from hf_affscore.fileformat import plain
 from hf_affscore.signature import Signature
 from hf_affscore.spelling import checked_keywords, did_you_mean
+from hf_affscore.tables import terminal_width
 
 Published = Mapping[str, Mapping[str, Any]]
 
@@ -150,15 +153,22 @@ class Comparison:
     def to_dict(self) -> dict[str, Any]:
         """All figures as one JSON-ready document; undefined numbers are ``None``."""
         return {
-            "networks": _plain(self.networks.reset_index().to_dict(orient="records")),
+            "networks": plain(self.networks.reset_index().to_dict(orient="records")),
             "families": dict(zip(self.names, self.families, strict=True)),
             "distances": self.distances.tolist(),
             "linkage": self.linkage.tolist(),
             "leaf_order": self.leaf_order,
-            "correlations": _plain(self.correlations.to_dict(orient="index")),
-            "correlation_summary": _plain(self.correlation_summary().to_dict(orient="index")),
+            "correlations": plain(self.correlations.to_dict(orient="index")),
+            "correlation_summary": plain(self.correlation_summary().to_dict(orient="index")),
             "differences": list(self.differences),
         }
+
+    def __repr__(self) -> str:
+        return f"Comparison({', '.join(map(repr, self.names))})"
+
+    def __str__(self) -> str:
+        """The table of networks with the correlations, as wide as the terminal."""
+        return comparison_text(self, terminal_width())
 
     def _tables(self) -> tuple[pd.DataFrame, pd.DataFrame]:
         return self.networks, self.correlation_summary().rename_axis("statistic")
@@ -281,16 +291,3 @@ def _by_name(published: Published | pd.DataFrame | None, names: tuple[str, ...])
 
 def _number(value: Any) -> float:
     return math.nan if value is None else float(value)
-
-
-def _plain(value: Any) -> Any:
-    """``value`` without numpy types, and with ``None`` for numbers that JSON cannot represent."""
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_plain(item) for item in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value

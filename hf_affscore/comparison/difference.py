@@ -1,19 +1,8 @@
 """What changed between two signatures of one architecture, and which changes are more than noise.
 
-Rows are paired by module, activation and number of the call. The change is that of the second signature less that
-of the first. Its standard error depends on the images:
-
-- **The same images in the same order** (equal ``dataset.fingerprint``): most of the error of a score comes from
-  which images were drawn, and is the same in both networks. The standard error is that of the difference of the
-  effects that groups of images have on both scores (``affinity_score_effects`` in the rows), and is often many
-  times smaller than that of each score.
-- **Other images**, or images of which this is not known: the errors are independent, and their squares add up.
-
-Float32 rounding of the network (another batch size, device or version of a library) moves a score by about
-:data:`ROUNDING`, which is added as a further independent error. A two-sided t-test gives each p-value.
-Changes are significant at a false discovery rate of 5 % (Benjamini and Hochberg, 1995): of the changes called so,
-one in twenty is expected to be noise. Where nothing changed, nothing was called so in 90 % of comparisons of
-independent draws of images (``benchmarks/difference.md``), 95 % being what the procedure promises.
+Rows are paired by their place: module and number of the call, whatever the activation is (ReLU in one network, GELU
+in the other). The change is that of the second signature less that of the first;
+:mod:`hf_affscore.comparison.significance` tests it.
 
 Scores that are no evidence, or that have no standard error, in either signature are listed and not tested.
 """
@@ -21,34 +10,21 @@ Scores that are no evidence, or that have no standard error, in either signature
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
-
-import numpy as np
-import numpy.typing as npt
-from scipy.special import stdtr
-from scipy.stats import false_discovery_control
+from typing import TYPE_CHECKING, Any
 
 from hf_affscore.blocks import refuse_blocks
 from hf_affscore.comparison.agreement import differences
 from hf_affscore.comparison.pairs import have_errors, of_the_same_images, paired_rows, untested_because
+from hf_affscore.comparison.significance import FALSE_DISCOVERY_RATE, tested
+from hf_affscore.comparison.text import activation_of, difference_text
 from hf_affscore.errors import InputError
 from hf_affscore.fileformat import plain
 from hf_affscore.signature import Record, Signature
-from hf_affscore.summary import column, degrees_of_freedom, joint_errors, mean_error
+from hf_affscore.tables import terminal_width
 
 if TYPE_CHECKING:
     import pandas as pd
-
-Array = npt.NDArray[np.float64]
-Rows = Sequence[Record]
-
-#: What float32 rounding changes in a score, as a standard error.
-ROUNDING = 1e-5
-
-#: Share of noise among the changes that are called significant.
-FALSE_DISCOVERY_RATE = 0.05
 
 #: Settings in which two signatures may differ: what the network is, and which images were drawn.
 _FREE = frozenset({"options.seed", "options.dtype", "options.max_images"})
@@ -61,10 +37,10 @@ class Difference:
     Attributes:
         names: Name of the first network and of the second.
         changes: One record per pair of rows, the largest change first and those that were not tested last:
-            ``index`` (place in the first signature), ``module``, ``activation`` and ``call``; ``first`` and
-            ``second``, the scores; ``change``, the second less the first, with its standard error ``stderr`` and
-            ``p_value``; ``significant``: beyond noise at a false discovery rate of 5 %; ``untested``: the reason
-            why there is no test, or None.
+            ``index`` (place in the first signature), ``module``, ``activation`` and ``call``;
+            ``second_activation``, which may be another; ``first`` and ``second``, the scores; ``change``, the
+            second less the first, with its standard error ``stderr`` and ``p_value``; ``significant``: beyond
+            noise at a false discovery rate of 5 %; ``untested``: the reason why there is no test, or None.
         only_first: Rows of the first signature without a partner in the second.
         only_second: Rows of the second signature without a partner in the first.
         paired: Whether both signatures are of the same images in the same order.
@@ -95,7 +71,13 @@ class Difference:
     @property
     def verdict(self) -> tuple[str, ...]:
         """What changed, how that was tested, and what could not be tested, in a few sentences."""
-        lines = [self._found(), self._how(), self._untested(), self._without_partner()]
+        lines = [
+            self._found(),
+            self._other_activations(),
+            self._how(),
+            self._untested(),
+            self._without_partner(),
+        ]
         return tuple(
             line
             for line in [*lines, *(f"Made differently: {each}." for each in self.made_differently)]
@@ -130,6 +112,13 @@ class Difference:
         )
         return document
 
+    def __repr__(self) -> str:
+        return f"Difference({' → '.join(map(repr, self.names))}: {self.verdict[0]})"
+
+    def __str__(self) -> str:
+        """The table of changes with the verdict, as wide as the terminal."""
+        return difference_text(self, terminal_width())
+
     def _found(self) -> str:
         count, total = len(self.significant), len(self.tested)
         if not total:
@@ -146,6 +135,11 @@ class Difference:
             f"{number} beyond noise (false discovery rate {FALSE_DISCOVERY_RATE:.0%}){which}; "
             f"mean change {self.mean_change:+.4f} ± {self.mean_stderr:.4f}."
         ).replace("5%", "5 %")
+
+    def _other_activations(self) -> str:
+        kinds = [activation_of(row) for row in self.changes if row.activation != row.second_activation]
+        counts = ", ".join(f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds))
+        return f"Other activations at the same places: {counts}." if kinds else ""
 
     def _how(self) -> str:
         if self.paired:
@@ -217,11 +211,11 @@ def difference(
     if not pairs:
         raise InputError(
             f"No activation of {names[0]} is one of {names[1]}: they are of two architectures. A difference pairs "
-            "rows by module, activation and call; to compare architectures use compare (hf-affscore compare)."
+            "rows by module and call; to compare architectures use compare (hf-affscore compare)."
         )
     untested = [untested_because(*pair, known=have_errors(first, second)) for pair in pairs]
     same = of_the_same_images(first, second)
-    test = _test([pair for pair, reason in zip(pairs, untested, strict=True) if reason is None], paired=same)
+    test = tested([pair for pair, reason in zip(pairs, untested, strict=True) if reason is None], paired=same)
     found = iter(test.rows)
     changes = [
         _change(one, two, reason, next(found) if reason is None else None)
@@ -242,39 +236,6 @@ def difference(
     )
 
 
-class _Test(NamedTuple):
-    """The standard error, p-value and significance of each pair, and the mean change."""
-
-    rows: list[tuple[float, float, bool]]
-    mean_change: float
-    mean_stderr: float
-
-
-def _test(pairs: Sequence[tuple[Record, Record]], *, paired: bool) -> _Test:
-    if not pairs:
-        return _Test([], math.nan, math.nan)
-    first, second = ([pair[side] for pair in pairs] for side in (0, 1))
-    change = column(second, "affinity_score") - column(first, "affinity_score")
-    ours, theirs = joint_errors(first), joint_errors(second)
-    if paired and ours.shape == theirs.shape and ours.shape[1] > 1:
-        errors, freedom = theirs - ours, np.full(len(pairs), ours.shape[1] - 1.0)
-    else:
-        errors, freedom = np.hstack([-ours, theirs]), _degrees_of_freedom(first, second)
-    stderr = np.hypot(np.linalg.norm(errors, axis=1), ROUNDING)
-    p_values = 2 * stdtr(freedom, -abs(change) / stderr)
-    significant = false_discovery_control(p_values) <= FALSE_DISCOVERY_RATE
-    rows = list(zip(stderr.tolist(), p_values.tolist(), significant.tolist(), strict=True))
-    return _Test(rows, float(change.mean()), float(np.hypot(mean_error(errors), ROUNDING)))
-
-
-def _degrees_of_freedom(first: Rows, second: Rows) -> Array:
-    """Of a difference of independent scores (Welch and Satterthwaite)."""
-    variances = [column(rows, "affinity_score_stderr") ** 2 + ROUNDING**2 / 2 for rows in (first, second)]
-    freedom = [degrees_of_freedom(column(rows, "num_samples")) for rows in (first, second)]
-    shares = [variance**2 / each for variance, each in zip(variances, freedom, strict=True)]
-    return np.asarray((variances[0] + variances[1]) ** 2 / (shares[0] + shares[1]))
-
-
 def _change(one: Record, two: Record, untested: str | None, test: tuple[float, float, bool] | None) -> Record:
     stderr, p_value, significant = test or (math.nan, math.nan, False)
     return Record(
@@ -282,6 +243,7 @@ def _change(one: Record, two: Record, untested: str | None, test: tuple[float, f
         module=one.module,
         activation=one.activation,
         call=one.call,
+        second_activation=two.activation,
         first=one.affinity_score,
         second=two.affinity_score,
         change=two.affinity_score - one.affinity_score,

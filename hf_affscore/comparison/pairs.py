@@ -1,4 +1,4 @@
-"""Pairs of rows of two signatures: the same module, activation and number of the call; and which can be tested."""
+"""Pairs of rows of two signatures: the same place in the architecture; and which can be tested."""
 
 from __future__ import annotations
 
@@ -20,21 +20,40 @@ def paired_rows(
 ) -> tuple[list[tuple[Record, Record]], tuple[Record, ...], tuple[Record, ...]]:
     """The pairs in the order of the first, and the rows of each without a partner.
 
-    A wrapper (of PEFT, of transformers around timm) puts a prefix before all names: it is left out where no full
-    name fits.
+    Where a module has other activations in the second but as many, they are paired in execution order. A wrapper
+    (of PEFT, of transformers around timm) puts a prefix before all names: it is left out where no full name fits.
+
+    Example:
+        >>> def rows(**activations):
+        ...     return [Record(module=module, activation=name, call=0) for module, name in activations.items()]
+        >>> pairs, left, _ = paired_rows(rows(act="ReLU", gate="Sigmoid"), rows(act="GELU"))
+        >>> [(one.activation, two.activation) for one, two in pairs], [row.module for row in left]
+        ([('ReLU', 'GELU')], ['gate'])
     """
     for shorten in (False, True):
-        ours, theirs = _by_site(first, shorten), _by_site(second, shorten)
-        pairs = [(row, theirs[site]) for site, row in ours.items() if site in theirs]
-        if pairs:
+        ours, theirs = _by_module(first, shorten), _by_module(second, shorten)
+        partner: dict[int, Record] = {}
+        for module in ours.keys() & theirs.keys():
+            one, two = ours[module], theirs[module]
+            if one.keys() != two.keys() and len(one) == len(two):
+                two = dict(zip(one, two.values(), strict=True))
+            partner |= {id(row): two[site] for site, row in one.items() if site in two}
+        if partner:
             break
-    left = tuple(row for site, row in ours.items() if site not in theirs)
-    return pairs, left, tuple(row for site, row in theirs.items() if site not in ours)
+    pairs = [(row, partner[id(row)]) for row in first if id(row) in partner]
+    taken = {id(row) for row in partner.values()}
+    left = tuple(row for row in first if id(row) not in partner)
+    return pairs, left, tuple(row for row in second if id(row) not in taken)
 
 
-def _by_site(rows: Rows, shorten: bool) -> dict[tuple[Any, ...], Record]:
+def _by_module(rows: Rows, shorten: bool) -> dict[str, dict[tuple[Any, ...], Record]]:
+    """The rows of each module, by activation and call, in execution order."""
     prefix = common_prefix(row.module for row in rows) if shorten else ""
-    return {(row.module.removeprefix(prefix), row.activation, row.call, row.get("kind")): row for row in rows}
+    found: dict[str, dict[tuple[Any, ...], Record]] = {}
+    for row in rows:
+        site = (row.activation, row.call, row.get("kind"))
+        found.setdefault(row.module.removeprefix(prefix), {})[site] = row
+    return found
 
 
 def of_the_same_images(first: Signature, second: Signature) -> bool:

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 from hf_affscore.blocks import are_blocks
 from hf_affscore.capture import nothing_to_score
 from hf_affscore.inspection.cost import Cost
+from hf_affscore.inspection.text import inspection_text
 from hf_affscore.options import Pooling
 from hf_affscore.signature import Record
+from hf_affscore.tables import terminal_width
 from hf_affscore.verdict import verdict_of_widths
 
 if TYPE_CHECKING:
@@ -75,8 +77,16 @@ class Inspection:
             **lists,
         }
 
-    def __repr__(self) -> str:
+    @property
+    def counts(self) -> str:
+        """How many calls would be scored and how many not, in words."""
         what = "blocks and parts" if are_blocks(self.rows) else "activations"
-        counts = f"{len(self.rows)} {what}, {len(self.skipped)} not scored"
+        return f"{len(self.rows)} {what}, {len(self.skipped)} not scored"
+
+    def __repr__(self) -> str:
         network = f"{self.name!r}, {self.model_class}, pooling {self.pooling!r}"
-        return f"Inspection({network}: {counts}; {self.cost.summary()})"
+        return f"Inspection({network}: {self.counts}; {self.cost.summary()})"
+
+    def __str__(self) -> str:
+        """The table of calls with the cost and the verdict, as wide as the terminal."""
+        return inspection_text(self, terminal_width())

@@ -59,7 +59,7 @@ def entry(name):
 
 TABLES = {
     "print(sig)": lambda: print(network(WIDE)),
-    "analyze": lambda: printing.print_signature(network(LONG)),
+    "analyze": lambda: print(network(LONG)),
     "analyze many": lambda: printing.print_outcomes(
         [
             Outcome(LONG, network(LONG)),
@@ -69,13 +69,11 @@ TABLES = {
     ),
     "show": lambda: shown(LONG),
     "show, other letters": lambda: shown(WIDE),
-    "inspect": lambda: printing.print_inspection(ha.inspect(DEMO_MODEL)),
-    "inspect, skipped": lambda: printing.print_inspection(ha.inspect(DEMO_MODEL, exclude=["*stages.1*"])),
-    "compare": lambda: printing.print_comparison(compared()),
-    "diff": lambda: printing.print_difference(difference(network(LONG), network(WIDE, (0.9, 0.6, 0.7, 0.8)))),
-    "diff, rows without a partner": lambda: printing.print_difference(
-        difference(network(LONG), network(WIDE, (0.9, 0.6)))
-    ),
+    "inspect": lambda: print(ha.inspect(DEMO_MODEL)),
+    "inspect, skipped": lambda: print(ha.inspect(DEMO_MODEL, exclude=["*stages.1*"])),
+    "compare": lambda: print(compared()),
+    "diff": lambda: print(difference(network(LONG), network(WIDE, (0.9, 0.6, 0.7, 0.8)))),
+    "diff, rows without a partner": lambda: print(difference(network(LONG), network(WIDE, (0.9, 0.6)))),
     "cache ls": lambda: printing.print_cache([entry(LONG), entry(WIDE)]),
 }
 
@@ -105,7 +103,7 @@ def test_rows_are_numbered_and_what_names_begin_with_is_said_once(table, monkeyp
 def test_memory_adds_up_as_it_is_printed(monkeypatch, capsys):
     """Each phase is the sum of its parts, the peak is the largest phase, and the time the sum of its steps."""
     monkeypatch.setenv("COLUMNS", "200")
-    printing.print_inspection(ha.inspect(DEMO_MODEL, num_samples=8192))
+    print(ha.inspect(DEMO_MODEL, num_samples=8192))
     text = capsys.readouterr().out
     phases = re.findall(r"^  \w+ +([\d.]+) GB = (.*)$", text, re.MULTILINE)
     assert len(phases) == 3

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+import hf_affscore as ha
 from hf_affscore.cli import main
 from hf_affscore.signature import Signature
 from tests.signatures import make_signature
@@ -32,6 +33,12 @@ def test_compare_prints_each_network_with_its_nearest(capsys, folder):
     assert lines["a"][-2:] == ["b", "(0.180)"]  # 0.1, 0.1, 0.05, 0, 0.1 along the path
     assert lines["c"][-2] == "b"
     assert "cka                     +1.00 +- 0.00" in out
+
+
+def test_printing_a_comparison_is_the_same_text(capsys, folder):
+    comparison = ha.compare([folder])
+    assert run(capsys, "compare", folder)[1] == f"{comparison}\n"
+    assert repr(comparison) == "Comparison('a', 'b', 'c')"
 
 
 def test_json_is_one_document(capsys, folder, tmp_path):

@@ -4,10 +4,10 @@ import json
 
 import pytest
 
+import hf_affscore as ha
 from hf_affscore.cli import main
 from hf_affscore.signature import Record, Signature
 from tests.comparison.test_difference import EFFECT, made
-from tests.signatures import make_signature
 
 
 def run(capsys, *words):
@@ -34,6 +34,13 @@ def test_the_largest_change_comes_first_and_the_verdict_last(capsys, pair):
     assert lines[0][1:6] == ["1.act", "ReLU", "0.6000", "0.9000", "+0.30000"]
     assert [line[-1] == "changed" for line in lines] == [True, True, False]
     assert out.splitlines()[-1].startswith("Both are of the same images")
+
+
+def test_printing_a_difference_is_the_same_text(capsys, pair):
+    comparison = ha.compare(pair)
+    found = comparison.difference(*comparison.names)
+    assert run(capsys, "diff", *pair)[1] == f"{found}\n"
+    assert repr(found).startswith("Difference('net' → 'net (2)': 2 of 3 scores changed")
 
 
 @pytest.mark.parametrize("columns", [80, 120])
@@ -73,7 +80,7 @@ def test_rows_without_a_partner_are_listed(capsys, pair, tmp_path):
 
 
 def test_two_architectures_and_other_images_are_errors_with_a_next_step(capsys, pair, tmp_path):
-    make_signature([0.5, 0.6], activations=("GELU",)).save_pretrained(tmp_path / "other")
+    made([0.5, 0.6], names=["a.act", "b.act"]).save_pretrained(tmp_path / "other")
     code, _, _ = run(capsys, "diff", pair[0], tmp_path / "other", "--allow-differences")
     assert "hf-affscore compare" in code
 

@@ -208,3 +208,46 @@ def test_another_number_format_and_random_weights_are_found_on_the_same_images()
     assert 0 < len(half.significant) < len(random.significant)
     scored = np.median([row.affinity_score_stderr for row in trained.rows])
     assert np.median([row.stderr for row in half.changes]) < scored / 10
+
+
+def with_activations(signature, *activations):
+    """The same scores of other activations; ``#1`` behind a name makes it the second call."""
+    rows = [
+        Record(**{**row, "activation": name.removesuffix("#1"), "call": int(name.endswith("#1"))})
+        for row, name in zip(signature.rows, activations, strict=True)
+    ]
+    return dataclasses.replace(signature, rows=tuple(rows))
+
+
+def test_other_activations_at_the_same_places_are_compared_and_said():
+    one, two = made([0.5, 0.6, 0.7], effects=EFFECT), made([0.5, 0.8, 0.7], effects=EFFECT)
+    found = difference(one, with_activations(two, "GELU", "GELU", "ReLU"))
+    same = difference(one, two)
+    for change, usual in zip(found.changes, same.changes, strict=True):
+        assert (change.change, change.stderr, change.p_value) == (usual.change, usual.stderr, usual.p_value)
+    assert not found.only_first
+    assert "Other activations at the same places: 2 ReLU → GELU." in found.verdict
+    assert {row["index"]: row["second_activation"] for row in found.to_dict()["changes"]} == {
+        0: "GELU",
+        1: "GELU",
+        2: "ReLU",
+    }
+    assert sum("ReLU → GELU" in line for line in str(found).splitlines()) == 3  # two rows and the verdict
+    assert not any("Other activations" in sentence for sentence in same.verdict)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "pairs"),
+    [
+        (["relu", "relu#1", "gelu"], ["relu", "gelu", "gelu#1"], [(0, 0), (1, 1), (2, 2)]),
+        (["relu", "gelu"], ["gelu", "relu"], [(0, 1), (1, 0)]),  # the same activations, run in another order
+        (["relu", "gelu", "silu"], ["gelu", "silu"], [(1, 0), (2, 1)]),
+    ],
+)
+def test_calls_in_one_module_are_told_apart_by_their_order_and_by_their_activation(first, second, pairs):
+    one, two = (
+        with_activations(made(np.arange(len(names)) / 10, names=["block"] * len(names)), *names)
+        for names in (first, second)
+    )
+    found = sorted(difference(one, two).changes, key=lambda row: row.index)
+    assert [(row.index, round(row.second * 10)) for row in found] == pairs

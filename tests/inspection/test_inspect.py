@@ -192,6 +192,7 @@ def test_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
     for total, parts in sums:
         stated = float(total.split()[1])
         assert stated == pytest.approx(sum(float(part.split()[0]) for part in parts.split(" + ")), abs=1e-9)
+    assert printed == f"{ha.inspect(DEMO_MODEL, num_samples=100)}\n"
     document = json.loads(run("--json", "--exclude", "resnet.encoder.*"))
     assert len(document["rows"]) == 1
     assert len(document["skipped"]) == 18

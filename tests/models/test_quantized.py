@@ -13,7 +13,6 @@ import transformers as hf
 from safetensors.torch import load_file, save_file
 
 import hf_affscore as ha
-from hf_affscore.cli.printing import print_signature
 from hf_affscore.errors import ModelError
 from hf_affscore.models.libraries.transformers_quantized import PACKAGES, bits_of
 from tests.models.by_hand import check, photographs
@@ -80,7 +79,7 @@ def test_a_checkpoint_in_fp8(whole: Path, capsys: pytest.CaptureFixture[str]) ->
     assert (model["stored_dtype"], model["dtype"]) == ("float8_e4m3fn", "float32")
     assert model["num_parameters"] == original.metadata["model"]["num_parameters"]
     reduced = ha.analyze(whole, photographs(), **USUAL)
-    print_signature(reduced)
+    print(reduced)
     assert "weights quantised by fp8, 8 bits" in capsys.readouterr().out
     assert 0 < abs(reduced.rows[0].affinity_score - original.rows[0].affinity_score) < 0.01
 

@@ -210,6 +210,15 @@ def test_two_networks_tell_their_difference(page, comparison):
     expect(told).to_contain_text(f"{there}: layers.{there}.act")
 
 
+def test_other_activations_at_the_same_places_are_named_on_the_page(open_report):
+    kinds = ("ReLU", "GELU")
+    page = open_report(
+        compare([make_signature([0.5, 0.6, 0.7], name=kind, activations=(kind,)) for kind in kinds])
+    )
+    assert "3 ReLU → GELU" in page.locator("#change-note").inner_text()
+    assert page.locator("#change-table").inner_text().count("act · ReLU → GELU") == 3
+
+
 def test_no_line_joins_activations_of_different_kinds(open_report):
     page = open_report(compare([make_signature([0.5, 0.6, 0.7, 0.8], activations=("ReLU", "ReLU", "GELU"))]))
     drawn = page.evaluate(

@@ -154,6 +154,9 @@
       element('tbody', {}, ...lines.map(([name, line]) => row('td', [name.replaceAll('_', ' '), ...figures(line)]))));
   }
 
+  /** The activation of a change; both where they differ. */
+  const activationOf = (line) => [...new Set([line.activation, line.second_activation])].join(' → ');
+
   /** The difference of two networks of one architecture, as Python tested it. */
   function showChange({ first, second, changes, verdict }) {
     at('change').hidden = false;
@@ -164,7 +167,7 @@
     at('change-table').append(
       element('thead', {}, row('th', ['#', 'activation', 'A', 'B', 'change', 'standard error', 'p', 'finding'])),
       element('tbody', {}, ...changes.map((line) => row('td', [
-        line.index, `${line.module}${line.call ? ` #${line.call}` : ''} · ${line.activation}`,
+        line.index, `${line.module}${line.call ? ` #${line.call}` : ''} · ${activationOf(line)}`,
         number(line.first, 4), number(line.second, 4), number(line.change, 5), number(line.stderr, 5),
         line.p_value === null ? '-' : line.p_value.toPrecision(1),
         line.untested ?? (line.significant ? 'changed' : 'may be noise')]))));
