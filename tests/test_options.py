@@ -21,7 +21,7 @@ from tests.docs.pages import ROOT
 
 def test_analyze_has_exactly_the_options_and_their_defaults():
     parameters = dict(inspect.signature(analyze).parameters)
-    for name in ("model", "dataset", "processor"):
+    for name in ("model", "dataset", "processor", "name"):
         del parameters[name]
     assert {name: p.default for name, p in parameters.items()} == dataclasses.asdict(Options())
     assert all(p.kind is p.KEYWORD_ONLY for p in parameters.values())

@@ -138,7 +138,9 @@ def locate_model(model: str | Path, options: Options) -> Source:
     return locate("model", str(model), revision=options.revision, token=options.token)
 
 
-def load_checkpoint(model: Source | nn.Module, processor: Any, options: Options) -> Checkpoint:
+def load_checkpoint(
+    model: Source | nn.Module, processor: Any, options: Options, name: str | None = None
+) -> Checkpoint:
     """Load a checkpoint, or use a module unchanged.
 
     Args:
@@ -146,6 +148,7 @@ def load_checkpoint(model: Source | nn.Module, processor: Any, options: Options)
         processor: An image processor of transformers, the Hub id or folder of one, ``"imagenet"``, or a function
             from a PIL image to a ``(3, H, W)`` tensor; None for the checkpoint's own.
         options: Revision, precision, device, token, remote code.
+        name: That of a module; default: its class.
 
     Raises:
         ModelError: Not found, not loadable, or not a vision model.
@@ -156,7 +159,7 @@ def load_checkpoint(model: Source | nn.Module, processor: Any, options: Options)
     if isinstance(model, Source):
         return _from_source(model, processor, options)
     if isinstance(model, nn.Module):
-        return _from_module(model, processor, options)
+        return _from_module(model, processor, options, name)
     raise InputError(
         f"model is a {type(model).__name__}; expected a Hub id, a local folder or a torch.nn.Module."
     )
@@ -250,7 +253,7 @@ def warn_of_missing_weights(metadata: dict[str, Any]) -> None:
         )
 
 
-def _from_module(module: nn.Module, processor: Any, options: Options) -> Checkpoint:
+def _from_module(module: nn.Module, processor: Any, options: Options, name: str | None) -> Checkpoint:
     options.refuse(_OF_CHECKPOINTS, "the model is passed as a module, which is analysed as it is")
     if any(parameter.is_meta for parameter in module.parameters()) and not hasattr(module, "_hf_hook"):
         raise ModelError(
@@ -261,7 +264,7 @@ def _from_module(module: nn.Module, processor: Any, options: Options) -> Checkpo
         processor = named_processor(str(processor), module, options)
     preprocess, preprocessing = preprocessing_of(processor or default_processor(module))
     metadata = {
-        "id": type(module).__name__,
+        "id": name or type(module).__name__,
         "revision": None,
         **describe(module),
         "library": None,

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from hf_affscore.models.naming import check_name
 from hf_affscore.options import DType, Level, Options, Pooling
 from hf_affscore.run.runner import run
 from hf_affscore.signature import Signature
@@ -23,6 +24,7 @@ def analyze(
     dataset: str | Path | Iterable[Any],
     *,
     processor: Any = None,
+    name: str | None = None,
     split: str | None = DEFAULT.split,
     dataset_config: str | None = DEFAULT.dataset_config,
     image_column: str | None = DEFAULT.image_column,
@@ -71,6 +73,7 @@ def analyze(
             folders of frames, videos, ``(frames, 3, H, W)`` tensors.
         processor: An image processor of transformers, the Hub id or folder of a checkpoint that has one,
             ``"imagenet"``, or a function from a PIL image to a ``(3, H, W)`` tensor; default: the checkpoint's own.
+        name: What to call a network that is passed as a module, here and in comparisons; default: its class.
         split: Split of the data set, or a part of one: ``validation[100:600]``; default: its test or
             validation split.
         dataset_config: Configuration of the data set.
@@ -140,6 +143,7 @@ def analyze(
         >>> sig.rows[0].activation, sig.rows[0].num_samples
         ('ReLU', 32)
     """
+    check_name(name, model)
     options = Options(
         split=split,
         dataset_config=dataset_config,
@@ -177,4 +181,4 @@ def analyze(
         keep_rows=keep_rows,
         progress=progress,
     )
-    return run(model, dataset, processor, options)
+    return run(model, dataset, processor, options, name=name)

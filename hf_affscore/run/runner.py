@@ -62,6 +62,7 @@ def run(
     processor: Any,
     options: Options,
     published: PublishedSignatures | None = None,
+    name: str | None = None,
 ) -> Signature:
     """:func:`hf_affscore.analyze` with its options in one object.
 
@@ -71,6 +72,7 @@ def run(
         processor: As in :func:`hf_affscore.analyze`.
         options: Its options.
         published: The collection that ``options.reuse`` names, if it was opened before.
+        name: As in :func:`hf_affscore.analyze`.
     """
     processes = Processes.current(options.device)
     options = replace(options, progress=options.progress and processes.is_main)
@@ -113,7 +115,7 @@ def run(
                 )
             else:
                 signature = _computed(
-                    found_model, found_images, processor, options, processes, resume, keeper
+                    found_model, found_images, processor, options, processes, resume, keeper, name
                 )
     _warn_about_images(signature, options)
     return signature
@@ -127,11 +129,12 @@ def _computed(
     processes: Processes,
     resume: ResumeCache,
     keeper: RowKeeper,
+    name: str | None,
 ) -> Signature:
     """The signature of an analysis that is run now, and kept in its cache."""
     keeper.writer = processes.from_main(keeper.begin)
     _say(options, "Resuming an interrupted run of this analysis.", if_=resume.begun)
-    checkpoint = load_checkpoint(model, processor, options)
+    checkpoint = load_checkpoint(model, processor, options, name)
     stream = open_images(dataset, options, checkpoint.input_shape, checkpoint.clip_length)
     signature = signature_of(checkpoint, stream, options, processes, resume, keeper)
     if processes.is_main:

@@ -14,6 +14,7 @@ from hf_affscore.images.open import is_name, locate_images, open_images
 from hf_affscore.images.stream import ImageStream
 from hf_affscore.models.evaluation import random_numbers_kept
 from hf_affscore.models.loading import Checkpoint, load_checkpoint
+from hf_affscore.models.naming import check_name
 from hf_affscore.options import AnalysisOptions, Options
 from hf_affscore.patches import original_forward
 from hf_affscore.run.processes import Processes
@@ -38,6 +39,7 @@ def track(
     images: str | Path | Iterable[Any],
     *,
     processor: Any = None,
+    name: str | None = None,
     **options: Unpack[AnalysisOptions],
 ) -> Tracker:
     """Track the signature of ``model`` in your own training loop.
@@ -50,6 +52,7 @@ def track(
         model: The network that is being trained; it may be compiled, or wrapped for data parallel training.
         images: Images, as the data set of :func:`hf_affscore.analyze`.
         processor: Image processor, as in :func:`hf_affscore.analyze`.
+        name: What to call the network, as in :func:`hf_affscore.analyze`.
         **options: Other keywords of :func:`hf_affscore.analyze`. By default the sample has 512 images, and
             ``shrinkage`` and ``progress`` are off.
 
@@ -70,7 +73,7 @@ def track(
         >>> tracker.history
         History(3 signatures at steps 0, 1, 2)
     """
-    return Tracker(model, images, processor, tracking_options(options))
+    return Tracker(model, images, processor, tracking_options(options), name=name)
 
 
 def tracking_options(chosen: AnalysisOptions) -> Options:
@@ -100,6 +103,7 @@ class Tracker:
         images: Images, as the data set of :func:`hf_affscore.analyze`.
         processor: Image processor, as in :func:`hf_affscore.analyze`.
         options: Options of an analysis.
+        name: What to call the network; default: its class.
         folder: Folder in which each signature is saved when it is measured; None: nowhere.
         after: The last step that this training has completed. Signatures of later steps in the folder belong to
             another training, and are moved to a subfolder.
@@ -116,6 +120,7 @@ class Tracker:
         processor: Any,
         options: Options,
         *,
+        name: str | None = None,
         folder: Path | None = None,
         after: int = -1,
     ) -> None:
@@ -124,6 +129,7 @@ class Tracker:
                 f"model is a {type(model).__name__}; expected the torch.nn.Module that is being trained. "
                 "For a checkpoint by name use analyze."
             )
+        check_name(name, model)
         self.history = History()
         self._model = model
         self._options = options
@@ -134,7 +140,7 @@ class Tracker:
 
         def prepare() -> None:
             with random_numbers_kept(model), library_bars(enabled=options.progress):
-                self._checkpoint = load_checkpoint(unwrapped(model), processor, options)
+                self._checkpoint = load_checkpoint(unwrapped(model), processor, options, name)
                 found = locate_images(images, options) if is_name(images) else images
                 self._sample = fixed_sample(
                     open_images(found, options, self._checkpoint.input_shape, self._checkpoint.clip_length),

@@ -193,6 +193,32 @@ def test_metadata_names_everything_and_no_token(small):
 # the model and memory are left as they were
 
 
+def test_modules_are_compared_by_the_names_they_were_given(tmp_path):
+    """Two of one class that differ in their activations: ReLU against GELU, layer by layer."""
+    torch.manual_seed(0)
+    named = {
+        kind.__name__.lower(): nn.Sequential(nn.Conv2d(3, 6, 3), kind(), nn.Conv2d(6, 6, 3), kind())
+        for kind in (nn.ReLU, nn.GELU)
+    }
+    for name, network in named.items():
+        made = ha.analyze(network, images(64), num_samples=64, name=name, keep_rows=tmp_path / name)
+        assert made.name == ha.load_rows(tmp_path / name).signature.name == name
+        assert made.metadata["model"]["class"] == "Sequential"
+        made.save_pretrained(tmp_path / "signatures" / name)
+    comparison = ha.compare([tmp_path / "signatures"])
+    assert comparison.names == ("gelu", "relu")
+    found = comparison.difference("relu", "gelu")
+    assert [(row.activation, row.second_activation) for row in found.changes] == [("ReLU", "GELU")] * 2
+    assert "A  relu\nB  gelu\n" in str(found)
+
+
+def test_a_name_is_a_text_and_for_modules_only(small):
+    with pytest.raises(InputError, match="name is 3; expected a text such as 'resnet-gelu', or None"):
+        ha.analyze(small, images(8), name=3)
+    with pytest.raises(InputError, match="known by its own name"):
+        ha.analyze(DEMO_MODEL, DEMO_DATASET, num_samples=8, name="other")
+
+
 def test_a_module_is_given_back_as_it_was(small):
     small.act.eval()
     before = copy.deepcopy(small.state_dict())

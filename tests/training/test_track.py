@@ -26,6 +26,13 @@ def tracker_of(model, images=None, **options):
     return ha.track(model, sample() if images is None else images, num_samples=20, **options)
 
 
+def test_a_name_is_that_of_all_its_signatures(model):
+    tracker = tracker_of(model, name="mine")
+    assert [tracker(step).name for step in (0, 1)] == ["mine", "mine"]
+    with pytest.raises(InputError, match="name is ' '; expected a text"):
+        tracker_of(model, name=" ")
+
+
 def step(model, optimizer=None):
     """One training step, by dropout and batch statistics; the gradients stay."""
     loss = model(torch.randn(8, 3, 10, 10), torch.randint(3, (8,)))["loss"]
