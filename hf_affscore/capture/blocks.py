@@ -88,20 +88,21 @@ def selection_of(
     return BlockSelection(include, exclude, *parts_and_ends(model))
 
 
-def parts_of(model: nn.Module) -> dict[str, Part]:
-    """The blocks of a network and their parts, by path, a block before its parts; empty if it repeats nothing.
+def parts_and_ends(model: nn.Module) -> tuple[dict[str, Part], dict[str, str]]:
+    """The blocks of a network and their parts, a block before its parts; none if it repeats nothing.
+
+    Returns:
+        What each of them is, by path; and for each MLP of two modules the path of the second by that of the first.
 
     Example:
         >>> layers = [nn.TransformerEncoderLayer(8, nhead=2, dim_feedforward=32) for _ in range(2)]
         >>> network = nn.ModuleDict({"stem": nn.Linear(4, 8), "layers": nn.ModuleList(layers)})
-        >>> list(parts_of(network).items())[:3]
+        >>> parts, ends = parts_and_ends(network)
+        >>> list(parts.items())[:3]
         [('layers.0', 'block'), ('layers.0.self_attn', 'attention'), ('layers.0.linear1', 'mlp')]
+        >>> ends["layers.0.linear1"]
+        'layers.0.linear2'
     """
-    return parts_and_ends(model)[0]
-
-
-def parts_and_ends(model: nn.Module) -> tuple[dict[str, Part], dict[str, str]]:
-    """The same, and for each MLP of two modules the path of the second by that of the first."""
     modules = dict(model.named_modules())
     found: dict[str, Part] = {}
     ends: dict[str, str] = {}

@@ -13,8 +13,14 @@ import torchvision
 import transformers
 from torch import nn
 
-from hf_affscore.capture.blocks import Part, parts_and_ends, parts_of
+from hf_affscore.capture.blocks import Part, parts_and_ends
 from hf_affscore.capture.update import _products
+
+
+def parts_of(model: nn.Module) -> dict[str, Part]:
+    """What each block and part of one is, by path."""
+    parts, _ = parts_and_ends(model)
+    return parts
 
 
 def counted(model: nn.Module) -> dict[tuple[Part, str], int]:
