@@ -41,6 +41,18 @@ def few_samples(num_samples: int, width: int) -> bool:
     return num_samples <= width
 
 
+def too_few(num_samples: int, width: int) -> str | None:
+    """The reason why a score of so many rows is no evidence; None if they are enough.
+
+    Example:
+        >>> too_few(5, 8)
+        '5 samples for 8 features; more than 8 are needed'
+    """
+    if not few_samples(num_samples, width):
+        return None
+    return f"{num_samples} samples for {width} features; more than {width} are needed"
+
+
 def evidence_of(row: Mapping[str, Any]) -> Evidence:
     """The word of a row. Rows of numbers version 1 have none; it is derived by the same rules.
 

@@ -197,8 +197,13 @@ class Signature:
         return pd.DataFrame([dict(row) for row in self.rows]).drop(columns=EFFECTS, errors="ignore")
 
     def to_dict(self) -> dict[str, Any]:
-        """The whole signature as one JSON-ready document; undefined numbers are ``None``."""
-        return {**header(), **plain(self._content()), "rows": plain(self.rows)}
+        """The whole signature with its verdict as one JSON-ready document; undefined numbers are ``None``."""
+        return {
+            **header(),
+            **plain(self._content()),
+            "verdict": list(self.verdict),
+            "rows": plain(self.rows),
+        }
 
     @checked_keywords()
     def plot(self, path: str | os.PathLike[str] | None = None, *, reference: bool = False) -> Figure:

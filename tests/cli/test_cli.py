@@ -54,6 +54,7 @@ def test_json_is_one_document_and_nothing_else(capsys):
     assert len(document["rows"]) == 19
     sig = ha.analyze(DEMO_MODEL, DEMO_DATASET, num_samples=32, cache=False)
     assert [row["affinity_score"] for row in document["rows"]] == sig.scores.tolist()
+    assert document["verdict"] == list(sig.verdict)
 
 
 def test_output_and_plot_are_saved(capsys, tmp_path):

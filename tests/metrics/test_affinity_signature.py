@@ -61,6 +61,12 @@ def test_a_pair_has_the_score_of_the_package(metric, convert):
     }
 
 
+def test_too_few_samples_are_said(metric):
+    few, enough = (metric.compute(predictions=AFTER[:n], references=BEFORE[:n])["reason"] for n in (4, 5))
+    assert few == "4 samples for 4 features; more than 4 are needed"
+    assert enough is None
+
+
 def test_predictions_are_the_side_after_the_activation(metric):
     assert score(metric, predictions=AFTER, references=BEFORE) == SCORE
     assert score(metric, predictions=BEFORE, references=AFTER) == ha.affinity_score(AFTER, BEFORE) != SCORE
@@ -102,6 +108,7 @@ def test_a_model_has_the_scores_of_analyze(metric):
     assert result["affinity_scores"] == signature.scores.tolist()
     assert result["names"] == [row.module for row in signature.rows]
     assert result["summary"] == signature.summary()
+    assert result["verdict"] == list(signature.verdict)
     assert json.loads(json.dumps(result)) == result
     whole = metric.compute(model=DEMO_MODEL, predictions=DEMO_DATASET, **options)
     assert whole["names"] == result["names"]
@@ -143,11 +150,13 @@ def test_a_bad_batch_leaves_the_good_ones(metric):
 
 @pytest.mark.parametrize("model", [None, DEMO_MODEL], ids=["pair", "model"])
 def test_a_misspelt_keyword_is_an_error(metric, model):
-    with pytest.raises(TypeError, match="shrinkag'"):
+    with pytest.raises(TypeError, match=r"argument 'shrinkag'. Did you mean 'shrinkage'\?"):
         metric.compute(predictions=AFTER, references=None if model else BEFORE, model=model, shrinkag=True)
+    with pytest.raises(TypeError, match=r"argument 'refrences'. Did you mean 'references'\?"):
+        metric.compute(predictions=AFTER, refrences=BEFORE, model=model)
     with pytest.raises(TypeError, match="refrences"):
         metric.add_batch(predictions=AFTER, refrences=BEFORE)
-    with pytest.raises(TypeError, match="no setting experimentid"):
+    with pytest.raises(TypeError, match=r"no setting experimentid\. Did you mean 'experiment_id'"):
         evaluate.load(NAME, experimentid="x")
 
 

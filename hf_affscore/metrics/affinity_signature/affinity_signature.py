@@ -7,7 +7,7 @@ tables are used only if several processes share one metric, since the processes 
 import contextlib
 import importlib
 import inspect
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import datasets
@@ -16,10 +16,12 @@ import numpy as np
 
 try:  # indented, so that evaluate's own check for missing packages, with its unclear message, skips these
     from hf_affscore.errors import InputError
+    from hf_affscore.evidence import too_few
     from hf_affscore.run.analyze import analyze
     from hf_affscore.score import affinity
     from hf_affscore.score.arrays import as_row_pair, to_host
     from hf_affscore.signature import call_name
+    from hf_affscore.spelling import did_you_mean
 except ModuleNotFoundError as error:
     if (error.name or "").partition(".")[0] != "hf_affscore":
         raise
@@ -56,7 +58,8 @@ Args:
 
 Returns:
     Without `model`: affinity_score, affinity_score_bound, identity_coupling_score, num_samples, dim, and
-    reason (what to keep in mind about the score, or None). With `model`: affinity_scores, names and summary.
+    reason (what to keep in mind about the score, such as too few samples, or None). With `model`:
+    affinity_scores, names, summary and verdict (what the scores can be used for, in sentences).
 
 Raises:
     InputError (a ValueError): The inputs cannot be scored; the message says why. What add_batch took before is
@@ -83,7 +86,8 @@ class AffinitySignature(evaluate.Metric):  # type: ignore[misc]  # evaluate has 
         unknown = settings.keys() - inspect.signature(evaluate.Metric.__init__).parameters.keys()
         if unknown:  # evaluate would drop them silently
             raise TypeError(
-                f"affinity_signature has no setting {', '.join(sorted(unknown))}; check the spelling."
+                f"affinity_signature has no setting {', '.join(sorted(unknown))}."
+                f"{did_you_mean(min(unknown), inspect.signature(evaluate.Metric.__init__).parameters)}"
             )
         super().__init__(*args, **settings)
         self._batches: list[Pair] = []
@@ -103,6 +107,7 @@ class AffinitySignature(evaluate.Metric):  # type: ignore[misc]  # evaluate has 
         self, *, predictions: Any = None, references: Any = None, model: Any = None, **options: Any
     ) -> dict[str, Any] | None:
         """The score of a pair of arrays, or the scores of a model; None in all processes except the first."""
+        _check_keywords(options, affinity if model is None else analyze)
         if model is not None:
             return _of_model(model, predictions, references, **options)
         given = [] if predictions is None and references is None else [self._checked(references, predictions)]
@@ -173,6 +178,16 @@ class AffinitySignature(evaluate.Metric):  # type: ignore[misc]  # evaluate has 
         return pre, post
 
 
+def _check_keywords(options: dict[str, Any], function: Callable[..., Any]) -> None:
+    """Name the keyword of compute() that was meant; ``function`` gets the options."""
+    passed_by_place = {"pre", "post", "dataset"}
+    known = {"predictions", "references", "model", *inspect.signature(function).parameters} - passed_by_place
+    for keyword in options.keys() - known:
+        raise TypeError(
+            f"compute() got an unexpected keyword argument {keyword!r}.{did_you_mean(keyword, known)}"
+        )
+
+
 def _of_pair(pre: Any, post: Any, **options: Any) -> dict[str, Any]:
     with _in_terms_of_evaluate():
         found = affinity(pre, post, **options)
@@ -182,7 +197,7 @@ def _of_pair(pre: Any, post: Any, **options: Any) -> dict[str, Any]:
         "identity_coupling_score": found.identity_coupling_score,
         "num_samples": len(pre),
         "dim": pre.shape[1],
-        "reason": found.flag,
+        "reason": found.flag or too_few(*pre.shape),
     }
 
 
@@ -194,6 +209,7 @@ def _of_model(model: Any, images: Any, references: Any, **options: Any) -> dict[
         "affinity_scores": signature.scores.tolist(),
         "names": [call_name(row) for row in signature.rows],
         "summary": signature.summary(),
+        "verdict": list(signature.verdict),
     }
 
 

@@ -135,7 +135,7 @@ def signature(network: str, collection: str = "", request: gr.Request | None = N
         The document with metadata, summary, rows (one for each activation), skipped and verdict.
     """
     (one,) = _chosen(_signatures(collection), [network])
-    return _answer({"network": network, **one.to_dict(), "verdict": list(one.verdict)}, request)
+    return _answer({"network": network, **one.to_dict()}, request)
 
 
 @said
