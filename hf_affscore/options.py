@@ -148,7 +148,7 @@ class Options:
 
         kinds = get_type_hints(Options)
 
-        at_least_two = "at least 2: a covariance needs two samples."
+        at_least_two = "a whole number of at least 2: a covariance needs two samples."
         in_words = {
             "num_samples": f"'all', or {at_least_two}",
             "regularization": "a finite number of at least 0, or 'relative'.",
@@ -242,7 +242,7 @@ def _described(kind: Any) -> str:
         return repr(choices[0]) if len(choices) == 1 else f"one of {', '.join(choices)}"
     if origin is not None:
         return "a function" if origin is Callable else "a list of patterns"
-    names: dict[Any, str] = {NoneType: "None", float: "float or int"}
+    names: dict[Any, str] = {NoneType: "None", int: "a whole number", float: "a number"}
     return names.get(kind) or str(kind.__name__)
 
 

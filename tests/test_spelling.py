@@ -87,6 +87,7 @@ def test_a_misspelt_name_or_field_is_recognised():
         ("metric publsh", "Did you mean 'publish'?"),
         ("inspect one two", "this is one argument too many: two."),
         ("demo --zebra", "there is no option --zebra."),
+        ("analyze m --dataset d --dry-run", "no option --dry-run. `hf-affscore inspect MODEL` lists what"),
         ("", "missing: COMMAND."),
     ],
 )

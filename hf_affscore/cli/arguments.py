@@ -15,6 +15,11 @@ from typing import Any, Literal, NoReturn
 from hf_affscore.options import Options
 from hf_affscore.spelling import did_you_mean
 
+#: Options that other programs have, and what to use here.
+_INSTEAD = {
+    "--dry-run": " `hf-affscore inspect MODEL` lists what analyze would score, and its cost, without weights."
+}
+
 
 class Parser(argparse.ArgumentParser):
     """A parser that names the option, command or value that was probably meant, in place of a misspelt one."""
@@ -45,7 +50,9 @@ class Parser(argparse.ArgumentParser):
         else:
             options = re.findall(r"(?<![\w-])--[a-z][a-z-]+", self.format_help())
             typed = (word.partition("=")[0] for word in self._typed if word.startswith("--"))
-            meant = [did_you_mean(word, options) for word in typed if word not in options]
+            meant = [
+                _INSTEAD.get(word) or did_you_mean(word, options) for word in typed if word not in options
+            ]
         super().error(f"{message}.{''.join(meant)}")
 
 
