@@ -8,6 +8,7 @@ says where layers are scored is recorded.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from hf_affscore.options import Options
@@ -23,6 +24,21 @@ def usable(module: nn.Module, options: Options) -> list[torch.device]:
         return []
     devices = {tensor.device for tensor in itertools.chain(module.parameters(), module.buffers())}
     return [device for device in sorted(devices, key=str) if _computes_float64(device)]
+
+
+def unused(devices: Sequence[torch.device], options: Options) -> str:
+    """That ``device_memory_limit`` has no effect, and why; empty if it has, or was not asked for.
+
+    Example:
+        >>> unused([], Options(device_memory_limit=4))
+        'device_memory_limit is 4, but the model lies on no accelerator with float64: the CPU scores its layers.'
+    """
+    if devices or not options.device_memory_limit:
+        return ""
+    why = "the model lies on no accelerator with float64: the CPU scores its layers"
+    if options.level == "blocks":
+        why = "blocks are judged on the CPU"
+    return f"device_memory_limit is {options.device_memory_limit}, but {why}."
 
 
 def _computes_float64(device: torch.device) -> bool:

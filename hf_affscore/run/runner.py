@@ -32,7 +32,7 @@ from hf_affscore.models.loading import (
 )
 from hf_affscore.options import Options
 from hf_affscore.publish.reuse import PublishedSignatures
-from hf_affscore.run.accelerators import usable
+from hf_affscore.run.accelerators import unused, usable
 from hf_affscore.run.collect import Collector
 from hf_affscore.run.groups import GroupScoring, Totals
 from hf_affscore.run.keep import RowKeeper
@@ -236,6 +236,8 @@ def signature_of(
         )
         stack.enter_context(closing(collector))
         devices = usable(checkpoint.module, options)
+        said = unused(devices, options)
+        _say(options, said, if_=bool(said))
         scorer = stack.enter_context(
             Scorer(options, processes=processes, resume=resume, keeper=keeper, devices=devices)
         )

@@ -123,6 +123,13 @@ def test_layers_are_scored_on_the_accelerators_as_far_as_their_memory_may_be_use
     assert differences([here, there], ["here", "there"]) == ()
 
 
+@pytest.mark.parametrize("limit", [0.0, 4.0])
+def test_memory_of_an_accelerator_that_is_not_there_is_said(limit, capsys):
+    ha.analyze(Blocks(), images(), device_memory_limit=limit, **{**OPTIONS, "progress": True})
+    line = "device_memory_limit is 4.0, but the model lies on no accelerator with float64: the CPU scores its"
+    assert capsys.readouterr().err.count(line) == bool(limit)
+
+
 def test_layers_of_one_width_are_scored_together(monkeypatch):
     """Four of them take as many decompositions as one."""
     options, counts, found = {**OPTIONS, "device_memory_limit": 1.0}, [], []
