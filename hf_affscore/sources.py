@@ -6,14 +6,16 @@ import glob
 import hashlib
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from hf_affscore.checksums import dataset_checksum, model_checksum
 from hf_affscore.compat import status_of
 from hf_affscore.errors import DatasetError, InputError, ModelError
 from hf_affscore.hub import Kind, client, failures_named, pin
 from hf_affscore.retries import waited
+from hf_affscore.spelling import did_you_mean
 
 #: Bytes to read to detect a Git LFS pointer: a short text that replaces a file that a clone did not download.
 POINTER = 64
@@ -117,7 +119,28 @@ def locate(kind: Kind, name: str, *, revision: str | None, token: str | bool | N
                 "which has no revisions. Leave it out."
             )
         return _local_folder(kind, path) if is_folder else _local_files(kind, name)
-    return _repository(kind, name, "", revision, token)
+    try:
+        return _repository(kind, name, "", revision, token)
+    except error_class as error:
+        if not path.parent.is_dir():
+            raise
+        raise error_class(f"{_nothing_at(path, kind)} As a Hub id: {error}") from error.__cause__
+
+
+def _nothing_at(path: Path, kind: Kind) -> str:
+    """That there is nothing at a path, and the name beside it that was probably meant.
+
+    Example:
+        >>> _nothing_at(Path("imgz"), "dataset")
+        "There is no file or folder 'imgz' here."
+    """
+    what, where = "folder" if kind == "model" else "file or folder", path.parent
+    try:
+        beside = [each.name for each in where.iterdir() if kind == "dataset" or each.is_dir()]
+    except OSError:  # it may not be listed
+        beside = []
+    place = "here" if where == Path() else f"in {where}"
+    return f"There is no {what} {path.name!r} {place}.{did_you_mean(path.name, beside)}"
 
 
 def _local_folder(kind: Kind, path: Path) -> Source:
@@ -254,47 +277,3 @@ def in_bucket(address: str) -> tuple[str, str]:
     """
     found = re.fullmatch(r"hf://buckets/([^/]+/[^/]+)/?(.*?)/*", address)
     return (found[1], found[2]) if found else ("", "")
-
-
-#: Extensions of files that belong to a checkpoint; cards, logs and pictures do not count.
-OF_CHECKPOINTS = frozenset(
-    (
-        *(".json", ".py", ".safetensors", ".bin", ".pt", ".pth", ".pkl", ".ckpt", ".pt2", ".onnx", ".data"),
-        *(".h5", ".keras", ".npz", ".npy", ".msgpack", ".gguf", ".yaml", ".yml", ".toml", ".txt"),
-    )
-)
-
-
-def model_checksum(folder: Path) -> str:
-    """SHA-256 over the content of the files of a local checkpoint, down to one folder below."""
-    digest = hashlib.sha256()
-    for path in sorted([*folder.iterdir(), *folder.glob("*/*")]):
-        if path.suffix in OF_CHECKPOINTS and path.is_file():
-            with path.open("rb") as file:
-                name = path.relative_to(folder).as_posix()
-                digest.update(name.encode() + hashlib.file_digest(file, "sha256").digest())
-    return f"sha256:{digest.hexdigest()}"
-
-
-def dataset_checksum(folder: Path) -> str:
-    """SHA-256 over names, sizes and modification times of the files of a data set; it may be too large to read."""
-    digest = hashlib.sha256(str(folder.resolve()).encode())
-    for name, stat in sorted(_walked(str(folder), "", frozenset())):
-        digest.update(f"{name} {stat.st_size} {stat.st_mtime_ns}\n".encode())
-    return f"sha256:{digest.hexdigest()}"
-
-
-def _walked(
-    folder: str, below: str, above: frozenset[tuple[int, int]]
-) -> Iterator[tuple[str, os.stat_result]]:
-    """Every file below a folder, with its relative path. Links to folders are followed, but no cycles."""
-    own = os.stat(folder)
-    here = (own.st_dev, own.st_ino)
-    if here in above:
-        return
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.is_dir():
-                yield from _walked(entry.path, f"{below}{entry.name}/", above | {here})
-            elif entry.is_file():
-                yield below + entry.name, entry.stat()

@@ -20,7 +20,7 @@ def identity(item: Any) -> str | None:
     """The identity of an item of a stream; None for an item without content or path, such as a row number.
 
     Bytes and pixels are identified by their content, local files by path, size and modification time, as in
-    :func:`hf_affscore.sources.dataset_checksum`, and remote files by their address, which includes a commit.
+    :func:`hf_affscore.checksums.dataset_checksum`, and remote files by their address, which includes a commit.
 
     Example:
         >>> identity({"bytes": b"abc", "path": "cat.png"}) == identity({"bytes": b"abc", "path": None})

@@ -174,12 +174,31 @@ def offline(tmp_path):
             "nobody/nothing",
             "Data set 'nobody/nothing' is neither a local folder nor in the local cache",
         ),
-        ("a/b/c", "noise", "Model 'a/b/c' is neither a local folder nor a Hub id"),
+        ("a/b/c", "noise", "error: Model 'a/b/c' is neither a local folder nor a Hub id"),
+        (
+            "net",
+            "noise",
+            "There is no folder 'net' here. Did you mean 'nets'? As a Hub id: Model 'net' is",
+        ),
+        (
+            str(DEMO_MODEL),
+            "imgz",
+            "There is no file or folder 'imgz' here. Did you mean 'imgs'? As a Hub id: Data",
+        ),
+        (
+            str(DEMO_MODEL),
+            "imgs/tran",
+            "There is no file or folder 'tran' in imgs. Did you mean 'train'? As a Hub",
+        ),
     ],
 )
-def test_offline_with_nothing_cached_is_one_sentence(offline, model, dataset, sentence):
+def test_offline_with_nothing_cached_is_one_sentence(offline, tmp_path, model, dataset, sentence):
+    for folder in ("nets", "imgs/train"):
+        (tmp_path / folder).mkdir(parents=True)
     command = [sys.executable, "-m", "hf_affscore", "analyze", model, "--dataset", dataset]
-    done = subprocess.run(command, env=offline, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(
+        command, cwd=tmp_path, env=offline, capture_output=True, text=True, timeout=120, check=False
+    )
     assert done.returncode == 1
     assert done.stdout == ""
     assert sentence in done.stderr

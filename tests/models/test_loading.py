@@ -20,12 +20,12 @@ from transformers import (
 )
 
 import hf_affscore as ha
+from hf_affscore.checksums import model_checksum
 from hf_affscore.cli import main
 from hf_affscore.errors import AffscoreWarning, InputError, ModelError
 from hf_affscore.models.libraries.transformers_classes import class_of
 from hf_affscore.models.loading import load_checkpoint, locate_model
 from hf_affscore.options import Options
-from hf_affscore.sources import model_checksum
 
 TINY_VIT = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16,
             "image_size": 16, "patch_size": 8}  # fmt: skip
