@@ -122,6 +122,10 @@ class ImageColumn:
         return {**item, "path": f"{base}/{inside}"}
 
 
+#: The column of examples that are images without other parts.
+ALONE = ImageColumn("image", ("image",))
+
+
 class _Candidate(NamedTuple):
     keys: tuple[str, ...]
     kind: Kind

@@ -128,6 +128,19 @@ def without_loader(data: Any) -> Any:
     return data.dataset
 
 
+def without_table(data: Any) -> Any:
+    """The rows of a table in memory, of pandas or of what exports Arrow tables; other objects unchanged."""
+    import datasets
+    import pandas
+    import pyarrow
+
+    if isinstance(data, pandas.Series):
+        data = data.to_frame("image")
+    if isinstance(data, pandas.DataFrame):  # whose values may be any objects
+        return data.astype(object).where(data.notna(), None).to_dict("records")
+    return datasets.Dataset(pyarrow.table(data)) if hasattr(data, "__arrow_c_stream__") else data
+
+
 def first_example(data: Any) -> Any:
     """The first example of an object with an index that can be read; None if it is empty.
 
@@ -172,11 +185,6 @@ def has_parts(example: Any) -> bool:
     if isinstance(example, list):  # else nested lists of pixels
         return any(isinstance(part, Image | torch.Tensor | np.ndarray) for part in example)
     return isinstance(example, Mapping | tuple)
-
-
-def image_of(row: dict[str, Any] | Undecodable) -> Any:
-    """The image of an example without other parts."""
-    return row if isinstance(row, Undecodable) else row.get("image")
 
 
 def row_of(example: Any) -> dict[str, Any]:

@@ -16,8 +16,8 @@ from hf_affscore.errors import AffscoreError, DatasetError, InputError, shown_ca
 from hf_affscore.hub import failures_named
 from hf_affscore.images.beginning import STREAM_LIMIT, Beginning
 from hf_affscore.images.clips import decode_clip, open_clips
-from hf_affscore.images.columns import ImageColumn, image_column
-from hf_affscore.images.decoding import as_image, decode, file_of
+from hf_affscore.images.columns import ALONE, ImageColumn, image_column
+from hf_affscore.images.decoding import decode, file_of
 from hf_affscore.images.draw import Mapped, Order, Ordered, Permuted, draw_from_blocks, draw_rows
 from hf_affscore.images.held import HeldRows
 from hf_affscore.images.indexed import (
@@ -25,11 +25,11 @@ from hf_affscore.images.indexed import (
     Indexed,
     first_example,
     has_parts,
-    image_of,
     is_indexed,
     row_of,
     warn_of_unnormalised,
     without_loader,
+    without_table,
 )
 from hf_affscore.images.parquet import ParquetRows
 from hf_affscore.images.pixels import BY_IMAGE, Scale
@@ -105,6 +105,8 @@ def _opened(dataset: Source | Iterable[Any], options: Options, frames: int | Non
     if isinstance(dataset, Source):
         return (_on_the_hub if dataset.on_the_hub else _local)(dataset, options, frames)
     options.refuse(("dataset_config", "dataset_revision"), "the data set is passed as an object")
+    with _explained("The data set could not be read"):
+        dataset = without_table(dataset)
     if isinstance(dataset, datasets.DatasetDict | datasets.IterableDatasetDict):
         with _explained("The data set could not be read"):
             splits = {name: functools.partial(dataset.__getitem__, name) for name in dataset}
@@ -153,18 +155,18 @@ def _from_object(data: Any, options: Options, frames: int | None) -> ImageStream
             return _from_data(Indexed(data), metadata, options, frames)
         options.refuse(("image_column",), f"a {type(data).__name__} of images has none")
         order = draw_rows(len(data), options)
-        drawn = Permuted(Indexed(data), order.numbers, image_of)
-        return ImageStream(drawn, as_image, metadata | _drawn(order), numbers=order.numbers)
+        drawn = Permuted(Indexed(data), order.numbers, ALONE.item_of)
+        return ImageStream(drawn, decode, metadata | _drawn(order), numbers=order.numbers)
     examples, rows = Examples(data), len(data) if isinstance(data, Sized) else None
+    column = ALONE
     if has_parts(examples.first):
         column = image_column(examples.rows(), options, clips=frames is not None)
         metadata["image_column"] = column.path
-        images = Mapped(lambda example: column.item_of(row_of(example)), examples)
-        items, numbers = _from_the_beginning(images, metadata, options, rows)
-        return ImageStream(items, _decoder(frames), metadata, numbers=numbers)
-    options.refuse(("image_column",), f"a {type(data).__name__} of images has none")
-    items, numbers = _from_the_beginning(examples, metadata, options, rows)
-    return ImageStream(items, as_image, metadata, numbers=numbers)
+    else:
+        options.refuse(("image_column",), f"a {type(data).__name__} of images has none")
+    images = Mapped(lambda example: column.item_of(row_of(example)), examples)
+    items, numbers = _from_the_beginning(images, metadata, options, rows)
+    return ImageStream(items, _decoder(frames), metadata, numbers=numbers)
 
 
 def _from_the_beginning(

@@ -192,7 +192,8 @@ def said(error: Exception) -> str:
             "it decodes its images itself, and one of them is damaged. To skip that image, pass the data set as it "
             "was before map(), or undecoded (data.decode(False))."
         )
-    text = " ".join(str(error).partition("Example of usage")[0].split()).rstrip(".")
+    sentence, *_ = re.split(r"Example of usage|(?<=supported extension) \[", str(error))
+    text = " ".join(sentence.split()).rstrip(".")
     if re.match("Config name is missing|BuilderConfig .* not found", text):
         return f"{text}. Choose one with dataset_config (--dataset-config)."
     return f"{text}. Expected image files, Parquet files or WebDataset archives."

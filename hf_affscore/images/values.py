@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from enum import IntEnum
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -109,8 +110,8 @@ def _single(value: Any, name: str, asked: bool) -> Kind:
         value = value["bytes"]
     if isinstance(value, bytes):
         return Kind.ENCODED if is_encoded(value) else Kind.NONE
-    if isinstance(value, str):
-        return Kind.FILE if _names_an_image(value, name, asked) else Kind.NONE
+    if isinstance(value, str | Path):
+        return Kind.FILE if _names_an_image(str(value), name, asked) else Kind.NONE
     if isinstance(value, list | np.ndarray):
         try:
             return _array(np.asarray(value), asked)

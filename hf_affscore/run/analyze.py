@@ -68,9 +68,9 @@ def analyze(
             unchanged).
         dataset: Hub id (``user/name``, ``user/name@revision``, ``hf://datasets/user/name@revision/folder``), local
             folder, file, pattern or list of files, ``datasets.Dataset`` or ``IterableDataset``, torch ``Dataset``,
-            or an iterable of PIL images or of ready ``(3, H, W)`` tensors, alone or in tuples or dictionaries, or
-            ``"noise"`` for standard normal pixels. For a video model, clips in place of images: lists of images,
-            folders of frames, videos, ``(frames, 3, H, W)`` tensors.
+            data frame, or an iterable of PIL images, encoded images, paths, or ready ``(3, H, W)`` tensors,
+            alone or in tuples or dictionaries, or ``"noise"`` for standard normal pixels. For a video model, clips
+            in place of images: lists of images, folders of frames, videos, ``(frames, 3, H, W)`` tensors.
         processor: An image processor of transformers, the Hub id or folder of a checkpoint that has one,
             ``"imagenet"``, or a function from a PIL image to a ``(3, H, W)`` tensor; default: the checkpoint's own.
         name: What to call a network that is passed as a module, here and in comparisons; default: its class.

@@ -1,8 +1,12 @@
 """Data sets of torch and torchvision, and other objects that give examples by number or one after the other."""
 
 import collections
+import io
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
+import pyarrow
 import pytest
 import torch
 import torchvision
@@ -68,6 +72,12 @@ def holds(stream, expected=PHOTOS):
     return all(np.array_equal(image, pixels) for image, pixels in zip(found, expected, strict=True))
 
 
+def png(image):
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    return file.getvalue()
+
+
 EXAMPLES = {
     "images": lambda image, number: image,
     "tuples": lambda image, number: (image, number),
@@ -79,6 +89,7 @@ EXAMPLES = {
     "arrays": lambda image, number: (np.asarray(image), number),
     "arrays alone": lambda image, number: np.asarray(image),
     "integer tensors": lambda image, number: (v2.functional.pil_to_tensor(image), torch.tensor(number)),
+    "encoded alone": lambda image, number: png(image),
     "integer tensors alone": lambda image, number: v2.functional.pil_to_tensor(image),
 }
 
@@ -107,6 +118,36 @@ def test_examples_of_any_form_one_after_the_other(form, once):
     assert holds(opened(data(), shuffle=False))
     order = np.random.default_rng(3).permutation(30)
     assert holds(opened(data(), seed=3), [PHOTOS[number] for number in order])
+
+
+@pytest.mark.parametrize("form", [iter, np.array, pd.Series], ids=lambda form: form.__name__)
+@pytest.mark.parametrize("kind", [str, Path])
+def test_paths_of_any_form(form, kind, tmp_path):
+    for number, pixels in enumerate(PHOTOS):
+        Image.fromarray(pixels).save(tmp_path / f"{number:02}.png")
+    names = [kind(tmp_path / f"{number:02}.png") for number in range(len(PHOTOS))]
+    assert holds(opened(form(names), shuffle=False))
+    assert images(opened(form([kind("gone.png")])))[0].endswith("No such file or directory: 'gone.png'")
+
+
+@pytest.mark.parametrize("form", [pd.DataFrame, pyarrow.table])
+def test_tables_in_memory(form):
+    table = form({"label": range(30), "image": [png(Image.fromarray(pixels)) for pixels in PHOTOS]})
+    assert holds(opened(table, shuffle=False))
+    stream = opened(table, seed=3, image_column="image")
+    assert holds(stream, [PHOTOS[number] for number in np.random.default_rng(3).permutation(30)])
+    with pytest.raises(DatasetError, match="the columns are label"):
+        opened(form({"label": [1, 2]}))
+
+
+def test_a_data_frame_of_any_values():
+    photos = [Image.fromarray(pixels) for pixels in PHOTOS]
+    for values in (photos, list(map(png, photos)), [{"bytes": png(photo), "path": None} for photo in photos]):
+        frame = pd.DataFrame({"label": range(30), "photo": values})
+        assert holds(opened(frame.iloc[20:3:-2], shuffle=False), PHOTOS[20:3:-2])
+        assert holds(opened(frame.photo[3:], shuffle=False), PHOTOS[3:])
+    frame.loc[3, "photo"] = float("nan")
+    assert images(opened(frame, shuffle=False))[3] == "the image is missing"
 
 
 def test_data_sets_of_torchvision(tmp_path):

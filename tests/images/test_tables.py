@@ -186,6 +186,14 @@ def test_a_damaged_table_is_named(name, tmp_path):
         colours_of(tmp_path)
 
 
+@pytest.mark.parametrize("name", ["a.npy", "a.pt", "a.mat", "a"])
+def test_a_file_of_another_kind_is_one_sentence(name, tmp_path):
+    (tmp_path / name).write_bytes(b"x" * 90)
+    with pytest.raises(DatasetError, match=f"{name}.*Expected image files, Parquet files") as raised:
+        colours_of(str(tmp_path / name))
+    assert len(str(raised.value)) < 400
+
+
 def test_a_pattern_that_matches_other_files_too(tmp_path):
     expected = make(tmp_path, *numbered("", 3))
     for name in ("README.txt", "Thumbs.db", "labels.csv"):
