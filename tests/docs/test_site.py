@@ -15,7 +15,7 @@ import hf_affscore as ha
 from docs import command_line
 from hf_affscore import errors
 from hf_affscore.cli import parser
-from tests.docs.pages import ROOT
+from tests.docs.pages import PAGES, ROOT
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +39,13 @@ def test_every_page_is_built(site):
     written = {page.stem for page in (ROOT / "docs").glob("*.md")}
     assert {page.stem for page in site.glob("*.html")} >= written
     assert (site / "llms.txt").is_file()
+
+
+def test_the_readme_links_every_page():
+    """But for the reference and the start page of the site."""
+    pages = {page.stem for page in PAGES if page.parent.name == "docs" and page.suffix == ".md"}
+    linked = re.findall(r"\(docs/(\w+)\.md", (ROOT / "README.md").read_text())
+    assert pages - {"api", "cli", "index"} == set(linked)
 
 
 def test_every_public_name_is_in_the_reference(site):
