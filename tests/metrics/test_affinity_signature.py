@@ -63,8 +63,11 @@ def test_a_pair_has_the_score_of_the_package(metric, convert):
 
 def test_too_few_samples_are_said(metric):
     few, enough = (metric.compute(predictions=AFTER[:n], references=BEFORE[:n])["reason"] for n in (4, 5))
-    assert few == "4 samples for 4 features; more than 4 are needed"
+    assert few.startswith("4 samples for 4 features; more than 4 are needed")
     assert enough is None
+    turned = metric.compute(predictions=AFTER.T, references=BEFORE.T)["reason"]
+    assert turned.startswith("4 samples for 300 features;")
+    assert "transpose rows of features" in turned
 
 
 def test_predictions_are_the_side_after_the_activation(metric):
