@@ -42,18 +42,21 @@ def few_samples(num_samples: int, width: int) -> bool:
 
 
 def too_few(num_samples: int, width: int) -> str | None:
-    """The reason why a score of arrays with so many rows is no evidence; None if they are enough.
+    """The reason why a score of so many rows is no evidence; None if they are enough.
 
     Example:
         >>> too_few(5, 8)
-        '5 samples for 8 features; more than 8 are needed (rows are samples: transpose rows of features)'
+        '5 samples for 8 features; more than 8 are needed'
     """
     if not few_samples(num_samples, width):
         return None
-    return (
-        f"{num_samples} samples for {width} features; more than {width} are needed (rows are samples: "
-        "transpose rows of features)"
-    )
+    return f"{num_samples} samples for {width} features; more than {width} are needed"
+
+
+def too_few_given(num_samples: int, width: int) -> str | None:
+    """The same for arrays that somebody passed, perhaps with their axes exchanged."""
+    reason = too_few(num_samples, width)
+    return reason and f"{reason} (rows are samples: transpose rows of features)"
 
 
 def evidence_of(row: Mapping[str, Any]) -> Evidence:

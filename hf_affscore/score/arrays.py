@@ -67,7 +67,8 @@ def as_rows(values: Any, name: str) -> Array:
     if rows.ndim != 2 or rows.shape[1] == 0:
         raise InputError(
             f"{name} has shape {tuple(rows.shape)}; expected (n, d), one row per sample, or (n,). "
-            "Pool or flatten the other axes first: x.mean((-2, -1)) for (n, channels, height, width)."
+            "Pool or flatten the other axes first: x.mean((-2, -1)) for (n, channels, height, width), "
+            "x.mean(1) for (n, tokens, channels)."
         )
     return rows
 

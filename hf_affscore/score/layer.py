@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from hf_affscore.errors import InputError
-from hf_affscore.evidence import RIDGE_SHARE, Evidence, few_samples
+from hf_affscore.evidence import RIDGE_SHARE, Evidence, too_few
 from hf_affscore.score.affinity import Solution, check_regularization, solve
 from hf_affscore.score.arithmetic import own_arithmetic
 from hf_affscore.score.arrays import as_row_pair, defect
@@ -138,8 +138,8 @@ def _evidence(
     for side, share in zip(("input", "output"), ridge_shares, strict=True):
         if share > RIDGE_SHARE:
             return "ridge_dominates", f"the ridge is {100 * share:.0f} % of the variance of the {side}"
-    if few_samples(n, d):
-        return "few_samples", f"{n} samples for {d} features; more than {d} are needed"
+    if (few := too_few(n, d)) is not None:
+        return "few_samples", few
     if solution.bound > solution.score:
         found = (
             f"the coupling of {n} samples is not proved optimal: the score is at most {solution.bound:.6f}"

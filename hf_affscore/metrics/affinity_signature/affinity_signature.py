@@ -16,7 +16,7 @@ import numpy as np
 
 try:  # indented, so that evaluate's own check for missing packages, with its unclear message, skips these
     from hf_affscore.errors import InputError
-    from hf_affscore.evidence import too_few
+    from hf_affscore.evidence import too_few_given
     from hf_affscore.run.analyze import analyze
     from hf_affscore.score import affinity
     from hf_affscore.score.arrays import as_row_pair, to_host
@@ -197,7 +197,7 @@ def _of_pair(pre: Any, post: Any, **options: Any) -> dict[str, Any]:
         "identity_coupling_score": found.identity_coupling_score,
         "num_samples": len(pre),
         "dim": pre.shape[1],
-        "reason": found.flag or too_few(*pre.shape),
+        "reason": found.flag or too_few_given(*pre.shape),
     }
 
 

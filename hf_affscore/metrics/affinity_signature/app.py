@@ -18,7 +18,7 @@ from PIL import Image
 
 from hf_affscore.assets import DEMO_DATASET, DEMO_MODEL
 from hf_affscore.errors import AffscoreError, InputError
-from hf_affscore.evidence import too_few
+from hf_affscore.evidence import too_few_given
 from hf_affscore.hub import public_commit
 from hf_affscore.options import Options
 from hf_affscore.plots.style import COLOURS, GREY, new_figure, style
@@ -45,7 +45,7 @@ def score_arrays(
         found = affinity(pre, post)
     except InputError as error:
         raise gr.Error(f"{error} (pre is before the activation, post after it.)") from error
-    reason = found.flag or too_few(*pre.shape)
+    reason = found.flag or too_few_given(*pre.shape)
     note = f" Note: {reason}." if reason else ""
     sentence = f"## Affinity score {found.score:.4f}\nSamples: {len(pre)}, features: {pre.shape[1]}.{note}"
     return sentence, draw_map(pre, post)
