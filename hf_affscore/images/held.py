@@ -1,7 +1,11 @@
-"""Rows read in blocks, each block once, and kept in a temporary file until they are used in another order."""
+"""Rows read in blocks, each block once, and kept in a temporary file until they are used in another order.
+
+If the disk is full, rows are kept in memory.
+"""
 
 from __future__ import annotations
 
+import functools
 import tempfile
 import threading
 import time
@@ -31,8 +35,9 @@ BEHIND = 1024
 class _Window:
     """Rows of one set of blocks, and which blocks of it have been read."""
 
-    file: Any = field(default_factory=tempfile.TemporaryFile)
+    file: Any = field(default_factory=functools.partial(tempfile.TemporaryFile, buffering=0))
     places: dict[int, tuple[int, int]] = field(default_factory=dict)
+    in_memory: dict[int, bytes] = field(default_factory=dict)
     read: dict[int, threading.Lock] = field(default_factory=dict)
     done: set[int] = field(default_factory=set)
     busy: int = 0
@@ -41,13 +46,19 @@ class _Window:
     def put(self, position: int, content: Any) -> None:
         with self.lock:
             start = self.file.seek(0, 2)
-            self.file.write(content)
-            self.places[position] = start, len(content)
+            try:
+                whole = self.file.write(content) == len(content)
+            except OSError:
+                whole = False
+            if whole:
+                self.places[position] = start, len(content)
+            else:  # the disk is full
+                self.in_memory[position] = bytes(content)
 
     def get(self, position: int) -> bytes | None:
         with self.lock:
             if position not in self.places:
-                return None
+                return self.in_memory.get(position)
             start, length = self.places[position]
             self.file.seek(start)
             content: bytes = self.file.read(length)

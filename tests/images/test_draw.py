@@ -3,6 +3,7 @@
 import hashlib
 import io
 import itertools
+import resource
 import tarfile
 import time
 from collections import Counter
@@ -286,6 +287,17 @@ def blocks_of(place):
     files = sorted(place.glob("*.parquet"))
     footers = map(pyarrow.parquet.read_metadata, files)
     return [Block(f.row_group(n).num_rows, 0) for f in footers for n in range(f.num_row_groups)]
+
+
+@pytest.mark.parametrize("written", [100, 1_000])
+def test_rows_stay_in_memory_where_the_disk_is_full(places, written):
+    expected = hashes(opened(places["many parquet"]))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (written, before[1]))  # as a disk that fills up
+    try:
+        assert hashes(opened(places["many parquet"])) == expected
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_windows_are_held_one_after_the_other(places, monkeypatch, reads):
