@@ -284,3 +284,14 @@ def as_image(item: Any, scale: Scale = BY_IMAGE) -> Decoded:
         f"An item of the data set is {kind}; expected a PIL image or a (3, H, W) tensor. "
         "If the data set has several columns, choose one with image_column (--image-column)."
     )
+
+
+def ready_tensor(item: Any) -> torch.Tensor | None:
+    """An item that is used unchanged, as a tensor; None for an image, and for what is neither."""
+    import torch
+
+    try:
+        made = as_image(item) if isinstance(item, torch.Tensor | np.ndarray | list) else None
+    except (Undecodable, InputError):  # said where it is decoded
+        return None
+    return made if isinstance(made, torch.Tensor) else None

@@ -6,7 +6,7 @@ An example is an image, a tuple such as ``(image, label)``, whose parts are colu
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -159,21 +159,6 @@ def first_example(data: Any) -> Any:
             "Expected images by number: data[0], data[1], and so on."
         ) from failure
     return None
-
-
-def warn_of_unnormalised(data: Indexed, item_of: Callable[[Any], Any]) -> None:
-    """Warn if the first examples are tensors with values from 0 to 1: most models expect normalised ones."""
-    import torch
-
-    first = [item_of(data[number]) for number in range(min(len(data), 4))]
-    if all(isinstance(item, torch.Tensor) and item.is_floating_point() for item in first) and all(
-        item.min() >= 0 and item.max() <= 1 for item in first
-    ):
-        warn(
-            "The data set gives tensors with values from 0 to 1, as ToTensor makes them. They are used unchanged, "
-            "without the model's preprocessing. If the model expects normalised images, add the normalisation to "
-            "the transform, or leave the transform out: PIL images are preprocessed."
-        )
 
 
 def has_parts(example: Any) -> bool:

@@ -27,7 +27,6 @@ from hf_affscore.images.indexed import (
     has_parts,
     is_indexed,
     row_of,
-    warn_of_unnormalised,
     without_loader,
     without_table,
 )
@@ -240,8 +239,6 @@ def _from_data(
 
     column = image_column(data, options, base, clips=frames is not None)
     decode_item = _decoder(frames)
-    if isinstance(data, Indexed):
-        warn_of_unnormalised(data, column.item_of)
     data = data.select_columns([column.name])
     split = str(data.split) if data.split is not None else None
     metadata = {**where, "split": split, "image_column": column.path}

@@ -2,7 +2,8 @@
 
 Before the first image is given, the first :data:`LOOKED_AT` of the draw are read, or all that are wanted, if fewer:
 the same in every process, whatever the batch size. The range is recorded as ``pixel_range`` in the metadata. Values
-of a kind that none of them has, integers or floating point, are scaled image by image. Ready tensors have no range.
+of a kind that none of them has, integers or floating point, are scaled image by image. Ready tensors have no range:
+the metadata say ``ready_tensors``, and a warning if they do not seem to be normalised.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from typing import Any
 from PIL import UnidentifiedImageError
 
 from hf_affscore.compat import client_error
-from hf_affscore.images.decoding import extremes_of
+from hf_affscore.errors import warn
+from hf_affscore.images.decoding import extremes_of, ready_tensor
 from hf_affscore.images.draw import images_wanted
 from hf_affscore.images.pixels import BY_IMAGE, Scale
 from hf_affscore.images.stream import ImageStream
@@ -24,6 +26,9 @@ from hf_affscore.options import Options
 
 #: Images in which the range is found.
 LOOKED_AT = 32
+
+#: Ready tensors that are looked at.
+READY = 4
 
 #: Extensions of formats that always have 8 bits.
 EIGHT_BITS = frozenset({"jpg", "jpeg", "jpe", "jfif", "gif", "webp", "bmp"})
@@ -54,7 +59,7 @@ class _Ranged:
         items, first = iter(self._stream.items), deque[Any]()
         failure: Exception | None = None
         try:
-            while len(first) < self._count and not (first and _is_ready(first[0])):  # then all are ready
+            while len(first) < (min(READY, self._count) if first and _is_ready(first[0]) else self._count):
                 first.append(next(items))
         except StopIteration:
             pass
@@ -66,6 +71,7 @@ class _Ranged:
         deep = [None if _has_eight_bits(item) else item for item in first]
         read = [items[0] for _, items in self._stream.fetched((None, [item]) for item in deep)]
         self._find_range(read)
+        self._find_ready(read[:READY])
         first = deque(item if content is None else content for item, content in zip(first, read, strict=True))
         del deep, read
         while first:  # an image is let go when it is used
@@ -89,6 +95,18 @@ class _Ranged:
         if self._scale.floats is not None:
             record["floats"] = list(self._scale.floats)
         self._stream.metadata["pixel_range"] = record
+
+    def _find_ready(self, items: list[Any]) -> None:
+        ready = [tensor for item in items if (tensor := ready_tensor(item)) is not None]
+        if not ready:
+            return
+        self._stream.metadata["ready_tensors"] = True
+        if not any((tensor < 0).any() for tensor in ready):
+            warn(
+                "The data set gives tensors without negative values, as ToTensor makes them. They are used "
+                "unchanged, without the model's preprocessing. If the model expects normalised images, add the "
+                "normalisation to the transform, or leave the transform out: PIL images are preprocessed."
+            )
 
 
 class _SizedRanged(_Ranged):

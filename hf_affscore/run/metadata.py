@@ -91,7 +91,7 @@ def metadata(
             "undecodable": len(totals.undecodable),
             "undecodable_reasons": totals.undecodable[:REASONS],
         },
-        "preprocessing": checkpoint.preprocessing,
+        "preprocessing": checkpoint.preprocessing | {"applied": "ready_tensors" not in stream.metadata},
         "options": options.recorded(),
         "numbers_version": NUMBERS_VERSION,
         "environment": {**_environment(checkpoint, options, processes), "float32_precision": precision},

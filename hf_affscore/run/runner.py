@@ -118,6 +118,8 @@ def run(
                     found_model, found_images, processor, options, processes, resume, keeper, name
                 )
     _warn_about_images(signature, options)
+    if processor is not None and signature.metadata["preprocessing"].get("applied") is False:
+        warn("The processor is not used: the data set gives ready tensors, which are taken unchanged.")
     return signature
 
 
@@ -277,23 +279,19 @@ def _warn_about_images(signature: Signature, options: Options) -> None:
     """Warn if the images differ from what was asked for; also for a signature from the cache."""
     dataset = signature.metadata["dataset"]
     if (reach := reach_of(dataset.get("draw", {}))) is not None:
-        _warn(reach)
+        warn(reach)
     count, lost = dataset["num_samples"], dataset["undecodable"]
     unread = f" ({lost} more could not be decoded)" if lost else ""
     if options.num_samples != "all" and count < options.num_samples:
         limited = options.max_images is not None and options.max_images < options.num_samples
         what = f"With max_images = {options.max_images} the data set" if limited else "The data set"
-        _warn(
+        warn(
             f"{what} has {count} usable images{unread}, fewer than num_samples = {options.num_samples}; "
             f"the scores rest on {count}."
         )
     elif lost:
         became = "left out" if options.num_samples == "all" else "replaced by later ones"
-        _warn(
+        warn(
             f"{lost} image(s) could not be decoded and were {became}; the metadata names them, as "
             "undecodable_reasons."
         )
-
-
-def _warn(message: str) -> None:
-    warn(message)

@@ -4,6 +4,7 @@ import collections
 import io
 from pathlib import Path
 
+import datasets
 import numpy as np
 import pandas as pd
 import pyarrow
@@ -170,18 +171,48 @@ def test_a_loader_stands_for_its_data_set():
     assert holds(stream)
 
 
+NORMALISED = v2.Normalize([0.5] * 3, [0.25] * 3)
+TO_TENSOR = [v2.ToImage(), v2.ToDtype(torch.float32, scale=True)]
+TENSORS = {
+    "tuples": lambda tensors: TensorDataset(tensors, torch.arange(len(tensors))),
+    "a list": list,
+    "one after the other": iter,
+    "arrays": lambda tensors: list(tensors.numpy()),
+    "a column": lambda tensors: datasets.Dataset.from_dict({"pixel_values": tensors.tolist()}),
+    "a transform": lambda tensors: datasets.Dataset.from_dict({"number": range(len(tensors))}).with_transform(
+        lambda batch: {"pixel_values": [tensors[number] for number in batch["number"]]}
+    ),
+}
+
+
+@pytest.mark.parametrize("form", TENSORS)
 @pytest.mark.parametrize(
-    "transform", [[], [v2.Normalize([0.5] * 3, [0.25] * 3)]], ids=["0 to 1", "normalised"]
+    ("transform", "negative"),
+    [
+        (TO_TENSOR, False),
+        ([v2.ToImage(), v2.ToDtype(torch.float32)], False),
+        ([*TO_TENSOR, NORMALISED], True),
+    ],
+    ids=["0 to 1", "0 to 255", "normalised"],
 )
-def test_tensors_of_a_transform_are_ready(transform):
-    made = v2.Compose([v2.ToImage(), v2.ToDtype(torch.float32, scale=True), *transform])
-    data = Numbered(lambda image, number: (made(image), number))
-    stream, sentences = said(lambda: opened(data, shuffle=False))
-    assert all(torch.equal(image, data[number][0]) for number, image in enumerate(images(stream)))
-    assert len(sentences) == (not transform)
-    if sentences:
-        assert "values from 0 to 1" in sentences[0]
-        assert "without the model's preprocessing" in sentences[0]
+def test_tensors_are_ready_and_a_warning_if_they_are_not_normalised(form, transform, negative):
+    made = v2.Compose(transform)
+    tensors = torch.stack([made(Image.fromarray(pixels)) for pixels in PHOTOS])
+    stream = opened(TENSORS[form](tensors), shuffle=False)
+    found, sentences = said(lambda: images(stream))
+    assert all(map(torch.equal, found, tensors))
+    assert stream.metadata["ready_tensors"] is True
+    assert [sentence for sentence in sentences if "without negative values" in sentence] == sentences
+    assert bool(sentences) != negative
+
+
+def test_what_preprocesses_ready_tensors_is_not_said_to():
+    ready = list(torch.randn(8, 3, 8, 8))
+    with pytest.warns(AffscoreWarning, match="The processor is not used: the data set gives ready tensors"):
+        found = ha.analyze(torch.nn.ReLU(), ready, num_samples=8, processor=v2.PILToTensor())
+    assert found.metadata["preprocessing"]["applied"] is False
+    photos = list(map(Image.fromarray, PHOTOS))
+    assert ha.analyze(DEMO_MODEL, photos, num_samples=8).metadata["preprocessing"]["applied"] is True
 
 
 def test_a_stack_of_images():
