@@ -9,6 +9,7 @@ examples.
 from __future__ import annotations
 
 import itertools
+import os
 import posixpath
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,7 +19,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from hf_affscore.errors import DatasetError, warn
 from hf_affscore.images.annotations import names_annotation
 from hf_affscore.images.decoding import Undecodable
-from hf_affscore.images.values import Kind, NoImages, described, first_of, is_missing, kind_of
+from hf_affscore.images.values import (
+    IMAGE_ENDINGS,
+    Kind,
+    NoImages,
+    described,
+    ending,
+    first_of,
+    is_inside_list,
+    is_missing,
+    kind_of,
+    leaves,
+)
 from hf_affscore.options import Options
 
 if TYPE_CHECKING:
@@ -114,9 +126,11 @@ class ImageColumn:
         path, base = item["path"], self.base
         if base is None or (("://" in path) and not path.startswith("file:")):
             return item
+        if not os.path.isabs(path):  # it may have been written on Windows
+            path = path.replace("\\", "/")
         if "://" not in base:
             return {**item, "path": str(Path(base, path))}
-        inside = posixpath.normpath(path.replace("\\", "/"))
+        inside = posixpath.normpath(path)
         if inside.startswith(("/", "..", "file:")):
             return Undecodable(f"it names a file outside the data set ({posixpath.basename(path)})")
         return {**item, "path": f"{base}/{inside}"}
@@ -163,8 +177,14 @@ def image_column(
         )
     if chosen.listed and clips:
         return ImageColumn(chosen.path, chosen.keys, False, chosen.mode, base, frames=True)
-    if chosen.listed:
+    first = itertools.islice(data, LOOKED_AT if len(chosen.keys) > 1 else 0)
+    if chosen.listed or any(is_inside_list(example, chosen.keys) for example in first):
         warn(f"The column {chosen.path} holds lists of images: the first of each is used.")
+    if chosen.kind is Kind.FILE and ending(chosen.path) in IMAGE_ENDINGS:
+        warn(
+            f"The table names no columns: its first line, {chosen.path}, is taken for the names, and that image is "
+            "not used. Add a line with the names of the columns."
+        )
     return ImageColumn(chosen.path, chosen.keys, chosen.listed, chosen.mode, base)
 
 
@@ -192,7 +212,7 @@ def _first_values(data: Examples, clips: bool) -> dict[tuple[str, ...], Any]:
     """
     seen: dict[tuple[str, ...], Any] = {}
     for number, example in enumerate(itertools.islice(data, SEARCHED), 1):
-        for keys, value in _leaves({} if isinstance(example, Undecodable) else example):
+        for keys, value in leaves({} if isinstance(example, Undecodable) else example):
             if kind_of(seen.setdefault(keys, None), keys[-1], clips=clips)[0] is Kind.NONE and not is_missing(
                 value
             ):
@@ -211,21 +231,6 @@ def _candidates(seen: dict[tuple[str, ...], Any], clips: bool) -> Iterator[_Cand
         kind, listed = kind_of(value, keys[-1], clips=clips)
         if kind is not Kind.NONE:
             yield _Candidate(keys, kind, listed)
-
-
-def _leaves(value: Any, keys: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Every value of an example that is not a nested dictionary, with its keys."""
-    if isinstance(value, list) and value and isinstance(value[0], dict) and not value[0].keys() <= _FILE:
-        value = value[0]
-    if isinstance(value, dict) and not (keys and value.keys() <= _FILE):
-        for name, part in value.items():
-            yield from _leaves(part, (*keys, str(name)))
-    else:
-        yield keys, value
-
-
-#: How ``datasets`` stores an image, or any other file.
-_FILE = {"bytes", "path"}
 
 
 def _preferred(found: list[_Candidate], names: list[str]) -> _Candidate:

@@ -91,7 +91,7 @@ def _flat(values: list[Any]) -> Iterator[str]:
         if isinstance(value, list):
             yield from _flat(value)
         elif value is not None:
-            yield str(value)
+            yield str(value).replace("\\", "/")  # it may have been written on Windows
 
 
 def _warn(what: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Iterator
 from enum import IntEnum
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,10 @@ _VIDEO = re.compile(rb".{4}ftyp(?!avi[fs]|hei|hev|mif1|msf1)|\x1aE\xdf\xa3|RIFF.
 
 #: Minimum height and width of an array in a column that is not declared as images: boxes and points are smaller.
 LEAST_SIDE = 8
+
+
+#: How ``datasets`` stores an image, or any other file.
+_FILE = {"bytes", "path"}
 
 
 class NoImages(DatasetError):
@@ -199,3 +204,30 @@ def is_missing(value: Any) -> bool:
 def first_of(values: Any) -> Any:
     """The first item of a list; None, a missing image, if the list is empty."""
     return None if values is None or len(values) == 0 else values[0]
+
+
+def leaves(value: Any, keys: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Every value of an example that is not a nested dictionary, with its keys."""
+    if isinstance(value, list) and value and isinstance(value[0], dict) and not value[0].keys() <= _FILE:
+        value = value[0]
+    if isinstance(value, dict) and not (keys and value.keys() <= _FILE):
+        for name, part in value.items():
+            yield from leaves(part, (*keys, str(name)))
+    else:
+        yield keys, value
+
+
+def is_inside_list(example: Any, keys: tuple[str, ...]) -> bool:
+    """Whether a nested field lies in a list of several parts.
+
+    Example:
+        >>> is_inside_list({"pages": [{"scan": 1}, {"scan": 2}]}, ("pages", "scan"))
+        True
+    """
+    for key in keys:
+        if not isinstance(example, dict):
+            break
+        example = example.get(key)
+        if isinstance(example, list) and key is not keys[-1]:
+            return len(example) > 1
+    return False

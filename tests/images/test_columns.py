@@ -161,6 +161,23 @@ def test_relative_paths_start_from_the_folder_of_the_data_set(files, monkeypatch
     assert holds(opened(files / "test.parquet"), [*PHOTOS, None])
 
 
+def test_relative_paths_as_windows_writes_them(files):
+    lines = [f"pictures\\{number:02}.PNG,{number}" for number in range(12)]
+    (files / "table.csv").write_text("\n".join(["image,label", *lines]))
+    assert holds(opened(files / "table.csv"))
+    lists = [f"{line.replace('pictures', '.')}" for line in lines[:5]]
+    (files / "pictures" / "metadata.csv").write_text("\n".join(["file_name,label", *lists]))
+    with pytest.warns(AffscoreWarning, match="7 of the 12 images"):
+        assert holds(opened(files / "pictures"), PHOTOS[:5])
+
+
+def test_a_table_without_names_of_columns_says_what_it_loses(files):
+    lines = [f"pictures/{number:02}.PNG,{number}" for number in range(12)]
+    (files / "table.csv").write_text("\n".join(lines))
+    with pytest.warns(AffscoreWarning, match=r"its first line, pictures/00.PNG, is taken for the names"):
+        assert holds(opened(files / "table.csv"), PHOTOS[1:])
+
+
 def test_relative_paths_start_from_the_repository(hub, tmp_path):
     paths = [f"pictures/{number:02}.png" for number in range(12)]
     outside = ["/etc/passwd.png", "../../x.png", "file:///etc/passwd.png", "pictures/none.png"]
@@ -298,6 +315,15 @@ def test_lists_are_said_once_and_an_empty_one_is_a_missing_image():
     assert [str(w.message) for w in said if w.category is AffscoreWarning] == [
         "The column views holds lists of images: the first of each is used."
     ]
+
+
+@pytest.mark.parametrize("how", ["object", "stream", "parquet"])
+@pytest.mark.parametrize("scan", [ImageFeature(), {"bytes": Value("binary"), "path": Value("string")}])
+def test_lists_of_parts_with_images_are_said(how, scan, tmp_path):
+    pages = [[], *([{"scan": {"bytes": data, "path": None}, "text": "a"}] * 2 for data in PNGS)]
+    features = Features({"pages": List({"scan": scan, "text": Value("string")})})
+    with pytest.warns(AffscoreWarning, match="column pages.scan holds lists of images: the first of each"):
+        assert holds(opened(table({"pages": pages}, how, tmp_path, features)), [None, *PHOTOS])
 
 
 @pytest.mark.parametrize("how", ["object", "stream", "parquet"])
