@@ -6,7 +6,7 @@ An example is an image, a tuple such as ``(image, label)``, whose parts are colu
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence, Sized
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -100,6 +100,20 @@ class Examples:
         for failure in self._failure:
             raise failure
         yield from self._rest or ()
+
+
+def gives_examples(data: Any) -> bool:
+    """Whether an object gives examples: one after the other, or by number, even if it does not know how many."""
+    several = isinstance(data, Iterable) or hasattr(data, "__getitem__")
+    return several and not isinstance(data, bytes | dict)
+
+
+def length_of(data: Any) -> int | None:
+    """The number of examples of an iterable; None if it does not know."""
+    try:
+        return len(data)
+    except (TypeError, NotImplementedError):  # ChainDataset of torch, of parts that do not know
+        return None
 
 
 def is_indexed(data: Any) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -24,8 +24,10 @@ from hf_affscore.images.indexed import (
     Examples,
     Indexed,
     first_example,
+    gives_examples,
     has_parts,
     is_indexed,
+    length_of,
     row_of,
     without_loader,
     without_table,
@@ -119,7 +121,7 @@ def _opened(dataset: Source | Iterable[Any], options: Options, frames: int | Non
         with _explained("The data set could not be read"):
             data = encoded(dataset, options.image_column)
             return _from_data(data, {"id": getattr(dataset.info, "dataset_name", None)}, options, frames)
-    if (isinstance(dataset, Iterable) and not isinstance(dataset, bytes | dict)) or is_indexed(dataset):
+    if gives_examples(dataset):
         options.refuse(("split",), f"a {type(dataset).__name__} of images has none")
         with _explained("The data set could not be read"):
             return _from_object(dataset, options, frames)
@@ -156,7 +158,7 @@ def _from_object(data: Any, options: Options, frames: int | None) -> ImageStream
         order = draw_rows(len(data), options)
         drawn = Permuted(Indexed(data), order.numbers, ALONE.item_of)
         return ImageStream(drawn, decode, metadata | _drawn(order), numbers=order.numbers)
-    examples, rows = Examples(data), len(data) if isinstance(data, Sized) else None
+    examples, rows = Examples(data), length_of(data)
     column = ALONE
     if has_parts(examples.first):
         column = image_column(examples.rows(), options, clips=frames is not None)

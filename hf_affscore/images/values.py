@@ -104,7 +104,7 @@ def _single(value: Any, name: str, asked: bool) -> Kind:
     from PIL.Image import Image
 
     if isinstance(value, torch.Tensor):
-        if value.is_floating_point() and value.ndim == 3:
+        if value.is_floating_point() and value.ndim in (3, 4):
             return Kind.READY
         return _array(value.numpy(force=True), asked)
     if isinstance(value, Image):

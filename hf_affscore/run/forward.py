@@ -188,12 +188,17 @@ class BatchForward:
         channels = re.search(r"to have (\d+) channels, but got (\d+) channels", why)  # of a convolution
         if channels and PIXELS in inputs and int(channels[2]) == inputs[PIXELS].shape[1]:
             return ModelError(f"{failed}: {_of_other_channels(network, *channels.groups())}")
-        failed += f": {why}."
+        failed += f": {why.rstrip('.')}."
         quantised = self._checkpoint.metadata.get("quantization")
         if quantised:
             return ModelError(
                 f"{failed} Its weights are quantised by {quantised['quant_method']}, which may not run on this "
                 "machine; run it where it does, or analyse the checkpoint that it was made from."
+            )
+        if PIXELS in inputs and inputs[PIXELS].ndim == 5:
+            return ModelError(
+                f"{failed} Each item of the data set is a batch or a clip; expected one image, as of "
+                "(image for batch in loader for image in batch)."
             )
         return ModelError(
             f"{failed} Expected a model that takes images alone; check the size of the images and the processor."

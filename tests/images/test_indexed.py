@@ -12,7 +12,15 @@ import pytest
 import torch
 import torchvision
 from PIL import Image
-from torch.utils.data import ConcatDataset, DataLoader, Dataset, IterableDataset, Subset, TensorDataset
+from torch.utils.data import (
+    ChainDataset,
+    ConcatDataset,
+    DataLoader,
+    Dataset,
+    IterableDataset,
+    Subset,
+    TensorDataset,
+)
 from torchvision.transforms import v2
 
 import hf_affscore as ha
@@ -119,6 +127,25 @@ def test_examples_of_any_form_one_after_the_other(form, once):
     assert holds(opened(data(), shuffle=False))
     order = np.random.default_rng(3).permutation(30)
     assert holds(opened(data(), seed=3), [PHOTOS[number] for number in order])
+
+
+class Unmeasured(Dataset):
+    """A data set of torch that does not know its length."""
+
+    def __getitem__(self, number):
+        return Image.fromarray(PHOTOS[number]), number
+
+
+@pytest.mark.parametrize("data", [Unmeasured(), ChainDataset([Flowing(EXAMPLES["tuples"])])])
+def test_data_sets_of_unknown_length(data):
+    assert holds(opened(data, shuffle=False))
+    order = np.random.default_rng(3).permutation(30)
+    assert holds(opened(data, seed=3), [PHOTOS[number] for number in order])
+
+
+def test_clips_with_labels_are_ready():
+    clips = torch.randn(5, 3, 2, 8, 8)
+    assert all(map(torch.equal, images(opened(TensorDataset(clips, torch.arange(5)), shuffle=False)), clips))
 
 
 @pytest.mark.parametrize("form", [iter, np.array, pd.Series], ids=lambda form: form.__name__)

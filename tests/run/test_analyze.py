@@ -14,6 +14,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn import functional as F  # noqa: N812
+from torch.utils.data import DataLoader, TensorDataset
 from transformers import AutoImageProcessor
 
 import hf_affscore as ha
@@ -375,6 +376,15 @@ def test_a_model_that_fails_says_on_what(small):
     # The first batch goes in two of different sizes, and the first of them is what it failed on.
     with pytest.raises(ModelError, match=r"Small failed on a batch with pixel_values \(4, 3, 2, 2\)"):
         ha.analyze(small, [torch.zeros(3, 2, 2)] * 4, num_samples=4)
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+def test_batches_of_a_loader_say_so(small, parts):
+    loader = DataLoader(TensorDataset(*[torch.randn(16, 3, 8, 8)] * parts), batch_size=4)
+    with pytest.raises(
+        ModelError, match=r"a batch or a clip; expected one image, as of \(image for batch in"
+    ):
+        ha.analyze(small, (tuple(batch) if parts == 2 else batch[0] for batch in loader), num_samples=4)
 
 
 def test_tensors_of_different_sizes_say_so(small):
