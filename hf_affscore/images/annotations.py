@@ -2,7 +2,7 @@
 
 - Folders: ``masks`` beside ``images``, ``train_masks`` beside ``train``, ``gtFine`` beside ``leftImg8bit``. Beside
   other folders, a folder called ``mask`` is a class.
-- Files: ``1_mask.png`` beside ``1.png`` or ``1.jpg`` in one folder.
+- Files: ``1_mask.png`` beside ``1.png``, ``1.jpg`` or ``1_rgb.png`` in one folder.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ SPLITS = {
 }
 
 #: Words in names of folders of images, and in those of annotations.
-IMAGES = frozenset({"images", "image", "imgs", "img", "jpegimages", "leftimg8bit", "rgb"})
+IMAGES = frozenset(
+    {"images", "image", "imgs", "img", "jpegimages", "leftimg8bit", "rgb", "color", "colour", "sat"}
+)
 ANNOTATIONS = frozenset(
     (
         *("annotations", "annotation", "annot", "annots", "labels", "label", "masks", "mask", "gt", "gts"),
@@ -35,6 +37,7 @@ _IN_COLUMNS = ANNOTATIONS | {"seg", "segm", "alpha", "matte", "trimap", "trimaps
 
 _PLAIN = IMAGES | frozenset(SPLITS)
 _GLUED = re.compile(rf"({'|'.join(SPLITS)})({'|'.join(ANNOTATIONS)})")
+_OF_IMAGE = re.compile(rf"[-_. ]+(?:{'|'.join(IMAGES)})$", re.IGNORECASE)
 _SUFFIX = re.compile(rf"[-_. ]+(?:{'|'.join(ANNOTATIONS)})(?:[-_ ]?\d+)?$", re.IGNORECASE)
 
 
@@ -50,7 +53,7 @@ def annotation_files(names: Collection[str]) -> set[str]:
     stems: dict[str, set[str]] = defaultdict(set)
     for name in names:
         folder, _, file = name.rpartition("/")
-        stems[folder].add(_stem(file))
+        stems[folder] |= {_stem(file), _OF_IMAGE.sub("", _stem(file))}
     for folder in list(stems):
         for parent, own in _above(folder):
             folders[parent].add(own)

@@ -156,6 +156,32 @@ def test_masks_in_the_folder_of_their_images(tmp_path):
     assert "4 of the 8 images" in sentence
 
 
+@pytest.mark.parametrize(
+    ("image", "mask"),
+    [
+        ("{}_sat", "{}_mask"),
+        ("{}_rgb", "{}_depth"),
+        ("{} image", "{} label"),
+        ("{}.color", "{}.gt"),
+        ("a{}_IMG", "a{}-Mask"),
+    ],
+)
+def test_masks_beside_images_that_say_what_they_are(image, mask, tmp_path):
+    colours = make(tmp_path, *numbered("", 3, image + ".jpg"), "7_mask.jpg")
+    make(tmp_path, *numbered("", 3, mask + ".png"))
+    found, [sentence] = said(lambda: colours_of(tmp_path))
+    assert Counter(found) == Counter(colours.values())
+    assert "3 of the 7 images" in sentence
+
+
+def test_colour_and_depth_of_one_camera(tmp_path):
+    colours = make(tmp_path, *numbered("scene/color"))
+    make(tmp_path, *numbered("scene/depth"))
+    found, [sentence] = said(lambda: colours_of(tmp_path))
+    assert Counter(found) == Counter(colours.values())
+    assert "4 in scene/depth" in sentence
+
+
 @pytest.mark.parametrize("classes", [("face", "face_mask"), ("label", "logo"), ("with_mask", "without_mask")])
 def test_classes_with_words_for_annotations(tmp_path, classes):
     assert uses(tmp_path, make(tmp_path, *(name for one in classes for name in numbered(one))).values())
