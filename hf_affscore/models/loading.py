@@ -169,10 +169,7 @@ def _from_source(source: Source, processor: Any, options: Options) -> Checkpoint
     repository = Repository(source, options.token)
     with explained(source, options):
         found = library_of(repository, options)
-        if options.random_weights:
-            loaded = Loaded(_drawn(found.library, repository, options))
-        else:
-            loaded = found.library.load(repository, options)
+        loaded = _loaded(found.library, repository, options)
         module = loaded.module
         its_own = processor is None
         if processor is None:
@@ -209,13 +206,15 @@ def _published(repository: Repository, options: Options) -> dict[str, Any]:
     return {"accuracy": None} if found is None else {"accuracy": found.value, "accuracy_on": found.where}
 
 
-def _drawn(library: Library, repository: Repository, options: Options) -> nn.Module:
-    """An untrained network, its weights drawn with the seed; the global random state is restored."""
+def _loaded(library: Library, repository: Repository, options: Options) -> Loaded:
+    """A network; untrained weights, and those that a checkpoint lacks, are drawn with the seed."""
     import torch
 
-    with torch.random.fork_rng():
-        torch.manual_seed(options.seed)
-        return library.build(repository, options)
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(options.seed)
+        if options.random_weights:
+            return Loaded(library.build(repository, options))
+        return library.load(repository, options)
 
 
 @contextmanager

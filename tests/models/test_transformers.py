@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 import transformers as hf
+from safetensors.torch import load_file, save_file
 
 import hf_affscore as ha
 from hf_affscore.errors import AffscoreWarning, InputError, ModelError, NoActivationError
@@ -247,6 +248,26 @@ def test_clip_and_convnext_get_their_sizes_too(tmp_path: Path) -> None:
     with pytest.warns(AffscoreWarning, match="CLIPImageProcessor(Fast)? at 32 x 32"):
         settings = analyzed(tmp_path).metadata["preprocessing"]["settings"]
     assert settings["crop_size"]["height"] == settings["size"]["shortest_edge"] == 32
+
+
+@pytest.mark.parametrize("before", ["module.", "_orig_mod.", "model."])
+def test_weights_of_which_none_has_a_name_of_the_networks(before: str, tmp_path: Path) -> None:
+    hf.ViTForImageClassification(hf.ViTConfig(**VISION)).save_pretrained(tmp_path)
+    weights = load_file(tmp_path / "model.safetensors")
+    renamed = {f"{before}{name}": value for name, value in weights.items()}
+    save_file(renamed, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(
+        ModelError, match=f"None of the checkpoint's weights .*{before}classifier.bias and the"
+    ):
+        ha.analyze(tmp_path, "noise", **USUAL)
+
+
+def test_weights_of_another_shape(tmp_path: Path) -> None:
+    hf.ViTForImageClassification(hf.ViTConfig(**VISION, num_labels=7)).save_pretrained(tmp_path)
+    hf.ViTConfig(**VISION, num_labels=3).save_pretrained(tmp_path)
+    sentence = r"classifier.bias has shape \(7,\), and ViTForImageClassification .* has \(3,\)"
+    with pytest.raises(ModelError, match=sentence):
+        ha.analyze(tmp_path, "noise", **USUAL)
 
 
 @pytest.mark.parametrize("setting", ["hidden_act"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -48,9 +48,11 @@ class Transformers:
                 config=config,
                 dtype=dtype,
                 output_loading_info=True,
+                ignore_mismatched_sizes=True,  # refused below, in a sentence
                 **_at(repository, options),
                 **place,
             )
+        _refuse_other_weights(module, report)
         notes: dict[str, Any] = {"code": code} if code else {}
         if quantised:  # its weights are packed, several in one number
             with torch.device("meta"):
@@ -103,6 +105,27 @@ def from_configuration(network: Any, config: Any) -> nn.Module:
     with _timm_keeps_its_own(), _unknown_words_named(config):
         module: nn.Module = network(config)
     return module
+
+
+def _refuse_other_weights(module: nn.Module, report: Mapping[str, Any]) -> None:
+    """Refuse a checkpoint whose weights are not those of its configuration.
+
+    Raises:
+        ModelError: A weight has another shape, or none has the name of one of the network's.
+    """
+    network = type(module).__name__
+    for name, stored, expected in sorted(report["mismatched_keys"]):
+        raise ModelError(
+            f"The checkpoint's {name} has shape {tuple(stored)}, and {network} as its config.json describes it has "
+            f"{tuple(expected)}. Correct config.json."
+        )
+    missing, unexpected = sorted(report["missing_keys"]), sorted(report["unexpected_keys"])
+    if unexpected and {name for name, _ in module.named_parameters()} <= set(missing):
+        raise ModelError(
+            f"None of the checkpoint's weights belongs to {network}: they are called {unexpected[0]} and the like, "
+            f"and the network's {missing[0]}. Rename them: a wrapper, such as torch.compile, may have put "
+            "something before their names."
+        )
 
 
 def _class(config: Any, repository: Repository, options: Options) -> tuple[Any, dict[str, str]]:
