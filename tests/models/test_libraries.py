@@ -11,10 +11,11 @@ import pytest
 import timm
 import torch
 import transformers as hf
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 import hf_affscore as ha
-from hf_affscore.errors import ModelError
+from hf_affscore.errors import AffscoreWarning, ModelError
 from hf_affscore.models.libraries.by_hand import HANDS
 from tests.models.by_hand import check, of_the_test_extra, photographs
 from tests.versions import is_older
@@ -85,6 +86,29 @@ def test_an_autoencoder_of_diffusers(tmp_path: Path) -> None:
     module = diffusers.AutoencoderKL.from_pretrained(tmp_path)
     signature = check(tmp_path, module, prepared(diffusers))
     assert library(signature) == ("diffusers", "AutoencoderKL")
+
+
+def without(file: Path, lost: str) -> None:
+    """Write a file of weights again without those whose names have a word in them."""
+    left = {name: value for name, value in load_file(file).items() if lost not in name}
+    save_file(left, file, metadata={"format": "pt"})
+
+
+def test_weights_that_an_autoencoder_lacks(tmp_path: Path) -> None:
+    autoencoder(of_the_test_extra("diffusers")).save_pretrained(tmp_path)
+    without(tmp_path / "diffusion_pytorch_model.safetensors", "encoder.conv_in")
+    with pytest.warns(
+        AffscoreWarning, match="lacks 2 weights, .* at random: encoder.conv_in.bias, encoder.conv"
+    ):
+        ha.analyze(tmp_path, photographs(), **USUAL)
+
+
+def test_weights_that_a_u_net_lacks(tmp_path: Path) -> None:
+    smp = of_the_test_extra("segmentation_models_pytorch")
+    smp.Unet("resnet18", encoder_weights=None).save_pretrained(tmp_path)
+    without(tmp_path / "model.safetensors", "encoder.layer1")
+    with pytest.raises(ModelError, match=r"could not be loaded: .*Missing key"):
+        ha.analyze(tmp_path, photographs(), processor="imagenet", **USUAL)
 
 
 def denoiser(diffusers: Any) -> Any:
@@ -178,6 +202,10 @@ def test_an_adapter_of_peft(base: str, tmp_path: Path) -> None:
     bare = ha.analyze(tmp_path / "base", photographs(), **USUAL)
     assert signature.rows[0].affinity_score != bare.rows[0].affinity_score
     assert signature.metadata["model"]["base_model"]["revision"] == bare.metadata["model"]["revision"]
+    assert "missing_weights" not in signature.metadata["model"]
+    without(tmp_path / "adapter" / "adapter_model.safetensors", ".fc1.lora_A" if base == "timm" else ".1.")
+    with pytest.warns(AffscoreWarning, match="adapter lacks .* weights, .* at random: base_model.model"):
+        ha.analyze(tmp_path / "adapter", photographs(), **USUAL)
     assert len(ha.inspect(tmp_path / "adapter").rows) == len(signature.rows)
 
 

@@ -43,10 +43,15 @@ class Diffusers:
         folder = _part(repository)
         weights = next((name for name in WEIGHTS if folder + name in repository.files), WEIGHTS[0])
         here = repository.folder([folder + CONFIG, folder + weights])
-        module = _class(repository, folder).from_pretrained(str(here / folder))
+        module, report = _class(repository, folder).from_pretrained(
+            str(here / folder),
+            output_loading_info=True,
+            low_cpu_mem_usage=False,  # else weights that are missing have no values
+        )
         noted = {"part": folder.rstrip("/")} if folder else {}
         step = _at_one_step(module, options)
-        return Loaded(as_asked(module, options), notes=noted if step is None else {**noted, "timestep": step})
+        notes = noted if step is None else {**noted, "timestep": step}
+        return Loaded(as_asked(module, options), sorted(report["missing_keys"]), notes=notes)
 
     def build(self, repository: Repository, options: Options) -> nn.Module:
         """From the part's configuration alone."""

@@ -28,7 +28,7 @@ class Peft:
 
     def load(self, repository: Repository, options: Options) -> Loaded:
         """The base model with the adapter applied, not merged."""
-        from peft import PeftModel
+        from peft import PeftModel, get_peft_model_state_dict, load_peft_weights
 
         base = base_of(repository, options)
         whole = _library(base).load(base, options)
@@ -36,7 +36,8 @@ class Peft:
         folder = repository.folder([ADAPTER, *weights])
         module = PeftModel.from_pretrained(whole.module, str(folder))
         named = {"id": base.source.name, "revision": base.source.state}
-        return Loaded(module, whole.missing, notes={**whole.notes, "base_model": named})
+        missing = get_peft_model_state_dict(module).keys() - load_peft_weights(str(folder)).keys()
+        return Loaded(module, [*whole.missing, *sorted(missing)], notes={**whole.notes, "base_model": named})
 
     def build(self, repository: Repository, options: Options) -> nn.Module:
         """Base model and adapter from their configurations alone."""

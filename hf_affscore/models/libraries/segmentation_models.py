@@ -24,7 +24,7 @@ class SegmentationModels:
     def load(self, repository: Repository, options: Options) -> Loaded:
         """With ``from_pretrained`` of its class; the encoder's ImageNet weights are not downloaded."""
         folder = repository.folder([CONFIG, "model.safetensors"])
-        module = self._class(repository).from_pretrained(str(folder), encoder_weights=None)
+        module = self._class(repository).from_pretrained(str(folder), encoder_weights=None, strict=True)
         return Loaded(as_asked(module, options))
 
     def build(self, repository: Repository, options: Options) -> nn.Module:
