@@ -125,7 +125,9 @@ class HeldRows:
             for old in [old for old in self._windows if old < number and starts[old + 1] < position - BEHIND]:
                 if not self._windows[old].busy:
                     self._windows.pop(old).file.close()
-            window = self._windows.setdefault(number, _Window())
+            if number not in self._windows:
+                self._windows[number] = _Window()
+            window = self._windows[number]
             window.busy += 1
         return window
 

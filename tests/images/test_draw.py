@@ -312,6 +312,12 @@ def test_windows_are_held_one_after_the_other(places, monkeypatch, reads):
     assert len(set(read)) == len(read) == stream.metadata["draw"]["row_groups"]
 
 
+def test_images_share_a_temporary_file(places, monkeypatch):
+    made, window = [], held._Window
+    monkeypatch.setattr(held, "_Window", lambda: made.append(window()) or made[-1])
+    assert len(hashes(opened(places["many parquet"]))) > len(made) == 1
+
+
 def test_scores_of_a_few_row_groups_have_no_error_and_say_why(places, monkeypatch):
     import hf_affscore as ha
     from hf_affscore.assets import DEMO_MODEL
