@@ -24,7 +24,7 @@ _HEADS = (
     Column("activation", flexible=True),
     Column("width", right=True),
     Column("score", right=True),
-    Column("", right=True),
+    Column("s.e.", right=True),
 )
 
 
