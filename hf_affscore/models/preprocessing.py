@@ -43,7 +43,7 @@ def timm_transform(module: nn.Module) -> Callable[[Image], torch.Tensor]:
     require("timm")
     from timm.data import create_transform, resolve_model_data_config
 
-    settings = resolve_model_data_config(module)
+    settings = resolve_model_data_config(module, args={"input_size": image_shape(module)})
     transform: Callable[[Image], torch.Tensor] = create_transform(**settings)
     channels = settings["input_size"][0]
     if channels not in MODES:

@@ -36,6 +36,16 @@ def test_what_timm_writes(kind: str, tmp_path: Path) -> None:
     assert signature.metadata["model"]["library_version"] == timm.__version__
 
 
+def test_a_network_for_images_of_another_size(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    made = timm.create_model("test_vit", img_size=64)
+    timm.models.save_for_hf(made, tmp_path, model_args={"img_size": 64})
+    transform = create_transform(**resolve_model_data_config(made, args={"input_size": (3, 64, 64)}))
+    assert check(tmp_path, made, transform).rows[0].dim == (64 // 16) ** 2 + 1
+    alone = ha.analyze(made, photographs(), num_samples=4, progress=False)
+    assert alone.metadata["preprocessing"]["settings"] == repr(transform)
+
+
 def test_channels_that_transformers_does_not_convert(tmp_path: Path) -> None:
     timm.models.save_for_hf(timm.create_model("test_resnet", in_chans=1), tmp_path)
     with pytest.raises(
