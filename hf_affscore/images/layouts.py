@@ -165,8 +165,8 @@ def _below(folder: str, name: str, seen: frozenset[tuple[int, int]]) -> Iterator
 
 
 def is_hidden(name: str) -> bool:
-    """Whether a file or folder is hidden, or written by macOS into archives."""
-    return name.startswith((".", "__MACOSX"))
+    """Whether a file or folder is hidden, or written by a system: macOS into archives, a Synology disk, Windows."""
+    return name.startswith((".", "__MACOSX", "@eaDir", "$RECYCLE.BIN"))
 
 
 def _by_split(found: list[str], *, files: bool) -> tuple[dict[str, list[str]], list[str]]:

@@ -343,6 +343,7 @@ def test_endings_in_any_case(tmp_path):
 def test_hidden_files_do_not_count(tmp_path):
     colours = make(tmp_path, *numbered("a"))
     make(tmp_path, "__MACOSX/a/0.png", ".git/x.png", ".thumbnails/0.png")
+    make(tmp_path, "a/@eaDir/0.png/SYNOPHOTO_THUMB_M.jpg", "$RECYCLE.BIN/x.png")
     for name in ("._0.png", ".DS_Store", "a/._1.png", "a/.hidden.png"):
         (tmp_path / name).write_bytes(b"\x00\x05\x16\x07")
     (tmp_path / "Thumbs.db").write_bytes(b"x")
