@@ -156,7 +156,10 @@ def _local_folder(kind: Kind, path: Path) -> Source:
 def _local_files(kind: Kind, name: str) -> Source:
     """One file, or the files that a pattern matches."""
     if kind == "model":
-        raise ModelError(f"{name} is a file; expected a checkpoint's folder, or a Hub id.")
+        raise ModelError(
+            f"{name} is a file; expected the folder of a checkpoint, or a Hub id. Put the file into a folder "
+            "of its own, and name that."
+        )
     return locate_files([name] if Path(name).expanduser().exists() else _matching(name), called=name)
 
 

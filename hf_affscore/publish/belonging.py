@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
+from hf_affscore.checksums import model_checksum
 from hf_affscore.errors import InputError
 from hf_affscore.publish.frontmatter import metadata_of
 from hf_affscore.signature import Signature
@@ -13,8 +14,9 @@ from hf_affscore.signature import Signature
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
-#: Suffixes of files that can change the outputs of a checkpoint.
-_SUFFIXES = (".json", ".safetensors", ".bin", ".pt", ".pth", ".py")
+#: Suffixes of files with weights, and of all files that can change the outputs of a checkpoint.
+_OF_WEIGHTS = (".safetensors", ".bin", ".pt", ".pth")
+_SUFFIXES = (*_OF_WEIGHTS, ".json", ".py")
 
 
 def check_belongs(faults: Sequence[str]) -> None:
@@ -45,6 +47,22 @@ def faults_of(signature: Signature, card: str) -> list[str]:
     if known and _last(dataset) not in map(_last, known):
         faults.append(f"it was made on {dataset!r}, the card names {', '.join(map(repr, known))}")
     return faults
+
+
+def faults_beside(signature: Signature, folder: Path) -> list[str]:
+    """Faults of the signature of a local checkpoint for a card beside another one: another name, and other files.
+
+    Either alone is allowed: a checkpoint may be copied, and files may have been added to it.
+    """
+    model = signature.metadata.get("model", {})
+    name, checksum = model.get("id"), str(model.get("revision"))
+    other = checksum.startswith("sha256:") and folder.name != name
+    weights = other and any(file.suffix in _OF_WEIGHTS for file in folder.iterdir())
+    if not weights or model_checksum(folder) == checksum:
+        return []
+    return [
+        f"it is of {name!r}, the card is beside the checkpoint in {folder.name!r}, whose files are others"
+    ]
 
 
 def faults_on_hub(signature: Signature, api: HfApi, repo_id: str, commit: str) -> list[str]:

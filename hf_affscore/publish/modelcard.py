@@ -10,7 +10,7 @@ from pathlib import Path
 from hf_affscore.blocks import refuse_blocks
 from hf_affscore.errors import InputError
 from hf_affscore.hub import client, failures_named
-from hf_affscore.publish.belonging import check_belongs, faults_of, faults_on_hub
+from hf_affscore.publish.belonging import check_belongs, faults_beside, faults_of, faults_on_hub
 from hf_affscore.publish.cards import MODEL_PICTURE, model_card, model_index
 from hf_affscore.publish.commit import State, commit_change
 from hf_affscore.publish.push import picture
@@ -112,7 +112,8 @@ def update_local_card(
         signature: The signature of the model that the card describes.
         path: The card; made if it does not exist.
         with_model_index: Also add the median score to the card's ``model-index``.
-        force: Write it even if its weights are random or the card does not name its images.
+        force: Write it even if it is of another checkpoint than the one beside the card, of random weights, or of
+            images that the card does not name.
         dry_run: Change nothing, only return what would change.
 
     Raises:
@@ -123,7 +124,7 @@ def update_local_card(
     try:
         before = path.read_bytes().decode() if path.exists() else ""
         if not force:
-            check_belongs(faults_of(signature, before))
+            check_belongs(faults_beside(signature, path.resolve().parent) + faults_of(signature, before))
         after = _updated(before, signature, path.resolve().parent.name if with_model_index else None)
         if not dry_run:
             write_atomically(path.parent / MODEL_PICTURE, picture(signature))

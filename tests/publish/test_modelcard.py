@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 import hf_affscore as ha
+from hf_affscore.checksums import model_checksum
 from hf_affscore.cli import main
 from hf_affscore.errors import HubError, InputError
 from hf_affscore.publish.cards import MODEL_PICTURE
@@ -182,6 +183,21 @@ def test_a_card_in_a_file_needs_no_hub(
     assert "either a model on the Hub or --local" in str(run())
     assert "either a model on the Hub or --local" in str(run("ada/net", "--local", str(path)))
     assert "could not be read or written" in str(run("--local", str(tmp_path / "none" / "README.md")))
+
+
+def test_a_signature_of_a_checkpoint_is_not_written_beside_another(tmp_path: Path) -> None:
+    """Names alone say little, since folders are copied; nor do files alone, since some are added."""
+    for folder, weights in (("net", b"a"), ("copy", b"a"), ("other", b"b")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "model.safetensors").write_bytes(weights)
+    sig = signature("net", revision=model_checksum(tmp_path / "net"))
+    (tmp_path / "net" / "trainer_state.json").write_text("{}")
+    for folder in ("net", "copy"):
+        ha.publish.update_local_card(sig, tmp_path / folder / "README.md")
+    other = tmp_path / "other" / "README.md"
+    with pytest.raises(InputError, match="it is of 'net', the card is beside the checkpoint in 'other'"):
+        ha.publish.update_local_card(sig, other)
+    ha.publish.update_local_card(sig, other, force=True)
 
 
 def test_the_task_is_the_models_own(hub: LocalHub) -> None:
