@@ -95,7 +95,7 @@ def _lines(rows: Sequence[Record]) -> tuple[str, list[list[str]]]:
             row.activation,
             str(row.get("dim", "")),
             f"{row.affinity_score:.4f}",
-            _plus_minus(row.get("affinity_score_stderr")),
+            plus_minus(row.get("affinity_score_stderr")),
         ]
         for place, (row, name) in enumerate(zip(rows, names, strict=True))
     ]
@@ -144,7 +144,7 @@ def _figures(signature: Signature) -> str:
     if are_blocks(signature.rows):
         return f"effective depth {summary['effective_depth']:.2f} of {summary['blocks']} blocks"
     figures = "  ".join(
-        f"{name} {summary[name]:.4f} {_plus_minus(summary.get(f'{name}_stderr'))}".rstrip()
+        f"{name} {summary[name]:.4f} {plus_minus(summary.get(f'{name}_stderr'))}".rstrip()
         for name in ("min", "median", "mean", "max", "std")
     )
     return f"{summary['count']} score{'s' * (summary['count'] != 1)}   {figures}"
@@ -171,7 +171,7 @@ def _below(signature: Signature) -> list[str]:
     return notes
 
 
-def _plus_minus(error: float | None) -> str:
+def plus_minus(error: float | None) -> str:
     """A standard error behind its number; nothing where it is unknown."""
     return "" if error is None or math.isnan(error) else f"±{error:.4f}"
 

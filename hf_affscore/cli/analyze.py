@@ -147,6 +147,8 @@ def _run_many(arguments: argparse.Namespace, options: dict[str, Any]) -> None:
             print_json([_outcome(each) for each in outcomes])
         else:
             print_outcomes(outcomes)
+            if arguments.output or arguments.push_to_hub:
+                print(*(f"signature: {folder}" for folder in folders), sep="\n")
     if arguments.push_to_hub:
         for signature, folder in zip(made, folders, strict=True):
             _push(signature, folder, arguments)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from hf_affscore.blocks import are_blocks
+from hf_affscore.listing import plus_minus
 from hf_affscore.names import shortened
 from hf_affscore.tables import NARROW, TIGHT, Column, terminal_width, text_table, wrapped
 
@@ -22,17 +23,22 @@ def print_json(document: Any) -> None:
 
 def print_outcomes(outcomes: Sequence[Outcome]) -> None:
     """Print one line per model, and the reasons why some have no signature, to stdout."""
-    heads = [Column("model", flexible=True)]
     blocks = any(each.signature is not None and are_blocks(each.signature.rows) for each in outcomes)
-    number, *figures = ("blocks", "effective_depth") if blocks else ("count", "median", "min", "max")
-    heads += [
-        Column(name.replace("count", "scores").replace("_", " "), right=True) for name in (number, *figures)
-    ]
+    number, figures = ("blocks", ["effective_depth"]) if blocks else ("scores", ["median", "min", "max"])
+    heads = [Column("model", flexible=True), Column(number, right=True)]
+    heads += [Column(name.replace("_", " "), right=True) for name in figures]
     lines = []
     for outcome in outcomes:
-        summary = outcome.signature.summary() if outcome.signature else {}
-        shown = [f"{summary[name]:.4f}" if summary else "" for name in figures]
-        lines.append([outcome.model, str(summary.get(number, "failed")), *shown])
+        if outcome.signature is None:
+            lines.append([outcome.model, "failed", *("" for _ in figures)])
+            continue
+        summary = outcome.signature.summary()
+        count, total = summary.get("blocks", summary.get("count")), len(outcome.signature.rows)
+        of = str(count) if blocks or count == total else f"{count} of {total}"
+        shown = [
+            f"{summary[name]:.4f} {plus_minus(summary.get(f'{name}_stderr'))}".rstrip() for name in figures
+        ]
+        lines.append([outcome.model, of, *shown])
     print(text_table(heads, lines, terminal_width()))
     for outcome in outcomes:
         if outcome.error is not None:

@@ -2,8 +2,10 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -278,3 +280,17 @@ def test_an_interrupted_command_has_its_exit_code_whatever_happens_while_python_
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "\nhf-affscore: interrupted\n")
+
+
+def test_several_models_have_a_line_each_and_a_folder_each(capsys, tmp_path):
+    models, images = [str(DEMO_MODEL), str(tmp_path / "none")], ["--dataset", str(DEMO_DATASET)]
+    code, out, err = run(
+        capsys, "analyze", *models, *images, "--num-samples", "24", "--output", str(tmp_path / "all")
+    )
+    head, line, failed, *rest, saved = out.splitlines()
+    assert head.split() == ["model", "scores", "median", "min", "max"]
+    assert re.search(r"digits-resnet  +\d+ of 19  0\.\d{4} ±0\.\d{4}  0\.", line)
+    assert failed.endswith("failed")
+    assert "failed: There is no folder 'none'" in " ".join(rest)
+    assert [Path(saved.removeprefix("signature: "))] == list((tmp_path / "all").iterdir())
+    assert (code, "1 of 2 models could not be analysed" in err) == (1, True)
