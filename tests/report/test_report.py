@@ -12,7 +12,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
 from hf_affscore.comparison import compare
-from hf_affscore.errors import InputError
+from hf_affscore.errors import AffscoreWarning, InputError
 from hf_affscore.reference import read_reference
 from hf_affscore.report import render_report, write_report
 from hf_affscore.signature import NUMBERS_VERSION
@@ -92,6 +92,10 @@ def selected(page):
     return [text.strip() for text in page.locator("#table tr.chosen td.name").all_inner_texts()]
 
 
+def warnings(page):
+    return page.locator(".warnings p").all_inner_texts()
+
+
 def series(page, chart):
     """The names and numbers of points that a chart draws."""
     return page.evaluate(
@@ -114,7 +118,7 @@ def pixel(page, chart, finder, point):
 def test_every_network_is_listed_and_nothing_is_requested(page, comparison):
     assert sorted(names(page)) == sorted(comparison.names)
     assert page.locator("#about").inner_text() == "6 networks on 64 images of cifar10, test."
-    assert page.locator("#differences").is_hidden()
+    assert all("made differently" not in text and "Features" not in text for text in warnings(page))
 
 
 def test_search_narrows_the_table(page):
@@ -503,7 +507,32 @@ def test_differences_are_said(open_report):
     first, second = networks(2)
     second.metadata["dataset"]["split"] = "train"
     page = open_report(compare([first, second], allow_differences=True))
-    assert "dataset.split is 'test' in net0 but 'train' in net1" in page.locator("#differences").inner_text()
+    assert any("dataset.split is 'test' in net0 but 'train' in net1" in text for text in warnings(page))
+
+
+def test_what_compare_warns_of_stands_on_the_page_where_scores_are_compared(open_report):
+    cnn, vit = (
+        make_signature([0.5, 0.6], name=name, channel_axis=[axis] * 2, evidence=["ok", word])
+        for name, axis, word in (("cnn", 1, "ok"), ("vit", 2, "few_samples"))
+    )
+    for signature in (cnn, vit):
+        signature.metadata["options"] = {"pooling": "paper"}
+    with pytest.warns(AffscoreWarning, match="Features are channels"):
+        compared = compare([cnn, vit])
+    page = open_report(compared)
+    said = [
+        compared.mixed_pooling,
+        "Scores that are no evidence: 1 of 2 of vit. The verdict of a selected network says why.",
+    ]
+    assert warnings(page) == said * 3  # above all, the signatures and the distances
+    assert page.locator("section .warnings").count() == 2
+
+
+def test_what_may_be_compared_freely_has_no_warning(open_report):
+    assert (
+        warnings(open_report(compare([make_signature([0.5, 0.6]), make_signature([0.4, 0.6], name="b")])))
+        == []
+    )
 
 
 def test_a_long_table_is_short_until_all_is_asked_for(open_report):

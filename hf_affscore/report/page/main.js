@@ -194,8 +194,8 @@
 
   const count = data.networks.length;
   at('about').textContent = `${count} ${count === 1 ? 'network' : 'networks'} on ${data.images.join('; ')}.`;
-  at('differences').hidden = !data.differences.length;
-  at('differences').textContent = `These signatures were made differently: ${data.differences.join('; ')}.`;
+  document.querySelectorAll('.warnings').forEach((place) =>
+    place.append(...data.warnings.map((text) => element('p', { className: 'warning', textContent: text }))));
   const table = new NetworkTable(data, showSelection, align);
   showColumns();
   at('usual').addEventListener('change', () => showSelection(table.selected));
