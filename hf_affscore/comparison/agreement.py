@@ -59,7 +59,7 @@ def differences(
         for one, name in zip(made, names, strict=True):
             who.setdefault(repr(one[key]) if key in one else "not recorded", []).append(name)
         if len(who) > 1:
-            parts = [f"{value} in {_some(owners)}" for value, owners in who.items()]
+            parts = [f"{value} in {some(owners)}" for value, owners in who.items()]
             found.append(f"{key} is {' but '.join(parts)}")
     return tuple(found)
 
@@ -78,7 +78,7 @@ def mixed_pooling(signatures: Sequence[Signature], names: Sequence[str]) -> str 
     if len(kept) < 2:
         return None
     return (
-        f"Features are channels in {_some(kept[True])} but tokens or image rows in {_some(kept[False])}: pooling "
+        f"Features are channels in {some(kept[True])} but tokens or image rows in {some(kept[False])}: pooling "
         "'paper' keeps the first axis, so part of what differs may be pooling. pooling='channels' makes them alike."
     )
 
@@ -96,6 +96,12 @@ def _making(signature: Signature) -> dict[str, Any]:
     }
 
 
-def _some(names: Sequence[str], limit: int = 3) -> str:
+def some(names: Sequence[str], limit: int = 3) -> str:
+    """The first names, and how many more there are.
+
+    Example:
+        >>> some(["a", "b", "c", "d"])
+        'a, b, c and 1 more'
+    """
     shown = ", ".join(names[:limit])
     return shown if len(names) <= limit else f"{shown} and {len(names) - limit} more"

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from hf_affscore.blocks import refuse_blocks
-from hf_affscore.comparison import agreement, export, statistics
+from hf_affscore.comparison import agreement, export, notes, statistics
 from hf_affscore.comparison.difference import Difference, difference
 from hf_affscore.comparison.distances import cut, dtw_distances, leaves, link, warping_path
 from hf_affscore.comparison.families import families_of
@@ -36,7 +36,8 @@ class Comparison:
     Attributes:
         signatures: The compared signatures, in the given order.
         names: A unique name for each: the network's name, with its revision if two share a name.
-        distances: Dynamic time warping distances, shape ``(k, k)``, read-only. Undefined scores are left out.
+        distances: Dynamic time warping distances, shape ``(k, k)``, read-only. Undefined scores are left out; those
+            that are no evidence are not, because a sequence has to be whole: :attr:`distance_notes` counts them.
         linkage: Average-linkage clustering of the distances, in scipy's format.
         differences: Settings in which the signatures differ, if that was allowed.
         published: Published figures of the networks, by name.
@@ -98,8 +99,8 @@ class Comparison:
         """One line per network: a summary of its scores, and its published figures.
 
         Columns are ``activations`` (rows with a score), ``evidence`` (scores that are evidence) and ``undefined``;
-        ``median``, ``min``, ``max``, ``mean`` and ``std`` (population) over the scores that are evidence;
-        ``modes``; then ``accuracy``, ``num_parameters`` and further columns of ``published``; nan where unknown.
+        ``median``, ``min``, ``max``, ``mean``, ``std`` (population) and ``modes`` of the scores that are evidence;
+        then ``accuracy``, ``num_parameters`` and further columns of ``published``; nan where unknown.
         """
         lines = []
         for name, signature in zip(self.names, self.signatures, strict=True):
@@ -110,7 +111,7 @@ class Comparison:
                 "evidence": summary["count"],
                 "undefined": summary["undefined"],
                 **{key: summary[key] for key in ("median", "min", "max", "mean", "std")},
-                "modes": statistics.modes(statistics.defined(signature)),
+                "modes": statistics.modes(statistics.evidence(signature)),
                 "accuracy": _number(model.get("accuracy")),
                 "num_parameters": _number(model.get("num_parameters")),
             }
@@ -121,7 +122,7 @@ class Comparison:
     def correlations(self) -> pd.DataFrame:
         """Pearson correlation of the score with every companion statistic: networks by statistics.
 
-        It is taken over the activations of each network; nan if fewer than three have both numbers.
+        It is taken over the scores of each network that are evidence; nan if fewer than three have both numbers.
         """
         lines = [statistics.correlations(signature) for signature in self.signatures]
         return pd.DataFrame(lines, index=pd.Index(self.names, name="network"), dtype=np.float64)
@@ -137,18 +138,23 @@ class Comparison:
         """One sentence if pooling made rows of channels in some networks and of tokens in others."""
         return agreement.mixed_pooling(self.signatures, self.names)
 
+    @property
+    def distance_notes(self) -> tuple[str, ...]:
+        """What the distances include besides evidence, a sentence each."""
+        return notes.distance_notes(self.networks)
+
     def correlation_summary(self) -> pd.DataFrame:
         """Mean, population standard deviation and count over networks, per statistic, as in the paper."""
         table = self.correlations
         return pd.DataFrame({"mean": table.mean(), "std": table.std(ddof=0), "networks": table.count()})
 
     def to_markdown(self) -> str:
-        """The networks, and the correlations over them, as two Markdown tables."""
-        return "\n".join(export.markdown(table) for table in self._tables())
+        """The networks, and the correlations over them, as two Markdown tables with notes."""
+        return export.markdown_page(self._tables(), self.distance_notes)
 
     def to_latex(self) -> str:
-        """The networks, and the correlations over them, as two LaTeX tables for the ``booktabs`` package."""
-        return "\n".join(export.latex(table) for table in self._tables())
+        """The networks, and the correlations over them, as two LaTeX tables for ``booktabs``, after comments."""
+        return export.latex_page(self._tables(), self.distance_notes)
 
     def to_dict(self) -> dict[str, Any]:
         """All figures as one JSON-ready document; undefined numbers are ``None``."""
@@ -156,6 +162,7 @@ class Comparison:
             "networks": plain(self.networks.reset_index().to_dict(orient="records")),
             "families": dict(zip(self.names, self.families, strict=True)),
             "distances": self.distances.tolist(),
+            "distance_notes": list(self.distance_notes),
             "linkage": self.linkage.tolist(),
             "leaf_order": self.leaf_order,
             "correlations": plain(self.correlations.to_dict(orient="index")),

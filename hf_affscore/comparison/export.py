@@ -7,11 +7,12 @@ dashes.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 import pandas as pd
 
+from hf_affscore.names import one_line
 from hf_affscore.publish.markdown import unlinked
 
 #: Applied in one pass, so that escapes are not escaped again.
@@ -35,7 +36,7 @@ def markdown(frame: pd.DataFrame) -> str:
         | a\_b\|c | 0.500 |
         <BLANKLINE>
     """
-    header, lines = _cells(frame, lambda text: unlinked(text.translate(_MARKDOWN)))
+    header, lines = _cells(frame, _in_markdown)
     rule = [":--", *["--:"] * (len(header) - 1)]
     return "".join(f"| {' | '.join(line)} |\n" for line in [header, rule, *lines])
 
@@ -63,6 +64,16 @@ def latex(frame: pd.DataFrame) -> str:
     )
 
 
+def markdown_page(tables: Iterable[pd.DataFrame], notes: Iterable[str]) -> str:
+    """Markdown tables, and a paragraph for each note."""
+    return "\n".join([*map(markdown, tables), *(f"{_in_markdown(one_line(note))}\n" for note in notes)])
+
+
+def latex_page(tables: Iterable[pd.DataFrame], notes: Iterable[str]) -> str:
+    """A comment for each note, then LaTeX tables."""
+    return "".join(f"% {one_line(note)}\n" for note in notes) + "\n".join(map(latex, tables))
+
+
 def shown(value: Any) -> str:
     """One value as text; four-digit numbers such as years have no thousands separator.
 
@@ -77,6 +88,10 @@ def shown(value: Any) -> str:
     if isinstance(value, int) or (isinstance(value, float) and value.is_integer() and abs(value) >= 1000):
         return f"{int(value):,}" if abs(value) >= 10_000 else str(int(value))
     return f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+def _in_markdown(text: str) -> str:
+    return unlinked(text.translate(_MARKDOWN))
 
 
 def _cells(frame: pd.DataFrame, escaped: Callable[[str], str]) -> tuple[list[str], list[list[str]]]:

@@ -1,4 +1,7 @@
-"""Statistics of one network's scores: their density, its modes, and correlations with other statistics."""
+"""Statistics of one network's scores: their density, its modes, and correlations with other statistics.
+
+Modes and correlations are of the scores that are evidence, like the figures of a summary.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,8 @@ from scipy.signal import find_peaks
 from scipy.stats import norm
 
 from hf_affscore.evidence import evidence_of
-from hf_affscore.signature import IDENTITY, Signature
+from hf_affscore.signature import IDENTITY, Record, Signature
+from hf_affscore.summary import column
 
 Array = npt.NDArray[np.float64]
 
@@ -23,11 +27,14 @@ _NARROWEST = 0.01  # smallest bandwidth, for scores that are all equal
 _PROMINENCE = 0.1  # smallest prominence of a mode, as a share of the highest peak
 
 
+def evidence_rows(signature: Signature) -> list[Record]:
+    """The rows whose scores are evidence, in execution order."""
+    return [row for row in signature.rows if evidence_of(row) == "ok"]
+
+
 def evidence(signature: Signature) -> Array:
     """The scores that are evidence, in execution order."""
-    return np.array(
-        [row.affinity_score for row in signature.rows if evidence_of(row) == "ok"], dtype=np.float64
-    )
+    return column(evidence_rows(signature), "affinity_score")
 
 
 def defined(signature: Signature) -> Array:
@@ -68,6 +75,8 @@ def modes(scores: Array) -> list[float]:
         >>> modes(np.array([0.5, 0.52, 0.54, 0.88, 0.9, 0.92]))
         [0.54, 0.88]
     """
+    if not len(scores):
+        return []
     curve = density(scores)
     peaks, _ = find_peaks(curve, prominence=_PROMINENCE * curve.max())
     return [round(float(min(max(GRID[peak], 0.0), 1.0)), 2) for peak in peaks]
@@ -89,25 +98,18 @@ def companions(signature: Signature) -> list[str]:
 def correlations(signature: Signature) -> dict[str, float]:
     """Pearson correlation of the score with every companion statistic over the network's activations.
 
-    Activations with an undefined number are left out. The correlation is nan if fewer than three remain or one of
-    the two is constant.
+    Scores that are no evidence, and activations with an undefined number, are left out. The correlation is nan if
+    fewer than three remain or one of the two is constant.
     """
-    scores = signature.scores
-    return {name: _pearson(scores, _column(signature, name)) for name in companions(signature)}
+    rows = evidence_rows(signature)
+    scores = column(rows, "affinity_score")
+    return {name: _pearson(scores, column(rows, name)) for name in companions(signature)}
 
 
 def correlation_counts(signature: Signature) -> dict[str, int]:
     """The number of activations that each of :func:`correlations` rests on."""
-    known = np.isfinite(signature.scores)
-    return {
-        name: int(np.count_nonzero(known & np.isfinite(_column(signature, name))))
-        for name in companions(signature)
-    }
-
-
-def _column(signature: Signature, name: str) -> Array:
-    values = (row[name] for row in signature.rows)
-    return np.array([math.nan if value is None else value for value in values], dtype=np.float64)
+    rows = evidence_rows(signature)
+    return {name: int(np.isfinite(column(rows, name)).sum()) for name in companions(signature)}
 
 
 def _pearson(first: Array, second: Array) -> float:

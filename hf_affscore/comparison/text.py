@@ -37,6 +37,7 @@ def comparison_text(comparison: Comparison, width: int) -> str:
         for name, signature in zip(comparison.names, comparison.signatures, strict=True)
         if lines_of[name]["evidence"] < len(signature.rows)
     ]
+    below += [wrapped(note, width) for note in comparison.distance_notes]
     correlations = comparison.correlation_summary()
     if len(correlations):
         below += ["", "correlation with the score, mean and standard deviation over networks"]

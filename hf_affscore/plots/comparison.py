@@ -114,7 +114,8 @@ def plot_distances(comparison: Comparison, path: Target | None = None) -> Figure
         _dendrogram(top, comparison.linkage, len(order))
         _leaves(top, heat, [looks(comparison)[network] for network in order])
         figure.colorbar(image, ax=[top, heat], label="warping distance", shrink=0.6)
-        title(figure, "How far the signatures are from one another", pooling_note(comparison))
+        note = " ".join(filter(None, [pooling_note(comparison), *comparison.distance_notes]))
+        title(figure, "How far the signatures are from one another", note)
         family_key(figure, comparison)
     return _saved(figure, path)
 

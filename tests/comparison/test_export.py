@@ -3,7 +3,7 @@ from html import unescape
 
 import pandas as pd
 
-from hf_affscore.comparison.export import latex, markdown
+from hf_affscore.comparison.export import latex, latex_page, markdown
 
 EVIL = "<script>|a_b\\&%$#{}~^\n`*[x](y)"
 
@@ -42,3 +42,8 @@ def test_no_name_breaks_out_of_a_latex_cell():
         assert escaped in line
     assert line.replace(r"\&", "").count("&") == 3
     assert line.endswith(r" \\")
+
+
+def test_no_note_breaks_out_of_a_latex_comment():
+    page = latex_page([frame()], ["a\nnetwork", "two"])
+    assert page.startswith("% a network\n% two\n\\begin{tabular}")

@@ -1,0 +1,48 @@
+"""What a comparison says about scores that are no evidence."""
+
+import pytest
+
+from hf_affscore.comparison import compare
+from hf_affscore.comparison.text import comparison_text
+from hf_affscore.plots import plot_distances
+from tests.signatures import make_signature
+
+NO_EVIDENCE = "Distances include scores that are no evidence: 1 of 5 of cnn, 4 of 4 of vit_4."
+
+
+@pytest.fixture(name="compared")
+def _compared():
+    cnn = make_signature(
+        [0.5, 0.6, 0.7, 0.8, 1.0],
+        name="cnn",
+        cka=[0.1, 0.2, 0.3, 0.4, 0.0],
+        evidence=["ok"] * 4 + ["few_samples"],
+    )
+    vit = make_signature([0.9] * 4, name="vit_4", cka=[0.1, 0.5, 0.2, 0.4], evidence=["few_samples"] * 4)
+    return compare([cnn, vit])
+
+
+def test_modes_are_of_scores_that_are_evidence(compared):
+    (mode,) = compared.networks.loc["cnn", "modes"]
+    assert 0.5 <= mode <= 0.8
+    assert compared.networks.loc["vit_4", "modes"] == []
+
+
+def test_correlations_are_of_scores_that_are_evidence(compared):
+    assert compared.correlations.loc["cnn", "cka"] == pytest.approx(1)
+    assert compared.correlation_counts["cka"].tolist() == [4, 0]
+    assert compared.correlation_summary().loc["cka", "networks"] == 1
+
+
+def test_distances_say_how_many_of_their_scores_are_no_evidence(compared):
+    assert compared.distance_notes == (NO_EVIDENCE,)
+    assert NO_EVIDENCE in comparison_text(compared, 120)
+    assert compared.to_dict()["distance_notes"] == [NO_EVIDENCE]
+    assert f"\n{NO_EVIDENCE}\n".replace("_", r"\_") in compared.to_markdown()
+    assert f"% {NO_EVIDENCE}\n" in compared.to_latex()
+    assert NO_EVIDENCE in plot_distances(compared).get_suptitle().replace("\n", " ")
+
+
+def test_distances_of_evidence_and_one_network_need_no_note(compared):
+    assert compare(compared.signatures[1:]).distance_notes == ()
+    assert compare([make_signature([0.5], name="a"), make_signature([0.6], name="b")]).distance_notes == ()
