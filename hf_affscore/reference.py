@@ -120,9 +120,9 @@ def quantiles(networks: Iterable[Sequence[float | None]], depth: Array) -> Array
     """
     points = np.array(
         [
-            ((place + 0.5) / len(scores), score)
+            (at, score)
             for scores in networks
-            for place, score in enumerate(scores)
+            for at, score in zip(depths(len(scores)), scores, strict=True)
             if score is not None
         ]
     )
@@ -134,9 +134,19 @@ def quantiles(networks: Iterable[Sequence[float | None]], depth: Array) -> Array
     ).T
 
 
-def _reach(depths: Array, at: float) -> float:
+def depths(count: int) -> Array:
+    """The depth of every activation: 0 for the first, 1 for the last, and 0.5 for the only one.
+
+    Example:
+        >>> depths(3).tolist()
+        [0.0, 0.5, 1.0]
+    """
+    return np.linspace(0, 1, count) if count > 1 else np.full(count, 0.5)
+
+
+def _reach(known: Array, at: float) -> float:
     """:data:`_REACH`, or as far as the nearest point."""
-    return float(max(_REACH, np.abs(depths - at).min()))
+    return float(max(_REACH, np.abs(known - at).min()))
 
 
 def _listed(names: Sequence[str]) -> str:

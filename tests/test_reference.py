@@ -57,7 +57,7 @@ def test_quantiles_are_those_of_the_scores_nearby():
 def test_the_band_is_drawn_behind_and_the_picture_says_of_what():
     figure = plot_signature(made([0.5, 0.6, 0.9]), reference=True)
     band = figure.axes[0].collections[0].get_paths()[0].vertices
-    assert (band[:, 0].min(), band[:, 0].max()) == (-0.5, 2.5)
+    assert (band[:, 0].min(), band[:, 0].max()) == (0, 2)
     depth = np.linspace(0, 1, DEPTHS)
     low, _, high = quantiles(stored_reference()["networks"].values(), depth)
     assert (band[:, 1].min(), band[:, 1].max()) == (low.min(), high.max())

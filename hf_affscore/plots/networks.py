@@ -19,6 +19,7 @@ from hf_affscore.evidence import evidence_of
 from hf_affscore.plots.families import Look, family_key, looks, pooling_note
 from hf_affscore.plots.style import COLOURS, GREY, MARKERS, beginning, new_figure, save, style, title
 from hf_affscore.plots.text import fitted, fonts
+from hf_affscore.reference import depths
 from hf_affscore.signature import Signature
 from hf_affscore.summary import column
 
@@ -132,9 +133,7 @@ def _scores(axes: Axes, signature: Signature, look: Look, size: float) -> None:
 
 def _points(signature: Signature) -> Array:
     """Depth and score of every row, shape ``(rows, 2)``."""
-    count = len(signature.rows)
-    depth = np.linspace(0, 1, count) if count > 1 else np.full(count, 0.5)
-    return np.column_stack([depth, signature.scores])
+    return np.column_stack([depths(len(signature.rows)), signature.scores])
 
 
 def _distribution(axes: Axes, signature: Signature, colour: str, begin: float) -> None:

@@ -188,7 +188,7 @@ def _stages(figure: Figure, axes: Axes, parts: Sequence[Stage], prefix: str, y: 
 
 def _band(axes: Axes, rows: int, band: Reference) -> None:
     """The scores of well-known networks, stretched over ``rows`` activations."""
-    at = band.depth * rows - 0.5
+    at = band.depth * (rows - 1)
     axes.fill_between(at, band.lowest, band.highest, color=_USUAL, alpha=0.6, linewidth=0, zorder=0.5)
     axes.plot(at, band.median, color="#9A9A9A", linewidth=1.2, zorder=0.6)
 

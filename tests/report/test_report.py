@@ -13,7 +13,7 @@ from playwright.sync_api import expect
 
 from hf_affscore.comparison import compare
 from hf_affscore.errors import AffscoreWarning, InputError
-from hf_affscore.reference import read_reference
+from hf_affscore.reference import depths, read_reference
 from hf_affscore.report import render_report, write_report
 from hf_affscore.signature import NUMBERS_VERSION
 from tests.browser import Diary, chromium
@@ -100,7 +100,7 @@ def series(page, chart):
     """The names and numbers of points that a chart draws."""
     return page.evaluate(
         "id => echarts.getInstanceByDom(document.getElementById(id)).getOption().series"
-        ".filter(s => s.type === 'line').map(s => [s.name, s.data.filter(p => 'symbol' in p).length])",
+        ".filter(s => s.type === 'scatter').map(s => [s.name, s.data.length])",
         chart,
     )
 
@@ -204,9 +204,9 @@ def test_two_networks_tell_their_difference(page, comparison):
     page.get_by_label("net3").check()
     first, second = (comparison.signatures[comparison.names.index(name)] for name in ("net1", "net3"))
     page.locator("#signatures").scroll_into_view_if_needed()
-    depth = 4.5 / len(first.rows)  # they have different numbers of activations
+    depth = 4 / (len(first.rows) - 1)  # they have different numbers of activations
     page.mouse.move(*pixel(page, "signatures", {"seriesIndex": 0}, [depth, first.scores[4]]))
-    there = int(depth * len(second.rows))
+    there = round(depth * (len(second.rows) - 1))
     told = page.locator("#signatures-detail")
     expect(told).to_contain_text(
         f"Difference: {second.scores[there] - first.scores[4]:+.4f} (net3 less net1)"
@@ -223,14 +223,69 @@ def test_other_activations_at_the_same_places_are_named_on_the_page(open_report)
     assert page.locator("#change-table").inner_text().count("act · ReLU → GELU") == 3
 
 
-def test_no_line_joins_activations_of_different_kinds(open_report):
-    page = open_report(compare([make_signature([0.5, 0.6, 0.7, 0.8], activations=("ReLU", "ReLU", "GELU"))]))
-    drawn = page.evaluate(
-        "echarts.getInstanceByDom(document.getElementById('signatures')).getOption()"
-        ".series[0].data.map(point => point.value[1])"
+def test_no_line_joins_activations(open_report):
+    kinds = ("ReLU", "ReLU", "GELU")
+    page = open_report(
+        compare([make_signature([0.5, 0.6, 0.7, 0.8], activations=kinds, name=name) for name in "ab"])
     )
-    assert drawn == [0.5, 0.6, None, 0.7, None, 0.8]
+    for chart in ("signatures", "pair"):
+        drawn = page.evaluate(
+            "id => echarts.getInstanceByDom(document.getElementById(id)).getOption().series"
+            ".map(({ type, data }) => type === 'custom' ? type : [type, ...data.map(point => point.value[1])])",
+            chart,
+        )
+        assert [each for each in drawn if each != "custom"] == [["scatter", 0.5, 0.6, 0.7, 0.8]] * 2
+    assert "L" not in page.locator("svg.spark path").first.get_attribute("d")
     assert page.locator("#key").inner_text().split() == ["ReLU", "GELU"]
+
+
+def test_depth_is_0_at_the_first_activation_and_1_at_the_last_as_in_pictures(open_report):
+    compared = compare([make_signature([0.5] * count, name=f"net{count}") for count in (1, 3, 4)])
+    page = open_report(compared)
+    for name in compared.names:
+        page.get_by_label(name).check()
+    drawn = page.evaluate(
+        "echarts.getInstanceByDom(document.getElementById('signatures')).getOption().series"
+        ".filter(s => s.type === 'scatter').map(s => [s.name, s.data.map(point => point.value[0])])"
+    )
+    assert dict(drawn) == {
+        f"net{count}": pytest.approx(depths(count).tolist(), abs=1e-12) for count in (1, 3, 4)
+    }
+
+
+def colours(page, chart):
+    return dict(
+        page.evaluate(
+            "id => echarts.getInstanceByDom(document.getElementById(id)).getOption().series"
+            ".filter(s => s.type === 'scatter').map(s => [s.name, s.color])",
+            chart,
+        )
+    )
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_family_has_one_colour_on_the_whole_page(open_report, scheme):
+    networks = [make_signature([0.5, 0.6, 0.7 + i / 100], name=f"net{i}") for i in range(5)]
+    page = open_report(compare(networks, families={"even": "net[024]", "odd": "net[13]"}))
+    page.emulate_media(color_scheme=scheme)
+    page.click("#clear")
+    of = page.evaluate(
+        "[...familyColours(data()).entries()].map(([name, c]) => [name, theme().colour(c)])".replace(
+            "data()", "JSON.parse(document.getElementById('data').textContent).networks"
+        )
+    )
+    even, odd = dict(of)["even"], dict(of)["odd"]
+    for name in ("net3", "net0"):  # not in the order of the families
+        page.get_by_label(name).check()
+    assert colours(page, "signatures") == colours(page, "pair") == {"net3": odd, "net0": even}
+    shown = "marks => marks.map(mark => getComputedStyle(mark).fill)"
+    families, chosen = (page.locator(f"#{key} svg").evaluate_all(shown) for key in ("families", "who"))
+    assert chosen == families[::-1]
+    page.get_by_label("net2").check()
+    page.get_by_label("net4").check()
+    found = colours(page, "signatures")
+    assert (found["net3"], found["net0"]) == (odd, even)
+    assert len(set(found.values())) == 4  # shades keep networks of one family apart
 
 
 def test_what_is_no_evidence_is_hollow_and_said_and_the_verdict_stands_below_the_table(open_report):
@@ -275,7 +330,7 @@ def test_what_is_usual_is_drawn_in_grey_behind_the_signatures(open_report, lengt
     )
     reference = read_reference()
     area, median = band(page)
-    ends = (-0.5, 7.5) if lengths == (8, 8) else (0, 1)  # by index, or by depth where the numbers differ
+    ends = (0, 7) if lengths == (8, 8) else (0, 1)  # by index, or by depth where the numbers differ
     np.testing.assert_allclose([median[0][0], median[-1][0]], ends, atol=0.02)
     np.testing.assert_allclose([score for _, score in median], reference.median, atol=1e-3)
     np.testing.assert_allclose(
@@ -354,7 +409,7 @@ def test_dark_is_the_readers_choice(open_report, comparison):
     assert page.evaluate(colours) == ["rgb(255, 255, 255)", "#0072b2"]
     page.emulate_media(color_scheme="dark")
     expect(page.locator("body")).to_have_css("background-color", "rgb(20, 23, 26)")
-    assert page.evaluate(colours) == ["rgb(20, 23, 26)", "#56b4e9"]
+    page.wait_for_function(f"() => ({colours})()[1] === '#56b4e9'")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -57,6 +57,11 @@ function scoreAxis(look, scores) {
   return { ...look.axis, type: 'value', name, min, max: 1, interval: (1 - min) / 5, nameGap: 38 };
 }
 
+/** Depth of an activation: 0 for the first of a network, 1 for the last. */
+function depthOf(row, count) {
+  return count > 1 ? row / (count - 1) : 0.5;
+}
+
 /** Where the activations of networks are drawn: by number, or by depth where the networks have different numbers. */
 class Places {
   constructor(networks) {
@@ -66,25 +71,25 @@ class Places {
   }
 
   of(network) {
-    return (row) => (this.same ? row : (row + 0.5) / network.rows.module.length);
+    return (row) => (this.same ? row : depthOf(row, network.rows.module.length));
   }
 
   /** The activation of a network at a place of the axis. */
   row(network, place) {
-    const { length } = network.rows.module;
-    return Math.min(this.same ? Math.round(place) : Math.floor(place * length), length - 1);
+    const last = network.rows.module.length - 1;
+    return Math.min(Math.round(this.same ? place : place * last), last);
   }
 
   /** Depths from 0 to 1 on the axis. */
   depth(at) {
-    return this.same ? at * (this.last + 1) - 0.5 : at;
+    return this.same ? at * this.last : at;
   }
 
   axis(look) {
     if (this.same) return stepAxis(look, 'activation, in execution order', this.last);
     return {
-      ...stepAxis(look, 'depth: activations in execution order, from first to last', 1),
-      minInterval: 0, axisLabel: { ...look.axis.axisLabel, formatter: (value) => `${Math.round(100 * value)} %` },
+      ...stepAxis(look, 'depth: 0 is the first activation, 1 the last', 1),
+      minInterval: 0, axisLabel: look.axis.axisLabel,
     };
   }
 }
@@ -135,11 +140,28 @@ function familyColours(networks) {
   return new Map(families.map((family, i) => [family, i < COLOURS ? `c${i}` : 'quiet']));
 }
 
+/** `first` with a share `part` of itself, the rest of `second`; both as `#rrggbb`. */
+function mixed(first, second, part) {
+  const channel = (colour, i) => parseInt(colour.slice(i, i + 2), 16);
+  return `#${[1, 3, 5].map((i) => Math.round(channel(first, i) * part + channel(second, i) * (1 - part))
+    .toString(16).padStart(2, '0')).join('')}`;
+}
+
+/**
+ * The colours of chosen networks: those of their families, where further networks of a family have shades of it;
+ * one for each network where all are of one family.
+ */
+function networkColours(networks, families, look) {
+  if (families.size < 2) return networks.map((_, i) => look.base.color[i % COLOURS]);
+  const names = networks.map((network) => families.get(network.family));
+  return names.map((name, i) => mixed(look.colour(name), look.colour(name === 'c6' ? 'border' : 'ink'),
+    1 / (1 + names.slice(0, i).filter((other) => other === name).length)));
+}
+
 /** The mark of one activation: hollow where its score is no evidence. */
-function marked(network, row, kinds, look, i) {
+function marked(network, row, kinds, look, borderColor) {
   const mark = { symbol: kinds.get(network.rows.activation[row]) };
   if (network.rows.evidence[row] === 'ok') return mark;
-  const borderColor = look.base.color[i % COLOURS];
   return { ...mark, itemStyle: { color: look.colour('ground'), borderColor, borderWidth: 2 } };
 }
 
@@ -176,15 +198,18 @@ function apart(networks, rows) {
 /** A line that follows the pointer. What it meets is told below the chart, where it covers nothing. */
 const POINTER = { trigger: 'axis', showContent: false, axisPointer: { type: 'line', snap: true } };
 
-/** The points of a signature, with a gap where the kind of activation changes: no line joins two kinds. */
-function points(network, kinds, look, i, rows, position) {
-  const { activation } = network.rows;
-  return rows.flatMap((row, place) => {
-    const score = network.statistics.affinity_score[row];
-    const point = { value: [position(place), score], ...marked(network, row, kinds, look, i) };
-    const other = place && activation[row] !== activation[rows[place - 1]];
-    return other ? [{ value: [position(place), null] }, point] : [point];
-  });
+/** The scores of a network as points; no line joins them, since they are of different activations. */
+function points(network, kinds, look, color, rows, position, symbolSize) {
+  return {
+    type: 'scatter',
+    name: network.network,
+    color,
+    itemStyle: { opacity: 1 },
+    symbolSize,
+    data: rows.map((row, place) => ({
+      value: [position(place), network.statistics.affinity_score[row]], ...marked(network, row, kinds, look, color),
+    })),
+  };
 }
 
 /** Draws a line from the second to the third number of a point, at the first. */
@@ -211,8 +236,9 @@ function intervals(network, colour, position) {
 }
 
 /** Signatures of networks, and what is usual if it is given. */
-function signatureOption(networks, kinds, places, reference) {
+function signatureOption(networks, kinds, families, places, reference) {
   const look = theme();
+  const colours = networkColours(networks, families, look);
   const drawn = networks.slice(0, 2).flatMap((network) => network.statistics.affinity_score_low ?? []);
   const scores = [...networks.flatMap((network) => network.statistics.affinity_score), ...drawn];
   return {
@@ -222,32 +248,19 @@ function signatureOption(networks, kinds, places, reference) {
     xAxis: places.axis(look),
     yAxis: scoreAxis(look, [...scores, ...(reference?.lowest ?? [])]),
     series: [
-      ...networks.map((network, i) => ({
-        type: 'line',
-        name: network.network,
-        symbolSize: network.rows.module.length > 80 ? 5 : 8,
-        showAllSymbol: true,
-        z: 2,
-        lineStyle: { width: networks.length > 3 ? 1 : 1.5 },
-        data: points(network, kinds, look, i, network.rows.module.map((_, row) => row), places.of(network)),
-      })),
-      ...networks.slice(0, 2).flatMap((network, i) => intervals(network, look.base.color[i], places.of(network))),
+      ...networks.map((network, i) => points(network, kinds, look, colours[i],
+        network.rows.module.map((_, row) => row), places.of(network), network.rows.module.length > 80 ? 5 : 8)),
+      ...networks.slice(0, 2).flatMap((network, i) => intervals(network, colours[i], places.of(network))),
       ...(reference ? [usual(look, reference, places)] : []),
     ],
   };
 }
 
 /** Two signatures over the steps of their warping path; a grey bar is what a step adds to the distance. */
-function pairOption(pair, path, kinds) {
+function pairOption(pair, path, kinds, families) {
   const look = theme();
+  const colours = networkColours(pair, families, look);
   const scores = pair.map((network) => network.statistics.affinity_score);
-  const line = (network, side) => ({
-    type: 'line',
-    name: network.network,
-    showAllSymbol: true,
-    symbolSize: 7,
-    data: points(network, kinds, look, side, path.map((match) => match[side]), (step) => step),
-  });
   const links = path.map((match, step) => [step, scores[0][match[0]], scores[1][match[1]]]);
   return {
     ...look.base,
@@ -256,8 +269,8 @@ function pairOption(pair, path, kinds) {
     xAxis: stepAxis(look, 'step of the warping path', path.length - 1),
     yAxis: scoreAxis(look, scores.flat()),
     series: [
-      line(pair[0], 0),
-      line(pair[1], 1),
+      ...pair.map((network, side) =>
+        points(network, kinds, look, colours[side], path.map((match) => match[side]), (step) => step, 7)),
       {
         type: 'custom',
         data: links,

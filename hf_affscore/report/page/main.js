@@ -2,6 +2,7 @@
 (() => {
   const data = JSON.parse(document.getElementById('data').textContent);
   const kinds = symbols(data.networks);
+  const families = familyColours(data.networks);
   const at = (id) => document.getElementById(id);
   const charts = {};
   const LISTED = 12; // networks that the key of a chart names
@@ -23,7 +24,7 @@
     const reference = usualBehind(networks);
     at('verdicts').replaceChildren(...networks.map((network) => element('p', { className: 'note' },
       element('strong', { textContent: network.network }), ` ${network.verdict.join(' ')}`)));
-    const chart = draw('signatures', signatureOption(networks, kinds, places, reference));
+    const chart = draw('signatures', signatureOption(networks, kinds, families, places, reference));
     tell(chart, 'signatures-detail', (place) => [
       ...networks.slice(0, 4).map((network) => layer(network, places.row(network, place), networks.length <= 2)),
       ...(networks.length > 4 ? [element('div', { textContent: `and ${networks.length - 4} more networks` })] : []),
@@ -43,14 +44,19 @@
   }
 
   /** Which colour is which network. */
-  const named = (networks) => [
-    ...networks.slice(0, LISTED).map((network, i) => {
-      const sample = mark('line');
-      sample.style.stroke = `var(--c${i % COLOURS})`;
-      return element('li', {}, sample, network.network);
-    }),
-    ...(networks.length > LISTED ? [element('li', { textContent: `and ${networks.length - LISTED} more` })] : []),
-  ];
+  const named = (networks) => {
+    const colours = networkColours(networks, families, theme());
+    return [
+      ...networks.slice(0, LISTED).map((network, i) => element('li', {}, square(colours[i]), network.network)),
+      ...(networks.length > LISTED ? [element('li', { textContent: `and ${networks.length - LISTED} more` })] : []),
+    ];
+  };
+
+  function square(colour) {
+    const made = mark('rect');
+    made.style.fill = made.style.stroke = colour;
+    return made;
+  }
 
   /** What the marks of the chosen networks mean. */
   function showKey(networks) {
@@ -83,7 +89,7 @@
     const names = networks.map((network) => network.network).join(' and ');
     at('pair-note').textContent = `${names}: distance ${distance.toFixed(3)}, ${path.length} steps. Each step matches `
       + 'an activation of one with one of the other; grey bars are the differences.';
-    const chart = draw('pair', pairOption(networks, path, kinds));
+    const chart = draw('pair', pairOption(networks, path, kinds, families));
     chart.resize();
     tell(chart, 'pair-detail', (place) => {
       const match = path[Math.round(place)];
@@ -116,14 +122,9 @@
   /** The heat map, and a cursor over it for the keyboard. */
   function showDistances() {
     at('distances').style.height = `${distanceHeight(data.leaf_order.length)}px`;
-    const families = [...familyColours(data.networks)];
-    const coloured = families.length > 1 ? families.slice(0, COLOURS) : [];
-    if (families.length > COLOURS) coloured.push(['other families', 'quiet']);
-    at('families').replaceChildren(...coloured.map(([family, colour]) => {
-      const square = mark('rect');
-      square.style.fill = square.style.stroke = `var(--${colour})`;
-      return element('li', {}, square, family);
-    }));
+    const coloured = families.size > 1 ? [...families].slice(0, COLOURS) : [];
+    if (families.size > COLOURS) coloured.push(['other families', 'quiet']);
+    at('families').replaceChildren(...coloured.map(([family, colour]) => element('li', {}, square(`var(--${colour})`), family)));
     const chart = draw('distances', distanceOption(data, at('distances').clientWidth));
     const size = data.leaf_order.length;
     let [x, y] = [0, 0];

@@ -26,11 +26,8 @@ function spark(scores) {
   svg.setAttribute('preserveAspectRatio', 'none');
   svg.setAttribute('aria-hidden', 'true');
   const path = document.createElementNS(namespace, 'path');
-  const points = scores.map((score, i) => {
-    if (score === null) return '';
-    const pen = i > 0 && scores[i - 1] !== null ? 'L' : 'M';
-    return `${pen}${(100 * (i + 0.5) / scores.length).toFixed(1)} ${(19 - 18 * score).toFixed(1)}`;
-  });
+  const points = scores.map((score, i) => (score === null ? ''
+    : `M${(2 + 96 * depthOf(i, scores.length)).toFixed(1)} ${(19 - 18 * score).toFixed(1)}h0`));
   path.setAttribute('d', points.join(''));
   svg.append(path);
   return svg;
@@ -56,7 +53,6 @@ const COLUMNS = {
 function mark(symbol, className = '') {
   const namespace = 'http://www.w3.org/2000/svg';
   const shapes = {
-    line: 'M1 8h14',
     circle: 'M8 2a6 6 0 1 0 .01 0z',
     rect: 'M2.5 2.5h11v11h-11z',
     triangle: 'M8 2l6.5 12h-13z',
