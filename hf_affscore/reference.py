@@ -65,26 +65,36 @@ def read_reference() -> Reference:
     lowest, median, highest = quantiles(stored["networks"].values(), depth)
     caption = (
         f"Grey: the middle 80 % and the median of {_listed(list(stored['networks']))} on {stored['num_samples']:,} "
-        f"{stored['images']}, by depth; other images and other families of networks have other ranges."
+        f"{stored['images']}, by depth; features are channels. "
+        "Other images and other families of networks have other ranges."
     )
     return Reference(depth, lowest, median, highest, caption)
 
 
 def unlike(signature: Signature) -> tuple[str, ...]:
-    """The settings in which a signature differs from the reference.
+    """What makes the scores of a signature other quantities than those of the reference.
+
+    The features of the reference are channels. Pooling ``channels`` has the same ones, and ``paper`` where the
+    channels are the first axis after the images, which rows say (``channel_axis``).
 
     Example:
-        >>> unlike(Signature((), (), {"options": {"pooling": "channels"}}))
-        ("pooling is 'channels' and that of the reference 'paper'",)
+        >>> unlike(Signature((), (), {"options": {"pooling": "positions"}}))
+        ("pooling is 'positions' and that of the reference 'paper'",)
     """
-    stored = stored_reference()
+    stored, options = stored_reference(), signature.metadata.get("options", {})
     made = {"numbers_version": signature.metadata.get("numbers_version")}
-    made |= {name: signature.metadata.get("options", {}).get(name) for name in ("pooling", "regularization")}
-    return tuple(
+    made |= {name: options.get(name) for name in ("pooling", "regularization")}
+    axes = [row["channel_axis"] for row in signature.rows if "channel_axis" in row]
+    tokens = made["pooling"] == "paper" and 2 * axes.count(1) < len(axes)
+    if made["pooling"] == "channels":
+        del made["pooling"]
+    differing = tuple(
         f"{name} is {value!r} and that of the reference {stored[name]!r}"
         for name, value in made.items()
         if value is not None and value != stored[name]
     )
+    said = "features are tokens or image rows and those of the reference channels"
+    return (*differing, *([said] if tokens else []))
 
 
 def fewer(signature: Signature) -> str:

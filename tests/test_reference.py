@@ -9,7 +9,7 @@ from examples.reference import FILE, IMAGES, NETWORKS, document
 from hf_affscore import reference as module
 from hf_affscore.errors import InputError
 from hf_affscore.plots import plot_signature
-from hf_affscore.reference import DEPTHS, quantiles, stored_reference
+from hf_affscore.reference import DEPTHS, quantiles, read_reference, stored_reference, unlike
 from hf_affscore.signature import NUMBERS_VERSION, Signature
 from tests.plots.test_signature_plot import overlapping, texts
 from tests.signatures import make_signature
@@ -70,8 +70,19 @@ def test_the_band_is_drawn_behind_and_the_picture_says_of_what():
 
 
 def test_scores_of_other_settings_are_other_quantities():
-    with pytest.raises(InputError, match=r"its pooling is 'channels' and that of the reference 'paper'"):
-        made([0.5, 0.6], pooling="channels").plot(reference=True)
+    with pytest.raises(InputError, match=r"its pooling is 'positions' and that of the reference 'paper'"):
+        made([0.5, 0.6], pooling="positions").plot(reference=True)
+
+
+@pytest.mark.parametrize(
+    ("pooling", "axis", "alike"), [("paper", 1, True), ("paper", 2, False), ("channels", 2, True)]
+)
+def test_features_decide_not_the_name_of_the_pooling(pooling, axis, alike):
+    rows = make_signature([0.5, 0.6], channel_axis=[axis] * 2).rows
+    signature = Signature(rows, (), made([0.5, 0.6], pooling=pooling).metadata)
+    told = ("features are tokens or image rows and those of the reference channels",)
+    assert unlike(signature) == (() if alike else told)
+    assert "features are channels" in read_reference().caption
 
 
 def test_an_old_reference_is_not_drawn(monkeypatch):

@@ -343,11 +343,11 @@ def test_what_is_usual_is_drawn_in_grey_behind_the_signatures(open_report, lengt
 
 
 def test_what_is_usual_is_not_drawn_behind_other_quantities(open_report):
-    networks = [made_as_the_reference(8, "one"), made_as_the_reference(8, "other", pooling="channels")]
+    networks = [made_as_the_reference(8, "one"), made_as_the_reference(8, "other", pooling="positions")]
     page = open_report(compare(networks, allow_differences=True))
     assert band(page) == []
     assert page.locator("#usual-note").inner_text() == (
-        "What is usual cannot be shown behind other: its pooling is 'channels' and that of the reference 'paper'."
+        "What is usual cannot be shown behind other: its pooling is 'positions' and that of the reference 'paper'."
     )
     page.get_by_label("other").uncheck()
     assert len(band(page)) == 2
