@@ -18,15 +18,13 @@ from hf_affscore.comparison import agreement, export, notes, statistics
 from hf_affscore.comparison.difference import Difference, difference
 from hf_affscore.comparison.distances import cut, dtw_distances, leaves, link, warping_path
 from hf_affscore.comparison.families import families_of
-from hf_affscore.comparison.sources import Source, read
+from hf_affscore.comparison.sources import Published, Source, by_name, read
 from hf_affscore.comparison.text import comparison_text
 from hf_affscore.errors import InputError, warn
 from hf_affscore.fileformat import plain
 from hf_affscore.signature import Signature
 from hf_affscore.spelling import checked_keywords, did_you_mean
 from hf_affscore.tables import terminal_width
-
-Published = Mapping[str, Mapping[str, Any]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,8 +97,9 @@ class Comparison:
         """One line per network: a summary of its scores, and its published figures.
 
         Columns are ``activations`` (rows with a score), ``evidence`` (scores that are evidence) and ``undefined``;
-        ``median``, ``min``, ``max``, ``mean``, ``std`` (population) and ``modes`` of the scores that are evidence;
-        then ``accuracy``, ``num_parameters`` and further columns of ``published``; nan where unknown.
+        ``median`` with its standard error ``median_stderr``, ``min``, ``max``, ``mean``, ``std`` (population) and
+        ``modes`` of the scores that are evidence; then ``accuracy``, ``num_parameters`` and further columns of
+        ``published``; nan where unknown.
         """
         lines = []
         for name, signature in zip(self.names, self.signatures, strict=True):
@@ -110,7 +109,7 @@ class Comparison:
                 "activations": len(statistics.defined(signature)),
                 "evidence": summary["count"],
                 "undefined": summary["undefined"],
-                **{key: summary[key] for key in ("median", "min", "max", "mean", "std")},
+                **{key: summary[key] for key in ("median", "median_stderr", "min", "max", "mean", "std")},
                 "modes": statistics.modes(statistics.evidence(signature)),
                 "accuracy": _number(model.get("accuracy")),
                 "num_parameters": _number(model.get("num_parameters")),
@@ -150,11 +149,11 @@ class Comparison:
 
     def to_markdown(self) -> str:
         """The networks, and the correlations over them, as two Markdown tables with notes."""
-        return export.markdown_page(self._tables(), self.distance_notes)
+        return export.markdown_page(self._tables(), notes.table_notes(self))
 
     def to_latex(self) -> str:
         """The networks, and the correlations over them, as two LaTeX tables for ``booktabs``, after comments."""
-        return export.latex_page(self._tables(), self.distance_notes)
+        return export.latex_page(self._tables(), notes.table_notes(self))
 
     def to_dict(self) -> dict[str, Any]:
         """All figures as one JSON-ready document; undefined numbers are ``None``."""
@@ -178,7 +177,12 @@ class Comparison:
         return comparison_text(self, terminal_width())
 
     def _tables(self) -> tuple[pd.DataFrame, pd.DataFrame]:
-        return self.networks, self.correlation_summary().rename_axis("statistic")
+        columns = self.networks[["median", "median_stderr"]].itertuples(index=False)
+        medians = [export.with_error(*each) or None for each in columns]
+        networks = self.networks.assign(median=pd.Series(medians, self.networks.index)).drop(
+            columns="median_stderr"
+        )
+        return networks, self.correlation_summary().rename_axis("statistic")
 
     def _position(self, name: str) -> int:
         if name not in self.names:
@@ -254,7 +258,7 @@ def compare(
     distances = dtw_distances(series)
     distances.flags.writeable = False
     return Comparison(
-        signatures, names, distances, link(distances), found, _by_name(published, names), grouped
+        signatures, names, distances, link(distances), found, by_name(published, names), grouped
     )
 
 
@@ -277,23 +281,6 @@ def names_of(signatures: Sequence[Signature]) -> tuple[str, ...]:
 def _with_step(signature: Signature) -> str:
     step = signature.metadata.get("training", {}).get("step")
     return signature.name if step is None else f"{signature.name} (step {step})"
-
-
-def _by_name(published: Published | pd.DataFrame | None, names: tuple[str, ...]) -> Published:
-    if isinstance(published, pd.DataFrame):
-        records = published.to_dict(orient="records")
-        published = {
-            str(name): {str(column): value for column, value in line.items()}
-            for name, line in zip(published.index, records, strict=True)
-        }
-    published = dict(published or {})
-    unknown = [name for name in published if name not in names]
-    if unknown:
-        raise InputError(
-            f"published has figures for {', '.join(unknown)}, which is not compared; "
-            f"expected names among {', '.join(names)}."
-        )
-    return published
 
 
 def _number(value: Any) -> float:

@@ -1,17 +1,19 @@
 r"""Data frames as Markdown and as LaTeX, with every name escaped.
 
-Floats have three decimals, counts have thousands separators, lists are joined by commas, and unknown values are
-dashes.
+Floats have four decimals, as in the terminal, counts have thousands separators, lists are joined by commas, and
+unknown values are dashes. A column of nothing but dashes or counts of 0 is left out.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
+from itertools import compress
 from typing import Any, Final
 
 import pandas as pd
 
+from hf_affscore.listing import plus_minus
 from hf_affscore.names import one_line
 from hf_affscore.publish.markdown import unlinked
 
@@ -22,7 +24,7 @@ _MARKDOWN: Final = str.maketrans(
 _LATEX: Final = str.maketrans(
     {c: f"\\{c}" for c in "&%$#_{}"}
     | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
-    | {"<": r"\textless{}", ">": r"\textgreater{}"}
+    | {"<": r"\textless{}", ">": r"\textgreater{}", "±": r"$\pm$"}
 )
 
 
@@ -33,7 +35,7 @@ def markdown(frame: pd.DataFrame) -> str:
         >>> print(markdown(pd.DataFrame({"median": [0.5]}, index=pd.Index(["a_b|c"], name="network"))))
         | network | median |
         | :-- | --: |
-        | a\_b\|c | 0.500 |
+        | a\_b\|c | 0.5000 |
         <BLANKLINE>
     """
     header, lines = _cells(frame, _in_markdown)
@@ -50,7 +52,7 @@ def latex(frame: pd.DataFrame) -> str:
         \toprule
         network & median \\
         \midrule
-        a\_b & 0.500 \\
+        a\_b & 0.5000 \\
         \bottomrule
         \end{tabular}
         <BLANKLINE>
@@ -70,8 +72,19 @@ def markdown_page(tables: Iterable[pd.DataFrame], notes: Iterable[str]) -> str:
 
 
 def latex_page(tables: Iterable[pd.DataFrame], notes: Iterable[str]) -> str:
-    """A comment for each note, then LaTeX tables."""
-    return "".join(f"% {one_line(note)}\n" for note in notes) + "\n".join(map(latex, tables))
+    r"""A comment for each note, and that ``booktabs`` is needed, then LaTeX tables."""
+    comments = [r"Needs \usepackage{booktabs}.", *notes]
+    return "".join(f"% {one_line(note)}\n" for note in comments) + "\n".join(map(latex, tables))
+
+
+def with_error(value: float, stderr: float) -> str:
+    """A number and its standard error; nothing where the number is undefined.
+
+    Example:
+        >>> with_error(0.759, 0.004), with_error(0.759, float("nan"))
+        ('0.7590 ±0.0040', '0.7590')
+    """
+    return "" if math.isnan(value) else f"{value:.4f} {plus_minus(stderr)}".rstrip()
 
 
 def shown(value: Any) -> str:
@@ -79,7 +92,7 @@ def shown(value: Any) -> str:
 
     Example:
         >>> [shown(value) for value in (0.12345, 11689512, 2012.0, [0.53, 0.9], float("nan"), None)]
-        ['0.123', '11,689,512', '2012', '0.53, 0.9', '-', '-']
+        ['0.1235', '11,689,512', '2012', '0.53, 0.9', '-', '-']
     """
     if isinstance(value, list):
         return ", ".join(str(item) for item in value)
@@ -87,7 +100,7 @@ def shown(value: Any) -> str:
         return "-"
     if isinstance(value, int) or (isinstance(value, float) and value.is_integer() and abs(value) >= 1000):
         return f"{int(value):,}" if abs(value) >= 10_000 else str(int(value))
-    return f"{value:.3f}" if isinstance(value, float) else str(value)
+    return f"{value:.4f}" if isinstance(value, float) else str(value)
 
 
 def _in_markdown(text: str) -> str:
@@ -99,4 +112,7 @@ def _cells(frame: pd.DataFrame, escaped: Callable[[str], str]) -> tuple[list[str
         return escaped(" ".join(shown(value).split()))
 
     header = [cell(str(name).replace("_", " ")) for name in [frame.index.name, *frame.columns]]
-    return header, [[cell(value) for value in line] for line in frame.itertuples(name=None)]
+    lines = [[cell(value) for value in line] for line in frame.itertuples(name=None)]
+    kept = [any(line[place] not in ("", "-", "0") for line in lines) for place in range(len(header))]
+    kept[0] = True
+    return list(compress(header, kept)), [list(compress(line, kept)) for line in lines]

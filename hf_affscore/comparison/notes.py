@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pandas as pd
 
 from hf_affscore.comparison.agreement import some
+from hf_affscore.signature import Signature, images
+
+if TYPE_CHECKING:
+    from hf_affscore.comparison import Comparison
 
 
 def distance_notes(networks: pd.DataFrame) -> tuple[str, ...]:
@@ -19,3 +25,21 @@ def distance_notes(networks: pd.DataFrame) -> tuple[str, ...]:
     counts = networks[["activations", "evidence"]].itertuples(name=None)
     others = [f"{total - good} of {total} of {name}" for name, total, good in counts if good < total]
     return (f"Distances include scores that are no evidence: {some(others)}.",) if others else ()
+
+
+def table_notes(comparison: Comparison) -> tuple[str, ...]:
+    """What the tables are of, what their signs mean, and what is in them besides."""
+    made = "; ".join(dict.fromkeys(map(_settings, comparison.signatures)))
+    return (
+        f"{made[0].upper()}{made[1:]}.",
+        "± is one standard error, over draws of images; std is the population standard deviation: of the scores "
+        "of a network, or of correlations over networks.",
+        *comparison.distance_notes,
+        *(f"Made differently: {each}." for each in comparison.differences),
+    )
+
+
+def _settings(signature: Signature) -> str:
+    """The images of a signature and their pooling."""
+    pooling = signature.metadata.get("options", {}).get("pooling")
+    return f"{images(signature)}{'' if pooling is None else f', pooling {pooling!r}'}"

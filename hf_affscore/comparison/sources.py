@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
+from typing import Any
 
 import pandas as pd
 
 from hf_affscore.errors import InputError
 from hf_affscore.signature import Signature
 
+Published = Mapping[str, Mapping[str, Any]]
 Source = Signature | str | os.PathLike[str]
 
 
@@ -65,3 +68,25 @@ def read_published(path: str | os.PathLike[str]) -> pd.DataFrame:
     if len(twice):
         raise InputError(f"{path} names {', '.join(twice)} more than once; expected one line per network.")
     return table
+
+
+def by_name(published: Published | pd.DataFrame | None, names: tuple[str, ...]) -> Published:
+    """Published figures of the compared networks, by name.
+
+    Raises:
+        InputError: They name a network that is not compared.
+    """
+    if isinstance(published, pd.DataFrame):
+        records = published.to_dict(orient="records")
+        published = {
+            str(name): {str(column): value for column, value in line.items()}
+            for name, line in zip(published.index, records, strict=True)
+        }
+    published = dict(published or {})
+    unknown = [name for name in published if name not in names]
+    if unknown:
+        raise InputError(
+            f"published has figures for {', '.join(unknown)}, which is not compared; "
+            f"expected names among {', '.join(names)}."
+        )
+    return published

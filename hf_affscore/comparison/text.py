@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from hf_affscore.comparison.export import with_error
 from hf_affscore.listing import named, said_once
 from hf_affscore.names import one_line, shortened
 from hf_affscore.tables import NARROW, TIGHT, Column, text_table, wrapped
@@ -17,10 +18,11 @@ if TYPE_CHECKING:
 def comparison_text(comparison: Comparison, width: int) -> str:
     """One line per network in the order of the dendrogram, what is no evidence, and the correlations."""
     table = comparison.networks
-    figures = ["median", "min", "max", *(["std"] if width >= NARROW else [])]
+    median = "median" if width < TIGHT else "median ±s.e."
+    figures = ["min", "max", *(["std"] if width >= NARROW else [])]
     figures += ["accuracy"] if table["accuracy"].notna().any() else []
     heads = [Column("network", flexible=True), Column("scores", right=True)]
-    heads += [Column(name, right=True) for name in (*figures, "modes")]
+    heads += [Column(name, right=True) for name in (median, *figures, "modes")]
     heads += [Column("nearest", flexible=True)] if len(table) > 1 else []
     lines_of, lines = table.to_dict(orient="index"), []
     for position in comparison.leaf_order:
@@ -29,6 +31,8 @@ def comparison_text(comparison: Comparison, width: int) -> str:
         count, total = int(line["evidence"]), int(line["activations"])
         nearest = [f"{other} ({distance:.3f})" for other, distance in comparison.nearest(name, 1)]
         numbers = ["" if math.isnan(line[figure]) else f"{line[figure]:.4f}" for figure in figures]
+        error = math.nan if width < TIGHT else line["median_stderr"]
+        numbers = [with_error(line["median"], error), *numbers]
         modes = ", ".join(f"{mode:.2f}" for mode in line["modes"])
         scores = str(total) if count == total else f"{count} of {total}"
         lines.append([name, scores, *numbers, modes, *nearest])

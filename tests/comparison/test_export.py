@@ -18,7 +18,7 @@ def frame():
 def test_markdown_cells():
     lines = markdown(frame()).splitlines()
     assert lines[0] == "| network | median | modes | num parameters |"
-    assert lines[2] == "| a/resnet | 0.500 | 0.53, 0.9 | 11,689,512 |"
+    assert lines[2] == "| a/resnet | 0.5000 | 0.53, 0.9 | 11,689,512 |"
     assert len(lines) == 4
 
 
@@ -46,4 +46,13 @@ def test_no_name_breaks_out_of_a_latex_cell():
 
 def test_no_note_breaks_out_of_a_latex_comment():
     page = latex_page([frame()], ["a\nnetwork", "two"])
-    assert page.startswith("% a network\n% two\n\\begin{tabular}")
+    assert page.startswith("% Needs \\usepackage{booktabs}.\n% a network\n% two\n\\begin{tabular}")
+
+
+def test_a_column_that_is_empty_for_every_network_is_left_out():
+    table = pd.DataFrame(
+        {"min": [0.0, 0.1], "undefined": [0, 0], "accuracy": [float("nan")] * 2, "modes": [[], [0.5]]},
+        index=pd.Index(["a", "b"], name="network"),
+    )
+    assert latex(table).splitlines()[2] == r"network & min & modes \\"
+    assert markdown(table).splitlines()[2] == "| a | 0.0000 |  |"

@@ -46,3 +46,46 @@ def test_distances_say_how_many_of_their_scores_are_no_evidence(compared):
 def test_distances_of_evidence_and_one_network_need_no_note(compared):
     assert compare(compared.signatures[1:]).distance_notes == ()
     assert compare([make_signature([0.5], name="a"), make_signature([0.6], name="b")]).distance_notes == ()
+
+
+@pytest.fixture(name="measured")
+def _measured():
+    """Two networks whose scores have standard errors."""
+    return compare(
+        [
+            make_signature([0.5, 0.759, 0.9], name=name, affinity_score_stderr=[0.004] * 3)
+            for name in ("cnn", "vit")
+        ]
+    )
+
+
+def test_medians_have_their_standard_error(measured):
+    (stderr,) = set(measured.networks["median_stderr"])
+    assert stderr == measured.signatures[0].summary()["median_stderr"] > 0
+    assert measured.to_dict()["networks"][0]["median_stderr"] == stderr
+    error = f"{stderr:.4f}"
+    assert f"| 0.7590 ±{error} |" in measured.to_markdown()
+    assert rf"& 0.7590 $\pm${error} &" in measured.to_latex()
+    assert f"0.7590 ±{error}" in comparison_text(measured, 80)
+    assert max(map(len, comparison_text(measured, 60).splitlines()[:3])) <= 60
+
+
+def test_a_median_that_is_undefined_is_a_dash(compared):
+    vit = next(line for line in compared.to_markdown().splitlines() if line.startswith(r"| vit\_4"))
+    assert vit.startswith(r"| vit\_4 | 4 | 0 | - |")
+
+
+def test_tables_say_what_they_are_of_and_what_their_signs_mean():
+    signatures = [make_signature([0.5, 0.6], name=name) for name in ("a", "b")]
+    for signature in signatures:
+        signature.metadata["options"] = {"pooling": "paper"}
+    signatures[1].metadata["dataset"]["split"] = "train"
+    tables = compare(signatures, allow_differences=True)
+    for text in (tables.to_markdown(), tables.to_latex()):
+        assert (
+            "64 images of cifar10, test, pooling 'paper'; 64 images of cifar10, train, pooling 'paper'."
+            in text
+        )
+        assert "± is one standard error" in text
+        assert "std is the population standard deviation" in text
+        assert "Made differently: dataset.split" in text
