@@ -50,6 +50,19 @@ def short_paths(paths: Sequence[str], width: int) -> list[str]:
     return [shortened(path, width) for path in short]
 
 
+def path_end(path: str, width: int) -> str:
+    """``path`` in at most ``width`` columns without its first components, so that the rest can be searched for.
+
+    Example:
+        >>> path_end("encoder.stages.1.layers.0.activation", 22)
+        '…1.layers.0.activation'
+    """
+    path = one_line(path)
+    parts = path.split(".")
+    ends = [path, *(f"…{'.'.join(parts[start:])}" for start in range(1, len(parts)))]
+    return next((end for end in ends if columns(end) <= width), shortened(parts[-1], width))
+
+
 def shortened(text: str, width: int) -> str:
     """``text`` on one line of at most ``width`` columns: what does not fit is left out in the middle.
 

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from hf_affscore.listing import signature_text
-from hf_affscore.names import columns, common_prefix, short_paths, shortened
+from hf_affscore.names import columns, common_prefix, path_end, short_paths, shortened
 from hf_affscore.signature import Record
 from hf_affscore.tables import Column, html_table, terminal_width, text_table, wrapped
 from tests.signatures import make_signature
@@ -39,6 +39,14 @@ def test_paths_are_cut_alike_and_stay_apart_while_their_numbers_fit(width):
     assert [re.findall(r"\d+", path) for path in short] == [
         re.findall(r"\d+", path) for path in LONG
     ] or width < 24
+
+
+@pytest.mark.parametrize("width", range(0, 60, 4))
+def test_the_end_of_a_path_is_whole_components(width):
+    for path in LONG:
+        end = path_end(path, width)
+        assert columns(end) <= width
+        assert end == path or width < 12 or path.endswith(f".{end.removeprefix('…')}")
 
 
 @pytest.mark.parametrize(

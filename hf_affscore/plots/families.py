@@ -10,6 +10,7 @@ from matplotlib.lines import Line2D
 
 from hf_affscore.plots.style import COLOURS, GREY, MARKERS
 from hf_affscore.plots.text import fitted, fonts
+from hf_affscore.signature import images
 
 if TYPE_CHECKING:
     from hf_affscore.comparison import Comparison
@@ -64,6 +65,14 @@ def pooling_note(comparison: Comparison) -> str:
     if comparison.mixed_pooling is None:
         return ""
     return "Features are channels in some networks, tokens in others: part of what differs may be pooling."
+
+
+def making_note(comparison: Comparison) -> str:
+    """On how many images, with which pooling."""
+    made = sorted({images(signature) for signature in comparison.signatures})
+    pooling = {signature.metadata.get("options", {}).get("pooling") for signature in comparison.signatures}
+    named = " and ".join(sorted(repr(each) for each in pooling if each))
+    return f"On {'; '.join(made)}{f', pooling {named}' if named else ''}."
 
 
 def _place(look: Look) -> int:

@@ -86,7 +86,8 @@ def _course(axes: Axes, steps: list[int], signatures: list[Signature]) -> None:
     low, median, high = ([one[name] for one in summaries] for name in ("min", "median", "max"))
     axes.fill_between(steps, low, high, color=COLOURS[5], alpha=0.3, linewidth=0, label="minimum to maximum")
     axes.plot(steps, median, "o-", color=COLOURS[0], markersize=3.5, linewidth=1.3, label="median")
-    axes.set(ylim=(-0.03, 1.03), yticks=(0, 0.5, 1), ylabel="affinity score", xlabel="training step")
+    axes.set(ylabel="affinity score", xlabel="training step")
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=4, steps=[1, 2, 5, 10]))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 

@@ -6,6 +6,7 @@ Two networks are drawn over one another instead.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,7 +17,7 @@ from matplotlib.ticker import MaxNLocator
 
 from hf_affscore.comparison.statistics import FEW, evidence, folded_density
 from hf_affscore.evidence import evidence_of
-from hf_affscore.plots.families import Look, family_key, looks, pooling_note
+from hf_affscore.plots.families import Look, family_key, looks, making_note, pooling_note
 from hf_affscore.plots.style import COLOURS, GREY, MARKERS, beginning, new_figure, save, style, title
 from hf_affscore.plots.text import fitted, fonts
 from hf_affscore.reference import depths
@@ -47,7 +48,9 @@ def plot_signatures(comparison: Comparison, path: Target | None = None) -> Figur
         figure = _over_one_another(comparison) if len(networks) == 2 else _side_by_side(comparison)
         for axes in figure.axes:
             axes.set(xlim=(-0.03, 1.03), ylim=(begin - 0.04 * (1 - begin), 1 + 0.04 * (1 - begin)))
-        title(figure, _BY_DEPTH, _note(comparison, begin))
+        marks = ["Hollow: no evidence."] if _doubtful(networks) else []
+        marks += ["Pale grey dots: the scores of all other networks."] if len(networks) > 2 else []
+        title(figure, _BY_DEPTH, _note(comparison, begin, *marks))
     return _saved(figure, path)
 
 
@@ -64,7 +67,12 @@ def plot_distributions(comparison: Comparison, path: Target | None = None) -> Fi
             _distribution(axes, comparison.signatures[network], looks(comparison)[network].colour, begin)
             axes.yaxis.set_major_locator(MaxNLocator(nbins=3, integer=True, min_n_ticks=1))
         figure.supylabel("number of scores", fontsize=9)
-        title(figure, "Distribution of the scores in each network", _note(comparison, begin))
+        marks = ["Outlined: no evidence."] if _doubtful(comparison.signatures) else []
+        if any(len(evidence(signature)) >= FEW for signature in comparison.signatures):
+            marks.append(
+                f"Curve: kernel density of the scores that are evidence, where there are {FEW} or more."
+            )
+        title(figure, "Distribution of the scores in each network", _note(comparison, begin, *marks))
         family_key(figure, comparison)
     return _saved(figure, path)
 
@@ -157,9 +165,16 @@ def _distribution(axes: Axes, signature: Signature, colour: str, begin: float) -
     axes.set_xlim(begin - 0.02 * (1 - begin), 1 + 0.02 * (1 - begin))
 
 
-def _note(comparison: Comparison, begin: float) -> str:
+def _doubtful(networks: Iterable[Signature]) -> bool:
+    """Whether any score that is drawn is no evidence."""
+    return any(
+        evidence_of(row) not in ("ok", "undefined") for signature in networks for row in signature.rows
+    )
+
+
+def _note(comparison: Comparison, begin: float, *marks: str) -> str:
     start = f"The axis of scores begins at {begin:g}." if begin else ""
-    return " ".join(filter(None, [start, pooling_note(comparison)]))
+    return " ".join(filter(None, [making_note(comparison), *marks, start, pooling_note(comparison)]))
 
 
 def _saved(figure: Figure, path: Target | None) -> Figure:

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontEntry, FontProperties, fontManager, get_font
 from matplotlib.text import Text
 
-from hf_affscore.names import columns, one_line, short_paths, shortened
+from hf_affscore.names import columns, one_line, path_end, shortened
 
 #: The font of all pictures; matplotlib brings it along.
 FONT = "DejaVu Sans"
@@ -34,8 +34,8 @@ def fitted(text: str, width: float, size: float) -> str:
 
 
 def fitted_paths(paths: Sequence[str], width: float, size: float) -> list[str]:
-    """Paths of modules, shortened alike to at most ``width`` inches each; empty if nothing fits."""
-    return _fitted(paths, width, size, short_paths)
+    """The ends of paths of modules, at most ``width`` inches each; empty if nothing fits."""
+    return _fitted(paths, width, size, lambda texts, room: [path_end(each, room) for each in texts])
 
 
 def wrapped(text: str, width: float, size: float) -> list[str]:

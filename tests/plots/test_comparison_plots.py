@@ -172,6 +172,27 @@ def test_pooling_that_mixes_channels_and_tokens_is_said():
     assert compare(signatures).mixed_pooling is None
 
 
+def test_marks_pooling_and_images_are_said():
+    words = ["ok"] * 9 + ["few_samples"]
+    doubtful = make_signature(np.linspace(0.3, 0.9, 10), evidence=words, name="a")
+    doubtful.metadata["options"] = {"pooling": "channels"}
+    compared = compare(
+        [doubtful, *(make_signature([0.5, 0.6], name=name) for name in "bc")], allow_differences=True
+    )
+    for draw, said in (
+        (plot_signatures, ["Hollow: no evidence.", "Pale grey dots: the scores of all other networks."]),
+        (
+            plot_distributions,
+            ["Outlined: no evidence.", "Curve: kernel density of the scores that are evidence"],
+        ),
+    ):
+        found = draw(compared).get_suptitle().replace("\n", " ")
+        for text in ("On 64 images of cifar10, test, pooling 'channels'.", *said):
+            assert text in found
+        alone = draw(compare([make_signature([0.5, 0.6])])).get_suptitle()
+        assert not any(text in alone for text in said)
+
+
 def test_a_correlation_of_few_scores_has_a_star():
     few = make_signature([0.5, 0.6, 0.7], cka=[0.1, 0.3, 0.2], name="few")
     figure = plot_correlations(compare([few, *networks(1)]))

@@ -42,6 +42,15 @@ def test_shows_every_score_where_it_belongs():
     assert [text.get_text() for text in heat.get_xticklabels()] == ["0", "10", "30"]
 
 
+def test_the_axis_of_the_median_fits_the_scores():
+    found = History()
+    for step, low in enumerate((0.70, 0.71)):
+        found.add(step, make_signature([low, low + 0.02, low + 0.04]))
+    low, high = plot_history(found).axes[0].get_ylim()
+    assert 0.69 < low < 0.70
+    assert 0.75 < high < 0.76
+
+
 def test_an_activation_that_did_not_run_at_a_step_is_left_grey():
     found = History()
     found.add(0, make_signature([0.5, 0.6]))

@@ -141,6 +141,16 @@ def test_the_lowest_and_highest_are_named_without_the_common_beginning():
     assert "module names without their common beginning backbone." in texts(figure)
 
 
+def test_long_names_are_ends_of_names_that_can_be_searched():
+    signature = network(
+        33, parts=("convolution_of_three_by_three.activation", "shortcut.normalisation.activation")
+    )
+    found = [text for text in texts(plot_signature(signature)) if text.startswith("…")]
+    assert found
+    modules = [row.module for row in signature.rows]
+    assert all(any(module.endswith(f".{text[1:]}") for module in modules) for text in found)
+
+
 def test_stages_are_bands_with_their_names():
     figure = plot_signature(network(33))
     bands = [
