@@ -241,9 +241,10 @@ def _preferred(found: list[_Candidate], names: list[str]) -> _Candidate:
     """
     columns = ", ".join(names) or "none"
     if not found:
+        texts = "Files of text are there, whose lines name no images. " if names == ["text"] else ""
         raise NoImages(
-            f"No column holds images; the columns are {columns}. Expected encoded images, paths, addresses or "
-            "arrays of pixels. If one holds them, name it with image_column (--image-column)."
+            f"{texts}No column holds images; the columns are {columns}. Expected encoded images, paths, addresses "
+            "or arrays of pixels. If one holds them, name it with image_column (--image-column)."
         )
     likeliest = min(candidate.kind for candidate in found)
     found = [candidate for candidate in found if candidate.kind is likeliest]

@@ -448,3 +448,9 @@ def test_json_with_paths(files):
     (files / "pictures").rename(folder / "pictures")
     (folder / "train.jsonl").write_text("\n".join(rows))
     assert holds(opened(folder))
+
+
+def test_a_folder_of_texts_has_no_images(tmp_path):
+    (tmp_path / "notes.txt").write_text("hello\n")
+    with pytest.raises(DatasetError, match="Files of text are there, whose lines name no images"):
+        open_images(locate_images(tmp_path, Options()), Options(), lambda: (3, 8, 8))
