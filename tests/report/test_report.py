@@ -434,6 +434,44 @@ def test_names_of_one_family_stay_apart_on_the_axes(open_report):
     assert max(map(len, shown)) <= 14
 
 
+@pytest.mark.parametrize(
+    ("count", "width", "written"), [(6, "desktop", True), (8, "phone", False), (60, "desktop", False)]
+)
+def test_cells_of_the_heat_map_have_their_numbers_where_there_is_room(open_report, count, width, written):
+    compared = compare(networks(count, length=6))
+    page = open_report(compared, width)
+    found = page.evaluate(
+        """() => echarts.getInstanceByDom(document.getElementById('distances')).getZr().storage.getDisplayList()
+        .filter(shape => shape.type === 'tspan' && /^\\d\\.\\d\\d$/.test(shape.style.text)
+            && ['#000000', '#ffffff'].includes(shape.style.fill)).map(shape => shape.style.text)"""
+    )
+    assert sorted(found) == (
+        sorted(f"{distance:.2f}" for distance in compared.distances.flat) if written else []
+    )
+
+
+def test_the_heat_map_fills_a_wide_page(open_report):
+    page = open_report(compare(networks(5)))
+    page.set_viewport_size({"width": 1400, "height": 900})
+    left, right = (pixel(page, "distances", {"seriesIndex": 0}, [place, 0])[0] for place in (0, 4))
+    assert (right - left) * 5 / 4 > 0.6 * 1400
+
+
+def test_columns_out_of_sight_are_said(open_report, comparison):
+    page = open_report(comparison, "phone")
+    hint = page.get_by_text("More columns are on the right")
+    expect(hint).to_be_visible()
+    page.set_viewport_size({"width": 1400, "height": 900})
+    expect(hint).to_be_hidden()
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_nothing_empty_stands_below_a_chart(open_report, comparison, width):
+    page = open_report(comparison, width)
+    for name in ("signatures-detail", "pair-detail"):
+        assert page.locator(f"#{name}").bounding_box()["height"] < 70
+
+
 def test_the_heat_map_selects_by_mouse(page, comparison):
     page.locator("#distances").scroll_into_view_if_needed()
     page.mouse.click(*pixel(page, "distances", {"seriesIndex": 0}, [3, 1]))

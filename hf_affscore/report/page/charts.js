@@ -286,8 +286,17 @@ function pairOption(pair, path, kinds, families) {
 /** Pixels of the distance matrix: its rows, what is above (the dendrogram) and below (the key of colours). */
 const ABOVE = 112;
 const BELOW = 64;
-const rowHeight = (count) => Math.min(Math.max(480 / count, 13), 32);
+const rowHeight = (count) => Math.min(Math.max(480 / count, 13), 56);
 const distanceHeight = (count) => ABOVE + count * rowHeight(count) + BELOW;
+
+/** Pixels of a cell that has room for its number. */
+const NUMBER = { width: 34, height: 16 };
+
+/** Black or white, whichever is more readable on a colour. */
+function readableOn(colour) {
+  const [red, green, blue] = echarts.color.parse(colour);
+  return 0.299 * red + 0.587 * green + 0.114 * blue > 128 ? '#000000' : '#ffffff';
+}
 
 /** The distance matrix in leaf order under its dendrogram; names stand once, with the colour of their family. */
 function distanceOption(data, width) {
@@ -295,7 +304,7 @@ function distanceOption(data, width) {
   const order = data.leaf_order;
   const room = Math.min(300, width * 0.38); // for names
   const size = order.length > 40 ? 10 : 12;
-  const wide = Math.min(width - room - 20, Math.max(360, 1.7 * order.length * rowHeight(order.length)));
+  const wide = Math.min(width - room - 20, Math.max(360, 3.5 * order.length * rowHeight(order.length)));
   const tree = { left: room, width: wide, top: 8, height: 96 };
   const heat = { left: room, width: wide, top: ABOVE, height: order.length * rowHeight(order.length) };
   const short = labels(order.map((i) => data.networks[i].network), Math.floor((room - 32) / (0.58 * size)));
@@ -344,12 +353,16 @@ function distanceOption(data, width) {
         renderItem: (_, api) => {
           const [x, y] = api.coord([api.value(0), api.value(1)]);
           const [width, height] = api.size([1, 1]).map((side) => side + 0.5);
-          return {
+          const fill = api.visual('color');
+          const rect = {
             type: 'rect',
             shape: { x: x - width / 2, y: y - height / 2, width, height },
-            style: { fill: api.visual('color') },
+            style: { fill },
             emphasis: { style: { stroke: look.colour('alarm'), lineWidth: 3 } },
           };
+          if (width < NUMBER.width || height < NUMBER.height) return rect;
+          const style = { text: api.value(2).toFixed(2), fill: readableOn(fill), fontSize: 12 };
+          return { ...rect, textContent: { style }, textConfig: { position: 'inside' } };
         },
         xAxisIndex: 1,
         yAxisIndex: 1,

@@ -213,9 +213,17 @@
     showSelection(table.selected);
     charts.distances?.setOption(distanceOption(data, at('distances').clientWidth));
   });
+  /** Says that columns are out of sight, where they are. */
+  function showSideways() {
+    const box = at('table').parentElement;
+    at('sideways').hidden = box.scrollWidth <= box.clientWidth;
+  }
+
+  showSideways();
   let width = window.innerWidth;
   window.addEventListener('resize', () => {
     Object.values(charts).forEach((chart) => chart.resize());
+    showSideways();
     if (window.innerWidth === width) return;
     width = window.innerWidth;
     charts.distances?.setOption(distanceOption(data, at('distances').clientWidth));
