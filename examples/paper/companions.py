@@ -25,7 +25,7 @@ PAPER = {
 }
 #: Small networks of other families, trained here (see ``examples/compare_families.py``).
 TRAINED = ("plain-13", "vit-4", "mixer-8")
-QUICK = {"names": ("vit-4", "mixer-8"), "epochs": 1, "num_samples": 32}
+QUICK = {"names": ("vit-4", "mixer-8"), "epochs": 1, "num_samples": 160}
 
 
 def run(

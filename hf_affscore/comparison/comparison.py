@@ -143,9 +143,15 @@ class Comparison:
         return notes.distance_notes(self.networks)
 
     def correlation_summary(self) -> pd.DataFrame:
-        """Mean, population standard deviation and count over networks, per statistic, as in the paper."""
+        """Mean and population standard deviation over networks, per statistic, as in the paper.
+
+        ``networks`` is the number of networks that have this correlation, and ``few`` how many of them have it over
+        fewer than eight scores; ``std`` of one network is nan.
+        """
         table = self.correlations
-        return pd.DataFrame({"mean": table.mean(), "std": table.std(ddof=0), "networks": table.count()})
+        networks, few = table.count(), ((self.correlation_counts < statistics.FEW) & table.notna()).sum()
+        std = table.std(ddof=0).where(networks > 1)
+        return pd.DataFrame({"mean": table.mean(), "std": std, "networks": networks, "few": few})
 
     def to_markdown(self) -> str:
         """The networks, and the correlations over them, as two Markdown tables with notes."""
@@ -182,7 +188,9 @@ class Comparison:
         networks = self.networks.assign(median=pd.Series(medians, self.networks.index)).drop(
             columns="median_stderr"
         )
-        return networks, self.correlation_summary().rename_axis("statistic")
+        return networks, self.correlation_summary().rename_axis("statistic").rename(
+            columns={"few": notes.FEW_SCORES}
+        )
 
     def _position(self, name: str) -> int:
         if name not in self.names:

@@ -7,7 +7,11 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from hf_affscore.comparison.agreement import some
+from hf_affscore.comparison.statistics import FEW
 from hf_affscore.signature import Signature, images
+
+#: What is said of correlations over few scores.
+FEW_SCORES = f"with fewer than {FEW} scores"
 
 if TYPE_CHECKING:
     from hf_affscore.comparison import Comparison

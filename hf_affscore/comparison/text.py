@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from hf_affscore.comparison.export import with_error
+from hf_affscore.comparison.notes import FEW_SCORES
 from hf_affscore.listing import named, said_once
 from hf_affscore.names import one_line, shortened
 from hf_affscore.tables import NARROW, TIGHT, Column, text_table, wrapped
@@ -44,11 +45,21 @@ def comparison_text(comparison: Comparison, width: int) -> str:
     below += [wrapped(note, width) for note in comparison.distance_notes]
     correlations = comparison.correlation_summary()
     if len(correlations):
-        below += ["", "correlation with the score, mean and standard deviation over networks"]
-    below += [
-        f"  {statistic!s:<24}{mean:+.2f} +- {std:.2f}"
-        for statistic, mean, std, _ in correlations.itertuples()
-    ]
+        heads_below = [
+            Column("statistic"),
+            Column("mean"),
+            Column("networks", flexible=True),
+        ]
+        found = [
+            [
+                str(statistic),
+                "" if math.isnan(mean) else f"{mean:+.2f}{'' if math.isnan(std) else f' ±{std:.2f}'}",
+                f"{networks}{f', {few} {FEW_SCORES}' if few else ''}",
+            ]
+            for statistic, mean, std, networks, few in correlations.itertuples()
+        ]
+        below += ["", "correlation with the score, mean ±standard deviation over networks"]
+        below += [text_table(heads_below, found, width)]
     below += [wrapped(f"made differently: {each}", width) for each in comparison.differences]
     return "\n".join([text_table(heads, lines, width), *below])
 

@@ -32,7 +32,7 @@ def test_compare_prints_each_network_with_its_nearest(capsys, folder):
     assert lines["a"][1:3] == ["4", "0.2000"]
     assert lines["a"][-2:] == ["b", "(0.180)"]  # 0.1, 0.1, 0.05, 0, 0.1 along the path
     assert lines["c"][-2] == "b"
-    assert "cka                     +1.00 +- 0.00" in out
+    assert "cka        +1.00 ±0.00  3, 3 with fewer than 8 scores" in out
 
 
 def test_printing_a_comparison_is_the_same_text(capsys, folder):

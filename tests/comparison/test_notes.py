@@ -89,3 +89,21 @@ def test_tables_say_what_they_are_of_and_what_their_signs_mean():
         assert "± is one standard error" in text
         assert "std is the population standard deviation" in text
         assert "Made differently: dataset.split" in text
+
+
+def test_mean_correlations_say_over_how_many_networks_and_how_many_have_few_scores():
+    scores = [i / 10 for i in range(9)]
+    names = {"a": 9, "b": 9, "few": 4}
+    networks = [make_signature(scores[:n], name=name, cka=scores[:n]) for name, n in names.items()]
+    compared = compare(networks)
+    assert compared.correlation_summary().loc["cka", ["networks", "few"]].tolist() == [3, 1]
+    assert "cka        +1.00 ±0.00  3, 1 with fewer than 8 scores" in comparison_text(compared, 60)
+    assert "| cka | 1.0000 | 0.0000 | 3 | 1 |" in compared.to_markdown()
+    assert "cka        +1.00 ±0.00  2\n" in f"{comparison_text(compare(networks[:2]), 60)}\n"
+
+
+def test_one_network_has_no_spread():
+    scores = [i / 10 for i in range(9)]
+    alone = compare([make_signature(scores, name="a", cka=scores)])
+    assert alone.to_dict()["correlation_summary"]["cka"]["std"] is None
+    assert comparison_text(alone, 60).endswith("cka        +1.00  1")

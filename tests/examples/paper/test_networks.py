@@ -73,7 +73,7 @@ def test_robustness(tmp_path):
 @pytest.mark.slow
 def test_companions(tmp_path):
     values = quick(companions, tmp_path)
-    signature = demo(32)
+    signature = demo(160)
     for statistic in ("cka", "r2", "norm", "entropy_post"):
         column = [row[statistic] for row in signature.rows]
         expected = np.corrcoef(signature.scores, column)[0, 1]
