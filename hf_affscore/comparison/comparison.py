@@ -239,8 +239,8 @@ def compare(
         >>> comparison.clusters(2)
         {'a': 1, 'b': 1, 'c': 2}
     """
-    if isinstance(sources, str):
-        raise InputError(f"sources is the text {sources!r}; expected a list: compare([{sources!r}]).")
+    if isinstance(sources, str | Signature | Mapping):
+        raise InputError(f"sources is a {type(sources).__name__}; expected a list: compare([first, second]).")
     signatures = tuple(signature for source in sources for signature in read(source))
     if not signatures:
         raise InputError("There is nothing to compare; expected at least one signature or folder.")

@@ -127,8 +127,9 @@ def test_collections_on_the_hub_are_read(families, hub):
 def test_what_cannot_be_compared_is_said(families, tmp_path):
     with pytest.raises(InputError, match="nothing to compare"):
         compare([])
-    with pytest.raises(InputError, match=r"expected a list: compare\(\['folder'\]\)"):
-        compare("folder")
+    for one in ("folder", families[0], {"a": "folder"}):
+        with pytest.raises(InputError, match=r"is a (str|Signature|dict); expected a list: compare\(\["):
+            compare(one)
     with pytest.raises(InputError, match="undefined: no activation has a defined score"):
         compare([families[0], make_signature([math.nan], name="undefined")])
     with pytest.raises(SignatureError, match=r"No signature in .* or below"):
