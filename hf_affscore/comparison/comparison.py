@@ -57,9 +57,9 @@ class Comparison:
         return leaves(self.linkage)
 
     def clusters(self, count: int) -> dict[str, int]:
-        """A family number from 1 for every network, from cutting the dendrogram into ``count`` branches.
+        """A cluster number from 1 for every network, from cutting the dendrogram into ``count`` branches.
 
-        With ties there can be fewer families.
+        With ties there can be fewer clusters.
 
         Raises:
             InputError: ``count`` is not between 1 and the number of networks.
@@ -139,7 +139,7 @@ class Comparison:
 
     @property
     def distance_notes(self) -> tuple[str, ...]:
-        """What the distances include besides evidence, a sentence each."""
+        """What to know of the distances: scores that are no evidence, very different numbers of activations."""
         return notes.distance_notes(self.networks)
 
     def correlation_summary(self) -> pd.DataFrame:

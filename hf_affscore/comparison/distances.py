@@ -1,4 +1,4 @@
-"""Distances between signatures, and families from these distances.
+"""Distances between signatures, and clusters from these distances.
 
 The distance is dynamic time warping, as in the paper: each step of one signature is matched with one or more
 neighbouring steps of the other so that the sum of squared differences of matched scores is smallest; the distance
@@ -82,7 +82,7 @@ def leaves(linkage: Array) -> list[int]:
 
 
 def cut(linkage: Array, count: int) -> list[int]:
-    """A family number from 1 for every network, at most ``count`` families.
+    """A cluster number from 1 for every network, at most ``count`` clusters.
 
     They are cut at a height: by number (``criterion="maxclust"``), scipy before 1.15 gives fewer than there are.
 
@@ -93,7 +93,7 @@ def cut(linkage: Array, count: int) -> list[int]:
     merges = len(linkage) + 1 - count
     if merges == 0:
         return list(range(1, count + 1))
-    return [int(family) for family in hierarchy.fcluster(linkage, linkage[merges - 1, 2], "distance")]
+    return [int(cluster) for cluster in hierarchy.fcluster(linkage, linkage[merges - 1, 2], "distance")]
 
 
 def tree(linkage: Array) -> list[tuple[list[float], list[float]]]:

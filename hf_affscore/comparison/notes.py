@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def distance_notes(networks: pd.DataFrame) -> tuple[str, ...]:
-    """What the distances between these networks (:attr:`Comparison.networks`) include besides evidence.
+    """What to know of the distances between these networks (:attr:`Comparison.networks`), a sentence each.
 
     Example:
         >>> distance_notes(pd.DataFrame({"activations": [4, 5], "evidence": [0, 5]}, index=["vit", "cnn"]))
@@ -28,7 +28,14 @@ def distance_notes(networks: pd.DataFrame) -> tuple[str, ...]:
         return ()
     counts = networks[["activations", "evidence"]].itertuples(name=None)
     others = [f"{total - good} of {total} of {name}" for name, total, good in counts if good < total]
-    return (f"Distances include scores that are no evidence: {some(others)}.",) if others else ()
+    said = [f"Distances include scores that are no evidence: {some(others)}."] if others else []
+    totals = networks["activations"].sort_values(kind="stable")
+    if totals.iloc[-1] >= 2 * totals.iloc[0]:
+        least, most = (f"{totals.iloc[place]} ({totals.index[place]})" for place in (0, -1))
+        said.append(
+            f"A distance grows with the number of activations, here {least} to {most}, even where scores are alike."
+        )
+    return tuple(said)
 
 
 def table_notes(comparison: Comparison) -> tuple[str, ...]:

@@ -107,3 +107,14 @@ def test_one_network_has_no_spread():
     alone = compare([make_signature(scores, name="a", cka=scores)])
     assert alone.to_dict()["correlation_summary"]["cka"]["std"] is None
     assert comparison_text(alone, 60).endswith("cka        +1.00  1")
+
+
+def test_very_different_numbers_of_activations_are_said():
+    short, middle, long = (make_signature([0.5] * count, name=f"net-{count}") for count in (4, 7, 8))
+    counts = "here 4 (net-4) to 8 (net-8)"
+    note = f"A distance grows with the number of activations, {counts}, even where scores are alike."
+    compared = compare([long, middle, short])
+    assert compared.distance_notes == (note,)
+    assert note in comparison_text(compared, 120)
+    assert note in plot_distances(compared).get_suptitle().replace("\n", " ")
+    assert compare([short, middle]).distance_notes == ()
