@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from hf_affscore.spelling import did_you_mean
@@ -72,6 +72,19 @@ def call_name(row: Record) -> str:
         'relu #1'
     """
     return f"{row.module or '(root)'}" + (f" #{row.call}" if row.call else "")
+
+
+def channels_first(rows: Iterable[Record]) -> bool | None:
+    """Whether the first axis after the images is that of channels, in half of the rows or more; None if none says.
+
+    ``paper`` pooling keeps that axis, whatever it is: the features of other rows are tokens, or rows of an image.
+
+    Example:
+        >>> channels_first([Record(channel_axis=1), Record(channel_axis=2), Record(channel_axis=2)])
+        False
+    """
+    axes = [row["channel_axis"] for row in rows if "channel_axis" in row]
+    return 2 * axes.count(1) >= len(axes) if axes else None
 
 
 def _is_nan(value: Any) -> bool:

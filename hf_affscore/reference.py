@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hf_affscore.errors import InputError
+from hf_affscore.record import channels_first
 from hf_affscore.signature import NUMBERS_VERSION, Signature
 
 #: The version of the file's layout.
@@ -75,7 +76,7 @@ def unlike(signature: Signature) -> tuple[str, ...]:
     """What makes the scores of a signature other quantities than those of the reference.
 
     The features of the reference are channels. Pooling ``channels`` has the same ones, and ``paper`` where the
-    channels are the first axis after the images, which rows say (``channel_axis``).
+    channels are the first axis after the images.
 
     Example:
         >>> unlike(Signature((), (), {"options": {"pooling": "positions"}}))
@@ -84,8 +85,7 @@ def unlike(signature: Signature) -> tuple[str, ...]:
     stored, options = stored_reference(), signature.metadata.get("options", {})
     made = {"numbers_version": signature.metadata.get("numbers_version")}
     made |= {name: options.get(name) for name in ("pooling", "regularization")}
-    axes = [row["channel_axis"] for row in signature.rows if "channel_axis" in row]
-    tokens = made["pooling"] == "paper" and 2 * axes.count(1) < len(axes)
+    tokens = made["pooling"] == "paper" and channels_first(signature.rows) is False
     if made["pooling"] == "channels":
         del made["pooling"]
     differing = tuple(

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any
 
+from hf_affscore.record import channels_first
 from hf_affscore.signature import Signature
 
 #: Options that do not have to agree, with the reason.
@@ -67,14 +68,13 @@ def differences(
 def mixed_pooling(signatures: Sequence[Signature], names: Sequence[str]) -> str | None:
     """One sentence if pooling made rows of channels in some networks and of tokens or image rows in others.
 
-    ``paper`` pooling keeps the axis after the images, whatever it is. Rows say where the channels were
-    (``channel_axis``); networks without that column are left out.
+    Networks whose rows do not say where the channels were are left out.
     """
     kept: dict[bool, list[str]] = {}
     for signature, name in zip(signatures, names, strict=True):
-        axes = [row["channel_axis"] for row in signature.rows if "channel_axis" in row]
-        if axes and signature.metadata.get("options", {}).get("pooling") == "paper":
-            kept.setdefault(2 * sum(axis == 1 for axis in axes) >= len(axes), []).append(name)
+        channels = channels_first(signature.rows)
+        if channels is not None and signature.metadata.get("options", {}).get("pooling") == "paper":
+            kept.setdefault(channels, []).append(name)
     if len(kept) < 2:
         return None
     return (
