@@ -105,10 +105,13 @@ def column(rows: Sequence[Mapping[str, Any]], name: str) -> Array:
     return np.array([math.nan if value is None else value for value in values], dtype=np.float64)
 
 
-def _median_error(scores: Array, errors: Array) -> float:
-    """Standard error of the median of scores with these errors."""
-    if np.isnan(errors).any():
-        return math.nan
+def drawn_medians(scores: Array, errors: Array) -> Array:
+    """Medians of scores drawn with these errors; each draw has the same groups of images in every network."""
     drawn = np.random.default_rng(0).standard_normal((DRAWS, errors.shape[1]))
     # Not as a product of matrices, whose rounding depends on the number of threads.
-    return float(np.median(scores + np.einsum("ij,kj->ik", drawn, errors), axis=1).std())
+    return np.asarray(np.median(scores + np.einsum("ij,kj->ik", drawn, errors), axis=1))
+
+
+def _median_error(scores: Array, errors: Array) -> float:
+    """Standard error of the median of scores with these errors."""
+    return math.nan if np.isnan(errors).any() else float(drawn_medians(scores, errors).std())

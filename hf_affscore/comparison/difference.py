@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 from hf_affscore.blocks import refuse_blocks
 from hf_affscore.comparison.agreement import differences
 from hf_affscore.comparison.pairs import have_errors, of_the_same_images, paired_rows, untested_because
-from hf_affscore.comparison.significance import FALSE_DISCOVERY_RATE, tested
+from hf_affscore.comparison.significance import FALSE_DISCOVERY_RATE, median_change, tested
+from hf_affscore.comparison.statistics import evidence_rows
 from hf_affscore.comparison.text import activation_of, difference_text
 from hf_affscore.errors import InputError
 from hf_affscore.fileformat import plain
@@ -234,6 +235,18 @@ def difference(
         test.mean_stderr,
         made_differently,
     )
+
+
+def median_difference(first: Signature, second: Signature) -> tuple[float, float]:
+    """Median score of ``second`` less that of ``first``, and its standard error over draws of images.
+
+    Only scores that are evidence count; without any the result is nan. On the same images in the same order, errors
+    that both medians share cancel.
+    """
+    rows = [evidence_rows(each) for each in (first, second)]
+    if not all(rows):
+        return math.nan, math.nan
+    return median_change(*rows, paired=of_the_same_images(first, second))
 
 
 def _change(one: Record, two: Record, untested: str | None, test: tuple[float, float, bool] | None) -> Record:

@@ -27,7 +27,7 @@ from scipy.special import stdtr
 from scipy.stats import false_discovery_control
 
 from hf_affscore.signature import Record
-from hf_affscore.summary import column, degrees_of_freedom, joint_errors, mean_error
+from hf_affscore.summary import column, degrees_of_freedom, drawn_medians, joint_errors, mean_error
 
 Array = npt.NDArray[np.float64]
 Rows = Sequence[Record]
@@ -63,6 +63,21 @@ def tested(pairs: Sequence[tuple[Record, Record]], *, paired: bool) -> Tested:
     significant = false_discovery_control(p_values) <= FALSE_DISCOVERY_RATE
     rows = list(zip(stderr.tolist(), p_values.tolist(), significant.tolist(), strict=True))
     return Tested(rows, float(change.mean()), float(np.hypot(mean_error(errors), ROUNDING)))
+
+
+def median_change(first: Rows, second: Rows, *, paired: bool) -> tuple[float, float]:
+    """The second median less the first, and its standard error; ``paired`` as in :func:`tested`."""
+    scores = [column(rows, "affinity_score") for rows in (first, second)]
+    errors = [joint_errors(rows) for rows in (first, second)]
+    change = float(np.median(scores[1]) - np.median(scores[0]))
+    if any(np.isnan(each).any() for each in errors):
+        return change, math.nan
+    medians = [drawn_medians(*each) for each in zip(scores, errors, strict=True)]
+    if paired and errors[0].shape[1] == errors[1].shape[1] > 1:
+        stderr = (medians[1] - medians[0]).std()
+    else:
+        stderr = np.hypot(medians[0].std(), medians[1].std())
+    return change, float(np.hypot(stderr, ROUNDING))
 
 
 def _degrees_of_freedom(first: Rows, second: Rows) -> Array:
