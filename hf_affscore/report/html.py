@@ -28,7 +28,6 @@ from hf_affscore.reference import read_reference, unlike
 from hf_affscore.signature import Signature, images
 from hf_affscore.storage import write_atomically
 
-_LISTED = 5  # networks that a warning names
 _SCRIPTS = ("warping.js", "charts.js", "table.js", "main.js")
 
 
@@ -99,24 +98,10 @@ def _document(comparison: Comparison) -> dict[str, Any]:
 
 def _warnings(comparison: Comparison) -> list[str]:
     """What the command line says beside its table: why scores of these networks may not be comparable."""
-    doubtful = [
-        f"{total - count} of {total} of {name}"
-        for name, signature, count in zip(
-            comparison.names, comparison.signatures, comparison.networks["evidence"], strict=True
-        )
-        if count < (total := len(signature.rows))
-    ]
-    listed = ", ".join(doubtful[:_LISTED]) + (
-        f" and {len(doubtful) - _LISTED} more networks" * (len(doubtful) > _LISTED)
-    )
     return [
         *([comparison.mixed_pooling] if comparison.mixed_pooling else []),
         *(f"These signatures were made differently: {each}." for each in comparison.differences),
-        *(
-            [f"Scores that are no evidence: {listed}. The verdict of a selected network says why."]
-            if doubtful
-            else []
-        ),
+        *comparison.distance_notes,
     ]
 
 

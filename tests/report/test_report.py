@@ -613,10 +613,7 @@ def test_what_compare_warns_of_stands_on_the_page_where_scores_are_compared(open
     with pytest.warns(AffscoreWarning, match="Features are channels"):
         compared = compare([cnn, vit])
     page = open_report(compared)
-    said = [
-        compared.mixed_pooling,
-        "Scores that are no evidence: 1 of 2 of vit. The verdict of a selected network says why.",
-    ]
+    said = [compared.mixed_pooling, "Distances include scores that are no evidence: 1 of 2 of vit."]
     assert warnings(page) == said * 2  # above all, and above the distances
     assert page.locator("section .warnings").count() == 1
 

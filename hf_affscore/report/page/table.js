@@ -40,6 +40,7 @@ const COLUMNS = {
   evidence: 'scores that say something about the network; the figures on the right are of these',
   undefined: 'activations without a score, because of NaN or infinity',
   median: 'the middle score: 1 is affine, less is more non-linear',
+  median_stderr: 'the standard error of the median, over draws of images',
   min: 'the score of the most non-linear activation',
   max: 'the score of the most nearly affine activation',
   mean: 'the mean score',
