@@ -56,7 +56,8 @@ class Options:
         >>> Options(group_size=1)
         Traceback (most recent call last):
         ...
-        hf_affscore.errors.InputError: group_size is 1; expected at least 2: a covariance needs two samples.
+        hf_affscore.errors.InputError: group_size is 1; expected a whole number of at least 2: a covariance needs \
+two samples.
     """
 
     split: str | None = _option(

@@ -242,6 +242,11 @@ def median_difference(first: Signature, second: Signature) -> tuple[float, float
 
     Only scores that are evidence count; without any the result is nan. On the same images in the same order, errors
     that both medians share cancel.
+
+    Example:
+        >>> network = {score: Signature((Record(affinity_score=score),), (), {}) for score in (0.75, 0.5)}
+        >>> median_difference(network[0.75], network[0.5])  # without standard errors of the scores
+        (-0.25, nan)
     """
     rows = [evidence_rows(each) for each in (first, second)]
     if not all(rows):

@@ -1,6 +1,6 @@
 r"""Data frames as Markdown and as LaTeX, with every name escaped.
 
-Floats have four decimals, as in the terminal, counts have thousands separators, lists are joined by commas, and
+Floats have three decimals, counts have thousands separators, lists are joined by commas, and
 unknown values are dashes. A column of nothing but dashes or counts of 0 is left out.
 """
 
@@ -13,7 +13,6 @@ from typing import Any, Final
 
 import pandas as pd
 
-from hf_affscore.listing import plus_minus
 from hf_affscore.names import one_line
 from hf_affscore.publish.markdown import unlinked
 
@@ -35,7 +34,7 @@ def markdown(frame: pd.DataFrame) -> str:
         >>> print(markdown(pd.DataFrame({"median": [0.5]}, index=pd.Index(["a_b|c"], name="network"))))
         | network | median |
         | :-- | --: |
-        | a\_b\|c | 0.5000 |
+        | a\_b\|c | 0.500 |
         <BLANKLINE>
     """
     header, lines = _cells(frame, _in_markdown)
@@ -52,7 +51,7 @@ def latex(frame: pd.DataFrame) -> str:
         \toprule
         network & median \\
         \midrule
-        a\_b & 0.5000 \\
+        a\_b & 0.500 \\
         \bottomrule
         \end{tabular}
         <BLANKLINE>
@@ -77,14 +76,15 @@ def latex_page(tables: Iterable[pd.DataFrame], notes: Iterable[str]) -> str:
     return "".join(f"% {one_line(note)}\n" for note in comments) + "\n".join(map(latex, tables))
 
 
-def with_error(value: float, stderr: float) -> str:
+def with_error(value: float, stderr: float, decimals: int = 3) -> str:
     """A number and its standard error; nothing where the number is undefined.
 
     Example:
         >>> with_error(0.759, 0.004), with_error(0.759, float("nan"))
-        ('0.7590 ±0.0040', '0.7590')
+        ('0.759 ±0.004', '0.759')
     """
-    return "" if math.isnan(value) else f"{value:.4f} {plus_minus(stderr)}".rstrip()
+    known = [] if math.isnan(stderr) else [f"±{stderr:.{decimals}f}"]
+    return "" if math.isnan(value) else " ".join([f"{value:.{decimals}f}", *known])
 
 
 def shown(value: Any) -> str:
@@ -92,7 +92,7 @@ def shown(value: Any) -> str:
 
     Example:
         >>> [shown(value) for value in (0.12345, 11689512, 2012.0, [0.53, 0.9], float("nan"), None)]
-        ['0.1235', '11,689,512', '2012', '0.53, 0.9', '-', '-']
+        ['0.123', '11,689,512', '2012', '0.53, 0.9', '-', '-']
     """
     if isinstance(value, list):
         return ", ".join(str(item) for item in value)
@@ -100,7 +100,7 @@ def shown(value: Any) -> str:
         return "-"
     if isinstance(value, int) or (isinstance(value, float) and value.is_integer() and abs(value) >= 1000):
         return f"{int(value):,}" if abs(value) >= 10_000 else str(int(value))
-    return f"{value:.4f}" if isinstance(value, float) else str(value)
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
 
 
 def _in_markdown(text: str) -> str:

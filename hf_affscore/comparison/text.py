@@ -33,7 +33,7 @@ def comparison_text(comparison: Comparison, width: int) -> str:
         nearest = [f"{other} ({distance:.3f})" for other, distance in comparison.nearest(name, 1)]
         numbers = ["" if math.isnan(line[figure]) else f"{line[figure]:.4f}" for figure in figures]
         error = math.nan if width < TIGHT else line["median_stderr"]
-        numbers = [with_error(line["median"], error), *numbers]
+        numbers = [with_error(line["median"], error, decimals=4), *numbers]
         modes = ", ".join(f"{mode:.2f}" for mode in line["modes"])
         scores = str(total) if count == total else f"{count} of {total}"
         lines.append([name, scores, *numbers, modes, *nearest])

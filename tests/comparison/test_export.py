@@ -18,7 +18,7 @@ def frame():
 def test_markdown_cells():
     lines = markdown(frame()).splitlines()
     assert lines[0] == "| network | median | modes | num parameters |"
-    assert lines[2] == "| a/resnet | 0.5000 | 0.53, 0.9 | 11,689,512 |"
+    assert lines[2] == "| a/resnet | 0.500 | 0.53, 0.9 | 11,689,512 |"
     assert len(lines) == 4
 
 
@@ -55,4 +55,4 @@ def test_a_column_that_is_empty_for_every_network_is_left_out():
         index=pd.Index(["a", "b"], name="network"),
     )
     assert latex(table).splitlines()[2] == r"network & min & modes \\"
-    assert markdown(table).splitlines()[2] == "| a | 0.0000 |  |"
+    assert markdown(table).splitlines()[2] == "| a | 0.000 |  |"
