@@ -210,8 +210,9 @@ def _loaded(library: Library, repository: Repository, options: Options) -> Loade
     """A network; untrained weights, and those that a checkpoint lacks, are drawn with the seed."""
     import torch
 
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(options.seed)
+    devices = range(torch.cuda.device_count()) if options.device_map else ()
+    with torch.random.fork_rng(devices):
+        (torch.manual_seed if devices else torch.default_generator.manual_seed)(options.seed)
         if options.random_weights:
             return Loaded(library.build(repository, options))
         return library.load(repository, options)

@@ -171,9 +171,8 @@ def image_shape(model: nn.Module) -> tuple[int, int, int]:
         settings = getattr(owner, "pretrained_cfg", None)
         if isinstance(settings, dict) and "input_size" in settings:
             channels, *size = settings["input_size"]
-            built_for = getattr(
-                getattr(model, "patch_embed", None), "img_size", None
-            )  # create_model(img_size=64)
+            embedding = getattr(model, "patch_embed", None)
+            built_for = getattr(embedding, "img_size", None)  # create_model(img_size=64)
             height, width = built_for if isinstance(built_for, tuple) else size
             return channels, height, width
     sides = (model, getattr(model, "visual", None))  # the second of open_clip

@@ -114,10 +114,12 @@ def _refuse_other_weights(module: nn.Module, report: Mapping[str, Any]) -> None:
         ModelError: A weight has another shape, or none has the name of one of the network's.
     """
     network = type(module).__name__
-    for name, stored, expected in sorted(report["mismatched_keys"]):
+    for found in sorted(report["mismatched_keys"], key=str):
+        name, *shapes = [found] if isinstance(found, str) else found  # a name alone before transformers 5
+        stored = f"shape {tuple(shapes[0])}" if shapes else "another shape"
         raise ModelError(
-            f"The checkpoint's {name} has shape {tuple(stored)}, and {network} as its config.json describes it has "
-            f"{tuple(expected)}. Correct config.json."
+            f"The checkpoint's {name} has {stored}, and {network} as its config.json describes it has "
+            f"{tuple(module.state_dict()[name].shape)}. Correct config.json."
         )
     missing, unexpected = sorted(report["missing_keys"]), sorted(report["unexpected_keys"])
     if unexpected and {name for name, _ in module.named_parameters()} <= set(missing):
