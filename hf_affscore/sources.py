@@ -23,7 +23,7 @@ POINTER = 64
 _POINTER_START = b"version https://git-lfs.github.com/spec/"
 
 #: Files that hold the weights of a checkpoint.
-_WEIGHTS = {".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack"}
+WEIGHTS = {".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack"}
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ def _nothing_at(path: Path, kind: Kind) -> str:
 def _local_folder(kind: Kind, path: Path) -> Source:
     if kind == "model":
         for file in path.iterdir():
-            if file.suffix in _WEIGHTS and file.is_file():
+            if file.suffix in WEIGHTS and file.is_file():
                 with file.open("rb") as content:
                     refuse_pointer(str(file), content.read(POINTER), ModelError)
     checksum = model_checksum(path) if kind == "model" else dataset_checksum(path)

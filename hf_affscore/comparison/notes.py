@@ -10,11 +10,11 @@ from hf_affscore.comparison.agreement import some
 from hf_affscore.comparison.statistics import FEW
 from hf_affscore.signature import Signature, images
 
-#: What is said of correlations over few scores.
-FEW_SCORES = f"with fewer than {FEW} scores"
-
 if TYPE_CHECKING:
     from hf_affscore.comparison import Comparison
+
+#: What is said of correlations over few scores.
+FEW_SCORES = f"with fewer than {FEW} scores"
 
 
 def distance_notes(networks: pd.DataFrame) -> tuple[str, ...]:

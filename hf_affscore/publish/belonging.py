@@ -10,13 +10,13 @@ from hf_affscore.checksums import model_checksum
 from hf_affscore.errors import InputError
 from hf_affscore.publish.frontmatter import metadata_of
 from hf_affscore.signature import Signature
+from hf_affscore.sources import WEIGHTS
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
-#: Suffixes of files with weights, and of all files that can change the outputs of a checkpoint.
-_OF_WEIGHTS = (".safetensors", ".bin", ".pt", ".pth")
-_SUFFIXES = (*_OF_WEIGHTS, ".json", ".py")
+#: Suffixes of files that can change the outputs of a checkpoint.
+_SUFFIXES = (".json", ".safetensors", ".bin", ".pt", ".pth", ".py")
 
 
 def check_belongs(faults: Sequence[str]) -> None:
@@ -57,7 +57,7 @@ def faults_beside(signature: Signature, folder: Path) -> list[str]:
     model = signature.metadata.get("model", {})
     name, checksum = model.get("id"), str(model.get("revision"))
     other = checksum.startswith("sha256:") and folder.name != name
-    weights = other and any(file.suffix in _OF_WEIGHTS for file in folder.iterdir())
+    weights = other and any(file.suffix in WEIGHTS for file in folder.iterdir())
     if not weights or model_checksum(folder) == checksum:
         return []
     return [
